@@ -1,0 +1,1 @@
+"""One file per family; importing a file registers its builders."""

@@ -1,0 +1,50 @@
+"""The catalogue: what the registry knows, computed once and kept as JSON, so that a listing needs no Keras.
+
+`make catalog` writes it anew; a test fails when it is stale.
+"""
+
+import fnmatch
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+PATH = Path(__file__).with_name("catalog.json")
+
+
+def compute() -> dict[str, dict[str, Any]]:
+    """Build every registered model with its defaults and read its facts off it, by name."""
+    from zoo import registry
+
+    return {name: _entry(registry.spec(name)) for name in registry.list_models()}
+
+
+def _entry(spec) -> dict[str, Any]:
+    model = spec.build()
+    (model_input,) = model.inputs
+    return {
+        "summary": spec.summary,
+        "task": spec.task,
+        "paper": spec.paper,
+        "parameters": sum(math.prod(weight.shape) for weight in model.trainable_weights),
+        "input": {"name": model_input.name, "shape": list(model_input.shape[1:]), "dtype": model_input.dtype},
+        "output": {"shape": list(model.output_shape[1:]), "dtype": model.outputs[0].dtype},
+        "min_size": spec.min_size,
+        "stages": [layer.name for layer in model.layers if layer.name.startswith("stage")],
+        "arguments": spec.arguments,
+    }
+
+
+def write() -> None:
+    """Write the catalogue of the registry as it is now."""
+    PATH.write_text(json.dumps(compute(), indent=1) + "\n")
+
+
+def read(pattern: str = "*", task: str | None = None) -> dict[str, dict[str, Any]]:
+    """The stored catalogue by name, of the models that match a shell pattern and, if given, answer a task."""
+    entries = json.loads(PATH.read_text())
+    return {name: entries[name] for name in fnmatch.filter(entries, pattern) if task in (None, entries[name]["task"])}
+
+
+if __name__ == "__main__":
+    write()

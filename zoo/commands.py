@@ -1,0 +1,82 @@
+"""`zoo list` and `zoo show`: the registry on the command line, read from the catalogue."""
+
+import json
+
+import click
+
+from zoo import catalog
+from zoo.nearest import unknown
+
+
+@click.command("list")
+@click.option("--pattern", default="*", help="Shell pattern of names, such as 'mnist*'.")
+@click.option("--task", help="Only models that answer this task, such as image-classification.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def list_(pattern, task, as_json):
+    """List the models.
+
+    \b
+    Example: zoo list --task image-classification
+    """
+    tasks = sorted({entry["task"] for entry in catalog.read().values()})
+    if task is not None and task not in tasks:
+        raise click.BadParameter(str(unknown("task", task, tasks)), param_hint="--task")
+    entries = catalog.read(pattern, task)
+    if as_json:
+        click.echo(json.dumps(entries, indent=1))
+        return
+    _print_table(
+        ["model", "task", "parameters", "input", "what it is"],
+        [
+            [name, entry["task"], f"{entry['parameters']:,}", _shape(entry["input"]["shape"]), entry["summary"]]
+            for name, entry in entries.items()
+        ],
+    )
+
+
+@click.command()
+@click.argument("name")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def show(name, as_json):
+    """Show one model: its facts and the arguments it takes.
+
+    \b
+    Example: zoo show lenet5
+    """
+    entries = catalog.read()
+    if name not in entries:
+        raise click.BadParameter(str(unknown("model", name, entries)), param_hint="NAME")
+    entry = entries[name]
+    if as_json:
+        click.echo(json.dumps({"name": name, **entry}, indent=1))
+        return
+    click.secho(name, bold=True, nl=False)
+    click.echo(f"  {entry['summary']}")
+    least = f" (at least {entry['min_size']}x{entry['min_size']})" if entry["min_size"] else ""
+    facts = {
+        "task": entry["task"],
+        "paper": entry["paper"],
+        "parameters": f"{entry['parameters']:,}",
+        "input": f"{entry['input']['name']}: {entry['input']['dtype']} {_shape(entry['input']['shape'])}{least}",
+        "output": f"{entry['output']['dtype']} {_shape(entry['output']['shape'])}",
+        "stages": ", ".join(entry["stages"]) or "none",
+        "arguments": ", ".join(f"{k}={v!r}" for k, v in entry["arguments"].items() if k != "name"),
+    }
+    for key, value in facts.items():
+        click.echo(f"  {key:<11} {value}")
+
+
+def _shape(shape):
+    return "x".join(map(str, shape))
+
+
+def _print_table(header, rows):
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for column in header:
+        table.add_column(column, justify="right" if column == "parameters" else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    Console().print(table)

@@ -1,0 +1,185 @@
+"""The registry: every builder with its record, found by name.
+
+A builder is a function that returns a Functional `keras.Model`. `@register` records it under its own name, together
+with the task it answers, the paper it comes from, and the `tiny` arguments with which the tests build it.
+"""
+
+import fnmatch
+import functools
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import keras
+
+from zoo.nearest import choose, unknown
+
+TASKS = ("regression", "binary-classification", "image-classification")
+CHANNELS = (1, 3, 4)
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What the registry knows of a builder.
+
+    Attributes:
+        name: the builder's name.
+        task: what the model answers, one of `TASKS`. It fixes output names, loss, metrics and post-processing.
+        paper: where the architecture comes from.
+        tiny: arguments that make the smallest legal network of this kind, for tests.
+        min_size: least height and width of an input picture in pixels, 0 where the input is no picture.
+        build: the builder.
+    """
+
+    name: str
+    task: str
+    paper: str
+    tiny: Mapping[str, Any] = field(repr=False)
+    min_size: int = field(repr=False)
+    build: Callable[..., keras.Model] = field(repr=False)
+
+    @property
+    def summary(self) -> str:
+        """First line of the builder's docstring."""
+        return inspect.getdoc(self.build).partition("\n")[0]
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """The builder's arguments and their defaults, in order."""
+        return {name: p.default for name, p in inspect.signature(self.build).parameters.items()}
+
+
+_SPECS: dict[str, Spec] = {}
+
+
+def register(*, task: str, paper: str, tiny: Mapping[str, Any], min_size: int = 0):
+    """Record the decorated builder under its own name.
+
+    The builder's signature is `name(input_shape=…, num_classes=…, *, include_top=True, name=…)`, every argument with a
+    default. With `include_top=False` it returns features. The recorded builder checks `input_shape` before it builds.
+
+    Raises:
+        ValueError: the name is taken, or the task is unknown.
+    """
+    choose("task", task, TASKS)
+
+    def decorate(builder):
+        name = builder.__name__
+        if name in _SPECS:
+            raise ValueError(f"A model named {name!r} is registered already, by {_SPECS[name].build.__module__}.")
+        if not inspect.getdoc(builder):
+            raise ValueError(f"Builder {name!r} has no docstring: its first line is what `zoo list` shows.")
+
+        @functools.wraps(builder)
+        def checked(*args, **kwargs):
+            bound = inspect.signature(builder).bind(*args, **kwargs)
+            bound.apply_defaults()
+            check_input_shape(name, bound.arguments["input_shape"], min_size)
+            check_num_classes(name, bound.arguments["num_classes"])
+            return builder(*args, **kwargs)
+
+        _SPECS[name] = Spec(name, task, paper, dict(tiny), min_size, checked)
+        return checked
+
+    return decorate
+
+
+def check_input_shape(name: str, input_shape: Sequence[int], min_size: int) -> None:
+    """Raise ValueError unless `input_shape` is a tuple of positive sizes and, for a picture, (H, W, 1 | 3 | 4)."""
+    legal = isinstance(input_shape, (tuple, list)) and all(isinstance(n, int) and n > 0 for n in input_shape)
+    if not legal or not input_shape:
+        raise ValueError(f"input_shape of {name!r} must be a tuple of positive integers. Received: {input_shape!r}.")
+    if not min_size:
+        return
+    if len(input_shape) != 3 or input_shape[-1] not in CHANNELS:
+        raise ValueError(
+            f"input_shape of {name!r} must be (height, width, channels) with 1, 3 or 4 channels. "
+            f"Received: {tuple(input_shape)}."
+        )
+    if min(input_shape[:2]) < min_size:
+        raise ValueError(
+            f"Input too small for {name!r}: its downsampling needs at least {min_size}x{min_size} pixels. "
+            f"Received: {tuple(input_shape)}."
+        )
+
+
+def check_num_classes(name: str, num_classes: int) -> None:
+    """Raise ValueError unless `num_classes` is a positive integer."""
+    if not isinstance(num_classes, int) or isinstance(num_classes, bool) or num_classes < 1:
+        raise ValueError(f"num_classes of {name!r} must be a positive integer. Received: {num_classes!r}.")
+
+
+@functools.cache
+def _load_architectures() -> None:
+    package = importlib.import_module("zoo.architectures")
+    for module in pkgutil.iter_modules(package.__path__):
+        importlib.import_module(f"{package.__name__}.{module.name}")
+
+
+def list_models(pattern: str = "*", *, task: str | None = None) -> list[str]:
+    """Sorted names of the registered models that match a shell pattern and, if given, answer a task.
+
+    Raises:
+        ValueError: unknown task.
+    """
+    _load_architectures()
+    if task is not None:
+        choose("task", task, TASKS)
+    return sorted(fnmatch.filter((n for n, s in _SPECS.items() if task in (None, s.task)), pattern))
+
+
+def spec(name: str) -> Spec:
+    """The record of a registered model.
+
+    Raises:
+        ValueError: no model has that name; the nearest one is offered.
+    """
+    _load_architectures()
+    if name not in _SPECS:
+        raise unknown("model", name, sorted(_SPECS))
+    return _SPECS[name]
+
+
+def build(name: str, **arguments) -> keras.Model:
+    """Build a registered model.
+
+    Args:
+        name: a name of `list_models()`.
+        **arguments: what the builder takes: `input_shape` without the batch axis, `num_classes`, `include_top`, and
+            the architecture's own. `spec(name).arguments` lists them with their defaults.
+
+    Returns:
+        A Functional `keras.Model`. Its head gives logits of shape `(batch, num_classes)`, float32; with
+        `include_top=False` it gives features.
+
+    Raises:
+        ValueError: unknown model or argument, illegal input shape.
+    """
+    record = spec(name)
+    for argument in arguments:
+        if argument not in record.arguments:
+            raise unknown(f"argument of {name!r}", argument, record.arguments)
+    return record.build(**arguments)
+
+
+def features(model: keras.Model, layers: str | Sequence[str]) -> keras.Model:
+    """A backbone: the same network and weights, answering with the outputs of named layers.
+
+    Args:
+        model: any Functional model.
+        layers: one layer's name, for one output, or several, for a list of outputs. Builders name their stages
+            `stage1`, `stage2`, ….
+
+    Raises:
+        ValueError: the model has no layer of that name.
+    """
+    by_name = {layer.name: layer for layer in model.layers}
+    names = [layers] if isinstance(layers, str) else list(layers)
+    for layer in names:
+        if layer not in by_name:
+            raise unknown(f"layer of {model.name!r}", layer, by_name)
+    outputs = [by_name[layer].output for layer in names]
+    return keras.Model(model.inputs, outputs[0] if isinstance(layers, str) else outputs, name=f"{model.name}_features")
