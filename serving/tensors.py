@@ -90,7 +90,7 @@ def shape_of(tensor: pb.TensorProto) -> tuple[int, ...]:
     """The shape that the proto declares. ValueError where it is not fully known."""
     shape = tuple(dim.size for dim in tensor.tensor_shape.dim)
     if tensor.tensor_shape.unknown_rank or any(size < 0 for size in shape):
-        raise ValueError(f"A tensor's shape must be fully known. Received: {'unknown rank' if not shape else shape}")
+        raise ValueError(f"A tensor's shape must be fully known. Received: {shape or 'unknown rank'}")
     return shape
 
 

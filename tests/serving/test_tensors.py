@@ -1,4 +1,4 @@
-"""A wrong value here is a wrong answer everywhere: every request and every answer over gRPC passes through these two."""
+"""A wrong value here is a wrong answer everywhere: every request and every answer over gRPC passes through these."""
 
 import ml_dtypes
 import numpy as np
