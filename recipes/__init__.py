@@ -1,0 +1,21 @@
+"""Recipes: data and an architecture become a trained Run, a folder with the model and all that is needed to use it.
+
+>>> import recipes
+>>> run = recipes.image_classification("lenet5", "digits", epochs=5, run_dir="runs/lenet5")
+>>> run.metrics["accuracy"]
+"""
+
+from zoo.lazy import attach
+
+__getattr__, __dir__, __all__ = attach(
+    __name__,
+    {
+        "Bundle": "recipes.bundle",
+        "Run": "recipes.run",
+        "binary_classification": "recipes.binary_classification",
+        "evaluate": "recipes.training",
+        "image_classification": "recipes.image_classification",
+        "load_run": "recipes.run",
+        "regression": "recipes.regression",
+    },
+)

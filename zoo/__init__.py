@@ -9,24 +9,16 @@ Backend-neutral: this package imports `keras`, never a backend. Importing it is 
 network imports Keras.
 """
 
-import importlib
+from zoo.lazy import attach
 
-_HOMES = {
-    "build": "zoo.registry",
-    "features": "zoo.registry",
-    "list_models": "zoo.registry",
-    "register": "zoo.registry",
-    "spec": "zoo.registry",
-    "Spec": "zoo.registry",
-}
-__all__ = sorted(_HOMES)
-
-
-def __getattr__(name):
-    if name in _HOMES:
-        return getattr(importlib.import_module(_HOMES[name]), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__():
-    return __all__
+__getattr__, __dir__, __all__ = attach(
+    __name__,
+    {
+        "Spec": "zoo.registry",
+        "build": "zoo.registry",
+        "features": "zoo.registry",
+        "list_models": "zoo.registry",
+        "register": "zoo.registry",
+        "spec": "zoo.registry",
+    },
+)

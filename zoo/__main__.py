@@ -4,7 +4,6 @@ Each package owns its commands; the entry-point group `zoo.commands` lists them.
 command is asked for, and imports what is heavy when it runs, so that help and listings answer at once.
 """
 
-import os
 import sys
 from importlib import metadata
 
@@ -48,7 +47,6 @@ class LazyGroup(click.Group):
 @click.version_option(package_name="servable-zoo")
 def root():
     """Name a classic architecture, train it, publish it with its proof, serve it, ask it."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 
 def main():

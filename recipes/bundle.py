@@ -1,0 +1,145 @@
+"""A bundle: a model with all that is needed to use it on raw input."""
+
+import dataclasses
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from recipes import preprocessing as pre
+from zoo.registry import list_models
+
+MODEL_FILE = "model.keras"
+BUNDLE_FILE = "bundle.json"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """How a model's output becomes an answer: the post-processing, declared.
+
+    Attributes:
+        kind: "class" or "value".
+        head: what the model gives: "logits", "probabilities" (it ends in a softmax or sigmoid), "decisions" (0 or 1) or
+            "values".
+        labels: names of the classes; empty for values.
+        mean, std: of the target in the training part, where the model was trained on (target - mean) / std.
+    """
+
+    kind: str
+    head: str
+    labels: tuple[str, ...] = ()
+    mean: float = 0.0
+    std: float = 1.0
+
+    def __call__(self, outputs: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Outputs of the model, `(batch, n)`, of any float dtype → named answers.
+
+        Classes: `probabilities` float32 `(batch, classes)`, `class_ids` int64 `(batch,)` and `classes` string
+        `(batch,)`, the name of the most probable class. Values: `value` float32 `(batch, n)` in the target's own unit.
+        """
+        outputs = tf.cast(outputs, tf.float32)
+        if self.kind == "value":
+            return {"value": outputs * self.std + self.mean}
+        probabilities = self._probabilities(outputs)
+        class_ids = tf.argmax(probabilities, axis=-1, output_type=tf.int64)
+        return {
+            "probabilities": probabilities,
+            "class_ids": class_ids,
+            "classes": tf.gather(tf.constant(self.labels), class_ids),
+        }
+
+    def _probabilities(self, outputs):
+        if outputs.shape[-1] > 1:
+            return tf.nn.softmax(outputs) if self.head == "logits" else outputs
+        positive = tf.sigmoid(outputs) if self.head == "logits" else outputs
+        return tf.concat([1 - positive, positive], axis=-1)
+
+
+def head_of(model: keras.Model) -> str:
+    """What a classifier's last layer gives: "logits", "probabilities" or "decisions"."""
+    last = model.outputs[0]._keras_history.operation
+    if type(last).__name__ == "Step":
+        return "decisions"
+    activation = getattr(last, "activation", None)
+    ends_in = {type(last).__name__.lower(), getattr(activation, "__name__", "")}
+    return "probabilities" if ends_in & {"softmax", "sigmoid"} else "logits"
+
+
+@dataclass
+class Bundle:
+    """A model, the way in (preprocessing), the way out (answer), and its card.
+
+    Attributes:
+        model: the trained model; one input, one output.
+        task: what it answers, such as "image-classification".
+        preprocessing: from raw input to the model's tensor.
+        answer: from the model's output to named answers.
+        card: what a reader should know of it: architecture, data, metrics, lineage. JSON values.
+    """
+
+    model: keras.Model
+    task: str
+    preprocessing: pre.Preprocessing
+    answer: Answer
+    card: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Names of the classes; empty for values."""
+        return self.answer.labels
+
+    def preprocess(self, raw: dict[str, Any]) -> np.ndarray:
+        """Raw batch (`image_bytes`, or one array per column) → the model's tensor, `(batch, ...)`."""
+        specs = self.preprocessing.raw_specs()
+        return self.preprocessing({k: tf.convert_to_tensor(raw[k], spec.dtype) for k, spec in specs.items()}).numpy()
+
+    def predict(self, raw: dict[str, Any], batch_size: int = 64) -> dict[str, np.ndarray]:
+        """The answer that Keras gives on raw input: preprocess, `model.predict`, answer.
+
+        Args:
+            raw: raw input by name, every value with the same first dimension.
+            batch_size: examples per step of `model.predict`.
+        """
+        return self.predict_tensors(self.preprocess(raw), batch_size)
+
+    def predict_tensors(self, tensors: np.ndarray, batch_size: int = 64) -> dict[str, np.ndarray]:
+        """The same for the model's own tensors, `(batch, ...)`."""
+        outputs = self.model.predict(tensors, batch_size=batch_size, verbose=0)
+        return {name: value.numpy() for name, value in self.answer(tf.constant(outputs)).items()}
+
+    def save(self, folder: Path) -> None:
+        """Write `model.keras` and `bundle.json`."""
+        self.model.save(folder / MODEL_FILE)
+        record = {
+            "task": self.task,
+            "preprocessing": pre.to_json(self.preprocessing),
+            "answer": dataclasses.asdict(self.answer),
+            "card": self.card,
+        }
+        (folder / BUNDLE_FILE).write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n")
+
+    @classmethod
+    def load(cls, folder: Path) -> "Bundle":
+        """Read what `save` wrote.
+
+        Raises:
+            ValueError: the folder holds no bundle.
+        """
+        folder = Path(folder)
+        missing = [name for name in (MODEL_FILE, BUNDLE_FILE) if not (folder / name).is_file()]
+        if missing:
+            raise ValueError(f"{folder} holds no bundle: {' and '.join(missing)} not found.")
+        list_models()  # loads the architectures, whose own layers a saved model may hold
+        record = json.loads((folder / BUNDLE_FILE).read_text())
+        answer = Answer(**{**record["answer"], "labels": tuple(record["answer"]["labels"])})
+        return cls(
+            model=keras.saving.load_model(folder / MODEL_FILE),
+            task=record["task"],
+            preprocessing=pre.from_json(record["preprocessing"]),
+            answer=answer,
+            card=record["card"],
+        )

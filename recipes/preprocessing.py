@@ -1,0 +1,128 @@
+"""From raw input to the model's tensors, written once.
+
+A preprocessing is a declarative record, kept as JSON in the bundle, with one TensorFlow function that turns raw input
+into what the model takes. Training reads its pictures and rows through that function; the exported signatures contain
+the very same function. So there is nothing in which training and serving could differ.
+"""
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import tensorflow as tf
+
+from zoo.nearest import choose
+
+RESIZE_METHODS = ("bilinear", "bicubic", "nearest", "area", "lanczos3", "lanczos5")
+
+
+@dataclass(frozen=True)
+class ImagePreprocessing:
+    """An encoded picture (PNG or JPEG, any size, grey or colour) → float32 `(height, width, channels)`.
+
+    Decode to 8-bit pixels with the wanted channels, resize with antialiasing, multiply by `scale`, then subtract `mean`
+    and divide by `std`, each one number per channel.
+
+    Attributes:
+        height, width: size in pixels.
+        channels: 1 grey, 3 RGB, 4 RGBA.
+        resize: a method of `tf.image.resize`.
+        scale: factor from 0..255; 1/255 gives 0..1.
+        mean, std: per channel, after scaling.
+    """
+
+    height: int
+    width: int
+    channels: int
+    resize: str = "bilinear"
+    scale: float = 1 / 255
+    mean: tuple[float, ...] = (0.0,)
+    std: tuple[float, ...] = (1.0,)
+
+    kind: ClassVar[str] = "image"
+    signature: ClassVar[str] = "bytes"
+
+    def __post_init__(self):
+        choose("resize method", self.resize, RESIZE_METHODS)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Shape of one preprocessed example."""
+        return self.height, self.width, self.channels
+
+    def raw_specs(self) -> dict[str, tf.TensorSpec]:
+        """What the raw signature takes: `image_bytes`, string `(batch,)`."""
+        return {"image_bytes": tf.TensorSpec([None], tf.string, name="image_bytes")}
+
+    def __call__(self, raw: dict[str, tf.Tensor]) -> tf.Tensor:
+        """Raw batch → float32 `(batch, height, width, channels)`. A picture that cannot be decoded fails the batch."""
+        return tf.map_fn(
+            self.one, raw["image_bytes"], fn_output_signature=tf.TensorSpec(self.shape, tf.float32), name="pictures"
+        )
+
+    def one(self, picture: tf.Tensor) -> tf.Tensor:
+        """One picture, as encoded bytes or as uint8 or 0..255 float pixels `(h, w, channels)` → the model's tensor."""
+        pixels = self.decode(picture) if picture.dtype == tf.string else picture
+        pixels = tf.image.resize(pixels, (self.height, self.width), self.resize, antialias=True)
+        scaled = tf.cast(pixels, tf.float32) * self.scale
+        return tf.ensure_shape((scaled - self.mean) / self.std, self.shape)
+
+    def decode(self, encoded: tf.Tensor) -> tf.Tensor:
+        """Encoded bytes → uint8 `(h, w, channels)`."""
+        if self.channels < 4:
+            return tf.io.decode_image(encoded, self.channels, expand_animations=False)
+
+        def opaque():
+            rgb = tf.io.decode_jpeg(encoded, 3)
+            return tf.concat([rgb, tf.fill(tf.concat([tf.shape(rgb)[:2], [1]], 0), tf.constant(255, tf.uint8))], -1)
+
+        return tf.cond(tf.io.is_jpeg(encoded), opaque, lambda: tf.io.decode_png(encoded, 4))
+
+
+@dataclass(frozen=True)
+class TablePreprocessing:
+    """A row of named numbers → float32 `(columns,)`, standardised as (value - mean) / std.
+
+    Attributes:
+        columns: names of the columns, in the order of the model's features.
+        mean, std: per column, read off the training part; 0 and 1 leave the numbers as they are.
+    """
+
+    columns: tuple[str, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    kind: ClassVar[str] = "table"
+    signature: ClassVar[str] = "row"
+
+    @property
+    def shape(self) -> tuple[int]:
+        """Shape of one preprocessed example."""
+        return (len(self.columns),)
+
+    def raw_specs(self) -> dict[str, tf.TensorSpec]:
+        """What the raw signature takes: every column by name, float32 `(batch,)`."""
+        return {column: tf.TensorSpec([None], tf.float32, name=column) for column in self.columns}
+
+    def __call__(self, raw: dict[str, tf.Tensor]) -> tf.Tensor:
+        """Raw batch → float32 `(batch, columns)`."""
+        return self.one(tf.stack([raw[column] for column in self.columns], axis=-1))
+
+    def one(self, row: tf.Tensor) -> tf.Tensor:
+        """Rows in the order of `columns`, float32 `(..., columns)` → standardised."""
+        return (row - tf.constant(self.mean, tf.float32)) / tf.constant(self.std, tf.float32)
+
+
+Preprocessing = ImagePreprocessing | TablePreprocessing
+_KINDS = {kind.kind: kind for kind in (ImagePreprocessing, TablePreprocessing)}
+
+
+def to_json(preprocessing: Preprocessing) -> dict[str, Any]:
+    """The record as JSON values."""
+    return {"kind": preprocessing.kind, **dataclasses.asdict(preprocessing)}
+
+
+def from_json(record: dict[str, Any]) -> Preprocessing:
+    """The preprocessing that `to_json` wrote."""
+    fields = {k: tuple(v) if isinstance(v, list) else v for k, v in record.items() if k != "kind"}
+    return _KINDS[choose("preprocessing", record["kind"], _KINDS)](**fields)

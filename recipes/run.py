@@ -1,0 +1,73 @@
+"""A Run: what a recipe returns, and the folder it is."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import pandas as pd
+
+from recipes.bundle import Bundle
+from recipes.examples import Examples
+
+METRICS_FILE = "metrics.json"
+HISTORY_FILE = "history.csv"
+
+
+@dataclass
+class Run:
+    """A trained model with its story.
+
+    Attributes:
+        dir: the folder: `model.keras`, `bundle.json`, `history.csv`, `metrics.json`, `examples.csv`, plots.
+        bundle: the model with its preprocessing, answer, labels and card.
+        history: one row per epoch; columns `epoch`, `loss`, `val_loss`, the metrics, `learning_rate`, `seconds`.
+        metrics: figures of the test part by name (`accuracy`, …).
+        facts: how it came about: command, seed, versions, data fingerprint, seconds, arguments.
+        examples: raw examples of the test part.
+    """
+
+    dir: Path
+    bundle: Bundle
+    history: pd.DataFrame
+    metrics: dict[str, float]
+    facts: dict[str, Any]
+    examples: Examples
+
+    @property
+    def model(self) -> keras.Model:
+        """The trained model."""
+        return self.bundle.model
+
+    def save(self) -> None:
+        """Write everything but the plots into `dir`; `metrics.json` last: with it the Run is complete."""
+        self.bundle.save(self.dir)
+        self.examples.save(self.dir)
+        self.history.to_csv(self.dir / HISTORY_FILE, index=False)
+        record = {"metrics": self.metrics, **self.facts}
+        (self.dir / METRICS_FILE).write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n")
+
+
+def load_run(folder: str | Path) -> Run:
+    """Give back the Run that a recipe wrote.
+
+    Raises:
+        ValueError: the folder does not hold a complete Run.
+    """
+    folder = Path(folder)
+    if not (folder / METRICS_FILE).is_file():
+        what = "an unfinished run" if (folder / HISTORY_FILE).exists() else "no run"
+        raise ValueError(
+            f"{folder} holds {what}: {METRICS_FILE} not found. Accepted: the run_dir of a finished recipe."
+        )
+    bundle = Bundle.load(folder)
+    facts = json.loads((folder / METRICS_FILE).read_text())
+    return Run(
+        dir=folder,
+        bundle=bundle,
+        history=pd.read_csv(folder / HISTORY_FILE),
+        metrics=facts.pop("metrics"),
+        facts=facts,
+        examples=Examples.load(folder, list(bundle.preprocessing.raw_specs())),
+    )
