@@ -1,0 +1,31 @@
+"""Base paths as TensorFlow Serving reads them: a folder whose integer-named folders are the versions of one model."""
+
+import os
+from pathlib import Path
+
+
+def check_base_path(base_path: str | os.PathLike) -> Path:
+    """The absolute path of a base path whose newest version holds a model. ValueError says what is wrong with it."""
+    path = Path(base_path).expanduser().resolve()
+    if not path.is_dir():
+        raise ValueError(
+            f"No such folder: {base_path}. A base path holds version folders: {path.name}/1, {path.name}/2"
+        )
+    if _is_saved_model(path):
+        raise ValueError(f"{base_path} is a version, not a base path. Give the folder that it lies in: {path.parent}")
+    versions = sorted(int(entry.name) for entry in path.iterdir() if _is_version(entry))
+    if not versions:
+        there = ", ".join(sorted(entry.name for entry in path.iterdir())[:5]) or "nothing"
+        raise ValueError(f"No version in {base_path}: a version is a folder with a number for a name. It has: {there}")
+    newest = next(entry for entry in path.iterdir() if _is_version(entry) and int(entry.name) == versions[-1])
+    if not _is_saved_model(newest):
+        raise ValueError(f"{newest} holds no SavedModel (no saved_model.pb), and a server would end at it")
+    return path
+
+
+def _is_version(path: Path) -> bool:
+    return path.name.isascii() and path.name.isdigit() and int(path.name) < 2**63 and path.is_dir()
+
+
+def _is_saved_model(path: Path) -> bool:
+    return any((path / file).is_file() for file in ("saved_model.pb", "saved_model.pbtxt", "model.tflite"))

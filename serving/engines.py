@@ -1,0 +1,296 @@
+"""What serves a base path: TensorFlow Serving in Docker, its binary, or the embedded server, behind one handle.
+
+    with serve("served/lenet5") as server:
+        Client(server.rest_url).predict(server.name, …)
+
+An engine is two functions: why it cannot be used here, and how it is launched. The command lines are pure functions of
+``Options``. Every engine runs under a supervisor (``child.py``), so that none outlives the process that started it.
+"""
+
+import contextlib
+import csv
+import io
+import logging
+import os
+import re
+import secrets
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from serving.base_path import check_base_path
+from serving.errors import EngineError
+from serving.process import SupervisedProcess
+from serving.server import Server
+
+IMAGE = "tensorflow/serving:2.20.0"
+BINARY = "tensorflow_model_server"
+
+_logger = logging.getLogger("serving")
+
+_LEGAL_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+_TRIES = 4  # how often ports are chosen anew when somebody else was quicker
+_NOBODY = "65534:65534"
+_ASK_DOCKER_SECONDS = 20.0
+_PULL_SECONDS = 900.0
+
+
+@dataclass(frozen=True)
+class Options:
+    """What is served where. ValueError for what would not start, or would listen where nobody expects it."""
+
+    name: str
+    base_path: Path
+    host: str = "127.0.0.1"
+    rest_port: int = 8501
+    grpc_port: int = 8500
+
+    def __post_init__(self):
+        if not _LEGAL_NAME.fullmatch(self.name):
+            raise ValueError(
+                "A model's name is letters, digits, '_', '.' and '-', and starts with none of the last two. "
+                f"Received: {self.name!r}"
+            )
+        if not self.base_path.is_absolute():
+            raise ValueError(f"TensorFlow Serving takes absolute base paths only. Received: {self.base_path}")
+        for port in (self.rest_port, self.grpc_port):
+            if not 0 < port < 65536:
+                raise ValueError(f"A port is a number from 1 to 65535. Received: {port}")
+        if self.rest_port == self.grpc_port:
+            # TensorFlow Serving would start, and answer gRPC only
+            raise ValueError(f"REST and gRPC need two ports. Received: {self.rest_port} for both")
+
+
+@dataclass(frozen=True)
+class Launch:
+    """A command to run, its extra environment, and a command that cleans up after it."""
+
+    command: list[str]
+    environment: dict[str, str] = field(default_factory=dict)
+    cleanup: list[str] | None = None
+
+
+@dataclass(frozen=True)
+class Engine:
+    """``why_not()`` is None where the engine can be used, else the reason in a few words."""
+
+    name: str
+    why_not: Callable[[], str | None]
+    launch: Callable[[Options], Launch]
+
+
+def serve(
+    base_path: str | os.PathLike,
+    *,
+    name: str | None = None,
+    engine: str = "auto",
+    host: str = "127.0.0.1",
+    rest_port: int = 0,
+    grpc_port: int = 0,
+    timeout: float = 120.0,
+    log: Callable[[str], None] | None = None,
+) -> Server:
+    """Starts a server for a base path (a folder of integer-named version folders) and waits until it answers.
+
+    ``name`` is the model's name, the folder's own by default. ``engine`` is ``docker``, ``binary``, ``embedded`` or
+    ``auto``: the first of these that this machine has. Port 0 is a free one. ``timeout`` is in seconds, from the
+    start of the server (pulling an image comes before). ``log`` is called with each line that the server writes.
+
+    Raises ValueError for what cannot be served, before anything starts; EngineError where no server came up, with its
+    last log lines; ModelFailed where the server runs but refuses the model; DeadlineExceeded.
+    """
+    path = check_base_path(base_path)
+    if timeout <= 0:
+        raise ValueError(f"timeout must be positive, in seconds. Received: {timeout}")
+    options = Options(name or path.name, path, host, rest_port or 1, grpc_port or 2)  # refuses before it asks Docker
+    chosen = choose_engine(engine)
+    for tries_left in reversed(range(_TRIES)):
+        options = Options(options.name, path, host, *_ports(host, rest_port, grpc_port))
+        server = _start(chosen, options, log)
+        try:
+            server.wait_ready(timeout)
+        except EngineError:
+            server.stop()
+            ports_were_ours_to_choose = rest_port == 0 or grpc_port == 0
+            if tries_left and ports_were_ours_to_choose and server.port_taken:
+                continue
+            raise
+        except BaseException:
+            server.stop()
+            raise
+        return server
+    raise AssertionError("the last try returns or raises")
+
+
+def choose_engine(name: str = "auto") -> Engine:
+    """The engine ``name``, or for ``auto`` the first that can be used here; each that cannot is said in one line."""
+    if name != "auto":
+        if name not in ENGINES:
+            raise ValueError(f"An engine is auto, {', '.join(ENGINES)}. Received: {name!r}")
+        if reason := ENGINES[name].why_not():
+            raise EngineError(f"The engine {name!r} cannot be used here: {reason}")
+        return ENGINES[name]
+    for engine in ENGINES.values():
+        reason = engine.why_not()
+        if reason is None:
+            return engine
+        _logger.info("no %s: %s", engine.name, reason)
+    raise EngineError("No engine can be used here")
+
+
+def binary_command(options: Options, binary: str = BINARY) -> list[str]:
+    """TensorFlow Serving's own command line. It has no flag for the host: the binary listens on every address."""
+    return [binary, *_flags(options.name, str(options.base_path), options.rest_port, options.grpc_port)]
+
+
+def docker_command(options: Options, container: str, user: str, image: str = IMAGE) -> list[str]:
+    """``docker run`` with as little power as serving needs.
+
+    The image's entry point is a shell script, and a process that is PID 1 ignores SIGTERM: so the server itself is the
+    entry point, under Docker's own init.
+    """
+    inside = f"/models/{options.name}"
+    host = f"[{options.host}]" if ":" in options.host else options.host
+    return [
+        *("docker", "run", "--rm", "--init", "--pull=never", f"--name={container}", f"--user={user}"),
+        *("--read-only", "--tmpfs=/tmp", "--cap-drop=ALL", "--security-opt=no-new-privileges"),
+        f"--publish={host}:{options.rest_port}:8501",
+        f"--publish={host}:{options.grpc_port}:8500",
+        "--mount=" + _mount("type=bind", f"source={options.base_path}", f"target={inside}", "readonly"),
+        f"--entrypoint={BINARY}",
+        image,
+        *_flags(options.name, inside, 8501, 8500),
+    ]
+
+
+def embedded_command(options: Options, python: str = sys.executable) -> list[str]:
+    """Our own server, under TensorFlow Serving's flag names."""
+    return [
+        *(python, "-m", "serving.embedded", f"--host={options.host}"),
+        *_model_flags(options.name, str(options.base_path), options.rest_port, options.grpc_port),
+    ]
+
+
+def _flags(name: str, base_path: str, rest_port: int, grpc_port: int) -> list[str]:
+    # The profiler is an endpoint that anyone may call; a server that does not know the flag says so and starts.
+    return [*_model_flags(name, base_path, rest_port, grpc_port), "--enable_profiler=false"]
+
+
+def _model_flags(name: str, base_path: str, rest_port: int, grpc_port: int) -> list[str]:
+    return [
+        f"--port={grpc_port}",
+        f"--rest_api_port={rest_port}",
+        f"--model_name={name}",
+        f"--model_base_path={base_path}",
+    ]
+
+
+def _mount(*fields: str) -> str:
+    """The fields as Docker reads them: one line of CSV, so that a comma in a path is quoted."""
+    line = io.StringIO()
+    csv.writer(line, lineterminator="").writerow(fields)
+    return line.getvalue()
+
+
+def _launch_docker(options: Options) -> Launch:
+    container = f"servable-zoo-{options.name}-{secrets.token_hex(4)}"
+    user = f"{os.getuid()}:{os.getgid()}" if os.getuid() else _NOBODY
+    return Launch(docker_command(options, container, user), cleanup=["docker", "rm", "--force", container])
+
+
+def _launch_binary(options: Options) -> Launch:
+    if options.host not in ("0.0.0.0", "::"):
+        _logger.info("%s has no flag for the host: it listens on every address, not only on %s", BINARY, options.host)
+    return Launch(binary_command(options))
+
+
+def _launch_embedded(options: Options) -> Launch:
+    # the package is found there too where this process found it by a changed sys.path
+    home = str(Path(__file__).resolve().parents[1])
+    path = os.pathsep.join(filter(None, [home, os.environ.get("PYTHONPATH")]))
+    return Launch(embedded_command(options), {"PYTHONPATH": path, "PYTHONUNBUFFERED": "1"})
+
+
+def _why_not_docker() -> str | None:
+    if shutil.which("docker") is None:
+        return "no docker on the PATH"
+    if error := _docker_error("version", "--format={{.Server.Version}}"):
+        return f"a docker client with no engine behind it ({error})"
+    if _docker_error("image", "inspect", IMAGE) is None:
+        return None
+    _logger.info("pulling %s", IMAGE)
+    if error := _docker_error("pull", "--quiet", IMAGE, seconds=_PULL_SECONDS):
+        return f"the image {IMAGE} cannot be had ({error})"
+    return None
+
+
+def _docker_error(*arguments: str, seconds: float = _ASK_DOCKER_SECONDS) -> str | None:
+    """The last line that a failing docker command wrote; None if it did not fail."""
+    try:
+        done = subprocess.run(
+            ["docker", *arguments],
+            capture_output=True,
+            text=True,
+            timeout=seconds,
+            stdin=subprocess.DEVNULL,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return f"no answer in {seconds:.0f} s"
+    except OSError as error:
+        return error.strerror
+    if done.returncode == 0:
+        return None
+    return next(reversed(done.stderr.strip().splitlines()), f"exit code {done.returncode}")
+
+
+def _why_not_binary() -> str | None:
+    return None if shutil.which(BINARY) else f"no {BINARY} on the PATH"
+
+
+ENGINES = {
+    engine.name: engine
+    for engine in (
+        Engine("docker", _why_not_docker, _launch_docker),
+        Engine("binary", _why_not_binary, _launch_binary),
+        Engine("embedded", lambda: None, _launch_embedded),
+    )
+}
+
+
+def _start(engine: Engine, options: Options, log: Callable[[str], None] | None) -> Server:
+    launch = engine.launch(options)
+    process = SupervisedProcess(launch.command, environment=launch.environment, cleanup=launch.cleanup, log=log)
+    return Server(
+        engine.name,
+        options.name,
+        process,
+        host=options.host,
+        rest_port=options.rest_port,
+        grpc_port=options.grpc_port,
+    )
+
+
+def _ports(host: str, *wanted: int) -> list[int]:
+    """The wanted ports, free ones in the place of zeros. EngineError for one that somebody listens on.
+
+    A second gRPC server on a taken port would start without a word and share its connections (SO_REUSEPORT).
+    """
+    with contextlib.ExitStack() as held:
+        return [held.enter_context(_bound(host, port)).getsockname()[1] for port in wanted]
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a port in TIME_WAIT is free
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        raise EngineError(f"Cannot listen on {host}:{port}: {error.strerror}") from None
+    return listener
