@@ -13,14 +13,19 @@ def check_base_path(base_path: str | os.PathLike) -> Path:
         )
     if _is_saved_model(path):
         raise ValueError(f"{base_path} is a version, not a base path. Give the folder that it lies in: {path.parent}")
-    versions = sorted(int(entry.name) for entry in path.iterdir() if _is_version(entry))
+    versions = version_folders(path)
     if not versions:
         there = ", ".join(sorted(entry.name for entry in path.iterdir())[:5]) or "nothing"
         raise ValueError(f"No version in {base_path}: a version is a folder with a number for a name. It has: {there}")
-    newest = next(entry for entry in path.iterdir() if _is_version(entry) and int(entry.name) == versions[-1])
+    newest = versions[max(versions)]
     if not _is_saved_model(newest):
         raise ValueError(f"{newest} holds no SavedModel (no saved_model.pb), and a server would end at it")
     return path
+
+
+def version_folders(path: Path) -> dict[int, Path]:
+    """The folders of ``path`` that TensorFlow Serving takes for versions."""
+    return {int(entry.name): entry for entry in path.iterdir() if _is_version(entry)}
 
 
 def _is_version(path: Path) -> bool:

@@ -1,0 +1,113 @@
+"""From a signature's outputs to what a person reads: an answer per row, its probability, whether it is right.
+
+Published classifiers answer ``probabilities`` [N, C], ``class_ids`` [N] and ``classes`` [N]; regressions answer
+``value`` [N, 1]. The outputs of any other model are shown as they are.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+
+import numpy as np
+
+from serving.questions import Question
+
+_LONGEST = 60  # characters shown of an output that is no number
+
+
+@dataclass(frozen=True)
+class Guess:
+    answer: str
+    probability: float | None = None
+
+
+@dataclass(frozen=True)
+class Row:
+    """One question's answer. ``guesses`` is the answer and the runners-up; ``right`` is None where truth is unknown."""
+
+    input: str
+    guesses: Sequence[Guess]
+    truth: str | None = None
+    right: bool | None = None
+    outputs: Mapping[str, object] = field(default_factory=dict)
+
+    def as_json(self) -> dict:
+        row = asdict(self)
+        best = row["guesses"][0]
+        return {"input": self.input, **best, "top": row["guesses"], "truth": self.truth, "right": self.right}
+
+
+def read_answers(
+    questions: Sequence[Question], outputs: Mapping[str, np.ndarray], *, top: int = 1, labels: Sequence[str] = ()
+) -> list[Row]:
+    """A row for each question. ``labels`` names all classes, where they are known; else runners-up have their ids."""
+    if {"classes", "class_ids", "probabilities"} <= outputs.keys():
+        return [_classified(question, outputs, row, top, labels) for row, question in enumerate(questions)]
+    if "value" in outputs and outputs["value"].size == len(questions):
+        values = outputs["value"].reshape(-1).tolist()
+        return [
+            Row(question.shown, [Guess(f"{value:.6g}")], question.truth)
+            for question, value in zip(questions, values, strict=True)
+        ]
+    return [
+        Row(question.shown, [Guess(_generic(outputs, row, len(questions)))], question.truth)
+        for row, question in enumerate(questions)
+    ]
+
+
+def summary(rows: Sequence[Row]) -> str | None:
+    """``59/64 right``; for numbers ``mean absolute error 41.2 over 64``; None where no truth is known."""
+    judged = [row.right for row in rows if row.right is not None]
+    if judged:
+        return f"{sum(judged)}/{len(judged)} right"
+    pairs = [(_number(row.guesses[0].answer), _number(row.truth)) for row in rows]
+    errors = [abs(answer - truth) for answer, truth in pairs if answer is not None and truth is not None]
+    return f"mean absolute error {np.mean(errors):.4g} over {len(errors)}" if errors else None
+
+
+def _classified(
+    question: Question, outputs: Mapping[str, np.ndarray], row: int, top: int, labels: Sequence[str]
+) -> Row:
+    probabilities = outputs["probabilities"][row]
+    best, answer = int(outputs["class_ids"][row]), str(outputs["classes"][row])
+    others = [class_id for class_id in np.argsort(-probabilities, kind="stable").tolist() if class_id != best]
+    guesses = [Guess(answer, float(probabilities[best]))]
+    for class_id in others[: top - 1]:
+        name = labels[class_id] if class_id < len(labels) else f"class {class_id}"
+        guesses.append(Guess(name, float(probabilities[class_id])))
+    right = None if question.truth is None else _same_class(question.truth, answer, best)
+    return Row(question.shown, guesses, question.truth, right)
+
+
+def _same_class(truth: str, answer: str, class_id: int) -> bool:
+    """By name; by number where the truth is one. A number means the class's id only if classes have no numbers."""
+    if truth.strip() == answer.strip():
+        return True
+    number = _number(truth)
+    named = _number(answer)
+    return number is not None and number == (class_id if named is None else named)
+
+
+def _generic(outputs: Mapping[str, np.ndarray], row: int, rows: int) -> str:
+    return "; ".join(f"{name}: {_short(_of_row(array, row, rows))}" for name, array in outputs.items())
+
+
+def _of_row(array: np.ndarray, row: int, rows: int) -> object:
+    """The row's part of an output; all of one that is not sized by the batch."""
+    return array[row] if array.ndim and array.shape[0] == rows else array
+
+
+def _short(value: object) -> str:
+    array = np.asarray(value)
+    if array.dtype == object:
+        text = str(array.tolist())
+    else:
+        text = np.array2string(array, precision=4, threshold=8, edgeitems=3, suppress_small=True)
+    text = " ".join(text.split())
+    return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
+
+
+def _number(text: str | None) -> float | None:
+    try:
+        return float(text)
+    except (TypeError, ValueError):
+        return None

@@ -1,0 +1,384 @@
+"""``zoo serve`` and ``zoo query``. Only click and the standard library are imported before a command runs."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import math
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from serving.answers import Row
+    from serving.client import Client
+    from serving.metadata import ModelMetadata, Signature
+    from serving.questions import Question
+    from serving.server import Server
+
+ENGINES = ("auto", "docker", "binary", "embedded")
+DEFAULT_REST = "http://127.0.0.1:8501"
+
+_BATCH = 32  # questions in one request
+_CURL_VALUES = 64  # numbers that a ready-made curl line may hold
+_LOOK_SECONDS = 2.0  # for finding out whether a server listens
+
+
+@click.command()
+@click.argument("base_path", type=click.Path(path_type=Path))
+@click.option("--name", help="The model's name.  [default: the folder's]")
+@click.option("--engine", type=click.Choice(ENGINES), default="auto", show_default=True, help="What serves.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
+@click.option("--rest-port", type=click.IntRange(0, 65535), default=8501, show_default=True, help="0: a free one.")
+@click.option("--grpc-port", type=click.IntRange(0, 65535), default=8500, show_default=True, help="0: a free one.")
+@click.option("--json", "as_json", is_flag=True, help="Print the addresses as one line of JSON.")
+def serve(
+    base_path: Path, name: str | None, engine: str, host: str, rest_port: int, grpc_port: int, as_json: bool
+) -> None:
+    """Serve the versions in BASE_PATH over REST and gRPC, in the foreground.
+
+    BASE_PATH holds version folders (served/lenet5/1, served/lenet5/2); the newest answers, and a newer one takes over
+    when it appears. The engine is TensorFlow Serving in Docker, else its binary, else the embedded server. Ctrl-C or
+    SIGTERM stops it.
+
+    \b
+    Example:
+        zoo serve served/lenet5
+        zoo serve served/lenet5 --engine embedded --rest-port 8601 --grpc-port 8600
+    """
+    _log_to_stderr()
+    with _sigterm_interrupts():
+        try:
+            with _started(base_path, name, engine, host, rest_port, grpc_port) as server:
+                _announce(server, as_json)
+                while not server.wait(timeout=1.0):
+                    pass
+                raise click.ClickException(server.exit_reason)
+        except KeyboardInterrupt:
+            click.echo("stopped", err=True)
+
+
+@click.command()
+@click.argument("model")
+@click.argument("inputs", nargs=-1, type=click.Path(exists=True, path_type=Path))
+@click.option("--row", "rows", multiple=True, metavar="NAME=VALUE,…", help="A row of a table. Can be repeated.")
+@click.option("--rest", metavar="URL", help=f"The server's REST address.  [default: {DEFAULT_REST}]")
+@click.option("--grpc", metavar="HOST:PORT", help="The server's gRPC address.")
+@click.option("--signature", help="The signature to ask.  [default: the one that fits the inputs]")
+@click.option("--version", type=click.IntRange(0), help="The version to ask.  [default: the newest]")
+@click.option("--top", type=click.IntRange(1), default=1, show_default=True, help="How many classes to show.")
+@click.option("--limit", type=click.IntRange(1), help="Ask only the first of the inputs.")
+@click.option("--timeout", type=click.FloatRange(0, min_open=True), default=60.0, show_default=True, help="Seconds.")
+@click.option("--json", "as_json", is_flag=True, help="Print the answers as JSON.")
+def query(
+    model: str,
+    inputs: tuple[Path, ...],
+    rows: tuple[str, ...],
+    rest: str | None,
+    grpc: str | None,
+    signature: str | None,
+    version: int | None,
+    top: int,
+    limit: int | None,
+    timeout: float,
+    as_json: bool,
+) -> None:
+    """Ask MODEL for its answers to INPUTS, and show them beside the truth.
+
+    MODEL is a served model's name, or a base path (served/lenet5), for which a server is started if none listens.
+    INPUTS are pictures, folders of pictures (the names of sub-folders are the truth), or one CSV file: with a column
+    "file" it names pictures, otherwise its columns are the model's inputs. A column "label" or "target", or the only
+    one that is no input, is the truth.
+
+    \b
+    Example:
+        zoo query served/lenet5 seven.png --top 3
+        zoo query lenet5 digits.csv --grpc 127.0.0.1:8500
+        zoo query served/diabetes --row bmi=32.1,age=59
+    """
+    from serving.errors import ServingError
+
+    if rest and grpc:
+        raise click.UsageError("Give --rest or --grpc, not both.")
+    if bool(inputs) == bool(rows):
+        raise click.UsageError("Give INPUTS (pictures, a folder, a CSV file) or --row, and not both.")
+    try:
+        with _connected(model, rest or grpc, timeout) as (client, name):
+            metadata = client.metadata(name, version=version)
+            chosen, questions = _questions(metadata, inputs, rows, signature, limit)
+            labels = _labels(Path(model), metadata.version)
+            answers = _ask(client, metadata, chosen, questions, version, top, labels)
+    except (ServingError, OSError) as error:
+        raise click.ClickException(str(error)) from None
+    if as_json:
+        _print_json(metadata, chosen, answers)
+    else:
+        _print_table(answers)
+
+
+def _log_to_stderr() -> None:
+    """The lines in which the package says what it decided."""
+    logger = logging.getLogger("serving")
+    if not logger.handlers:
+        handler = logging.StreamHandler(sys.stderr)
+        handler.setFormatter(logging.Formatter("%(message)s"))
+        logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+
+
+@contextlib.contextmanager
+def _sigterm_interrupts() -> Iterator[None]:
+    """SIGTERM as if it were Ctrl-C, so that both stop the server in the same way."""
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    previous = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
+def _started(base_path: Path, name: str | None, engine: str, host: str, rest_port: int, grpc_port: int) -> Server:
+    from serving.engines import serve as start
+    from serving.errors import ServingError
+
+    try:
+        return start(
+            base_path,
+            name=name,
+            engine=engine,
+            host=host,
+            rest_port=rest_port,
+            grpc_port=grpc_port,
+            log=lambda line: click.echo(line, err=True),
+        )
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+    except ServingError as error:
+        raise click.ClickException(str(error)) from None
+
+
+def _announce(server: Server, as_json: bool) -> None:
+    metadata = server.wait_ready()
+    if as_json:
+        fields = {"engine": server.engine, "model": server.name, "version": metadata.version}
+        click.echo(json.dumps({**fields, "rest": server.rest_url, "grpc": server.grpc_address}))
+        return
+    click.echo(f"{server.name} version {metadata.version}, served by the engine: {server.engine}")
+    click.echo(f"  REST  {server.rest_url}")
+    click.echo(f"  gRPC  {server.grpc_address}")
+    click.echo(f"Ask it:\n  {curl_line(server.rest_url, metadata)}")
+    click.echo("Ctrl-C stops it.")
+
+
+def curl_line(rest_url: str, metadata: ModelMetadata) -> str:
+    """A command that asks the model: a picture or a text where a signature takes one, else zeros of the right shape."""
+    from serving.questions import takes_pictures_or_text
+
+    url = f"{rest_url}/v1/models/{metadata.name}"
+    for name, signature in metadata.signatures.items():
+        if takes_pictures_or_text(signature):
+            input_name = next(iter(signature.inputs))
+            if "text" in (name, input_name):
+                return _curl(url, f"'{_body(name, {input_name: ['some text']})}'")
+            body = _body(name, {input_name: [{"b64": "$(base64 < picture.png | tr -d '\\n')"}]})
+            quoted = body.replace('"', '\\"').replace("\\\\n", "\\n")
+            return _curl(url, f'"{quoted}"')
+    for name, signature in sorted(metadata.signatures.items(), key=lambda item: item[0] != "row"):
+        zeros = _zeros(signature)
+        if zeros is not None:
+            return _curl(url, f"'{_body(name, zeros)}'")
+    return f"curl {url}/metadata"
+
+
+def _curl(url: str, body: str) -> str:
+    return f"curl {url}:predict -d {body}"
+
+
+def _body(signature_name: str, inputs: dict) -> str:
+    return json.dumps({"signature_name": signature_name, "inputs": inputs})
+
+
+def _zeros(signature: Signature) -> dict[str, object] | None:
+    """Zeros for every input, one row; None where they would be too many or the inputs are not all numbers."""
+    inputs = {}
+    for name, spec in signature.inputs.items():
+        shape = [1 if size is None else size for size in spec.shape or ()]
+        if spec.dtype == "string" or spec.shape is None or math.prod(shape) > _CURL_VALUES:
+            return None
+        value: object = False if spec.dtype == "bool" else 0 if "int" in spec.dtype else 0.0
+        for size in reversed(shape):
+            value = [value] * size
+        inputs[name] = value
+    return inputs or None
+
+
+@contextlib.contextmanager
+def _connected(model: str, target: str | None, timeout: float) -> Iterator[tuple[Client, str]]:
+    """A client of a server that has the model, and the model's name. The server is our own if none was there."""
+    from serving.client import Client
+
+    path = Path(model)
+    is_path = path.is_dir()
+    name = path.resolve().name if is_path else model
+    try:
+        client = Client(target or DEFAULT_REST, timeout=timeout)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(client)
+        if target is None and is_path and not _answers(name):
+            click.echo(f"no server at {DEFAULT_REST} has {name}: starting one for this query", err=True)
+            server = stack.enter_context(_started_quietly(path))
+            client = stack.enter_context(Client(server.rest_url, timeout=timeout))
+        yield client, name
+
+
+def _answers(name: str) -> bool:
+    """Whether a server at the default address has the model."""
+    from serving.client import Client
+    from serving.errors import ServingError
+
+    try:
+        with Client(DEFAULT_REST, timeout=_LOOK_SECONDS, retries=0) as client:
+            client.metadata(name)
+    except ServingError:
+        return False
+    return True
+
+
+def _started_quietly(base_path: Path) -> Server:
+    from serving.engines import serve as start
+
+    try:
+        return start(base_path)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="MODEL") from None
+
+
+def _questions(
+    metadata: ModelMetadata,
+    inputs: Sequence[Path],
+    rows: Sequence[str],
+    signature: str | None,
+    limit: int | None,
+) -> tuple[str, list[Question]]:
+    """The signature to ask, and what to ask it."""
+    from itertools import islice
+
+    from serving import questions
+
+    try:
+        if rows:
+            table = [questions.parse_row(row) for row in rows]
+        elif any(path.suffix.lower() == ".csv" for path in inputs):
+            if len(inputs) > 1:
+                raise ValueError("Give one CSV file and nothing beside it")
+            table = questions.read_table(inputs[0], limit)
+        else:
+            chosen, input_name = questions.picture_signature(metadata, signature)
+            return chosen, list(islice(questions.pictures(inputs, input_name), limit))
+        if inputs and "file" in table[0]:
+            chosen, input_name = questions.picture_signature(metadata, signature)
+            return chosen, list(questions.pictures_of_table(inputs[0], table, input_name))
+        if any(row.keys() != table[0].keys() for row in table):
+            raise ValueError("Every --row has the same names")
+        chosen = questions.row_signature(metadata, table[0], signature)
+        return chosen, list(islice(questions.rows_of_table(table, metadata.signatures[chosen]), limit))
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+
+
+def _labels(base_path: Path, version: int) -> list[str]:
+    """The names of all classes, where MODEL is a base path whose version has them."""
+    try:
+        return (base_path / str(version) / "labels.txt").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return []
+
+
+def _ask(
+    client: Client,
+    metadata: ModelMetadata,
+    signature: str,
+    questions: Sequence[Question],
+    version: int | None,
+    top: int,
+    labels: Sequence[str],
+) -> list[Row]:
+    from serving.answers import read_answers
+    from serving.errors import InvalidInput
+    from serving.questions import stack
+
+    def ask(batch: Sequence[Question]) -> list[Row]:
+        inputs = stack(batch, metadata.signatures[signature])
+        outputs = client.predict(metadata.name, inputs, signature=signature, version=version)
+        return read_answers(batch, outputs, top=top, labels=labels)
+
+    rows = []
+    for start in range(0, len(questions), _BATCH):
+        batch = questions[start : start + _BATCH]
+        try:
+            rows += ask(batch)
+        except InvalidInput:
+            for question in batch:  # one of them is at fault: ask each alone, and name it
+                try:
+                    rows += ask([question])
+                except InvalidInput as error:
+                    raise click.ClickException(f"{question.shown}: {error}") from None
+    return rows
+
+
+def _print_json(metadata: ModelMetadata, signature: str, rows: Sequence[Row]) -> None:
+    from serving.answers import summary
+
+    click.echo(
+        json.dumps(
+            {
+                "model": metadata.name,
+                "version": metadata.version,
+                "signature": signature,
+                "answers": [row.as_json() for row in rows],
+                "summary": summary(rows),
+            },
+            indent=1,
+            ensure_ascii=False,
+        )
+    )
+
+
+def _print_table(rows: Sequence[Row]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from serving.answers import summary
+
+    columns = ["input", "answer"]
+    columns += ["probability"] if any(row.guesses[0].probability is not None for row in rows) else []
+    columns += ["truth"] if any(row.truth is not None for row in rows) else []
+    table = Table()
+    for column in columns:
+        table.add_column(column, overflow="fold", justify="right" if column == "probability" else "left")
+    for row in rows:
+        cells = {
+            "input": row.input,
+            "answer": "\n".join(guess.answer for guess in row.guesses),
+            "probability": "\n".join(
+                f"{guess.probability:.3f}" for guess in row.guesses if guess.probability is not None
+            ),
+            "truth": (row.truth or "") + {True: " ✓", False: " ✗", None: ""}[row.right],
+        }
+        style = "red" if row.right is False else None
+        table.add_row(*(Text(cells[column]) for column in columns), style=style)
+    console = Console(file=sys.stdout)
+    console.print(table)
+    if words := summary(rows):
+        console.print(words, highlight=False)

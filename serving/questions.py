@@ -1,0 +1,184 @@
+"""From what a person has (pictures, folders, CSV files, rows) to inputs of a signature.
+
+A question is one row: what to show of it, its values by input name, and the truth where it is known.
+"""
+
+import csv
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from serving.metadata import ModelMetadata, Signature, TensorSpec
+
+PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".gif")
+_TRUTH_COLUMNS = ("label", "target")
+_BINARY_SIGNATURE = "bytes"  # the name that published image models have
+_ROW_SIGNATURE = "row"  # the name that published tabular models have
+_PREDICT = "tensorflow/serving/predict"
+
+
+@dataclass(frozen=True)
+class Question:
+    shown: str
+    values: Mapping[str, object]
+    truth: str | None = None
+
+
+def picture_signature(metadata: ModelMetadata, name: str | None = None) -> tuple[str, str]:
+    """The name of the signature that takes a picture's bytes, and of its input. ValueError if there is none."""
+    if name is not None:
+        signature = _named(metadata, name)
+        if not _takes_one_string(signature):
+            raise ValueError(f"The signature {name!r} takes {_inputs(signature)}, not the bytes of a picture")
+        return name, next(iter(signature.inputs))
+    fitting = [name for name, signature in metadata.signatures.items() if _takes_one_string(signature)]
+    if not fitting:
+        raise ValueError(f"{metadata.name} has no signature that takes the bytes of a picture. It has {_all(metadata)}")
+    chosen = _BINARY_SIGNATURE if _BINARY_SIGNATURE in fitting else fitting[0]
+    return chosen, next(iter(metadata.signatures[chosen].inputs))
+
+
+def row_signature(metadata: ModelMetadata, columns: Iterable[str], name: str | None = None) -> str:
+    """The name of the signature whose inputs are all among ``columns``. ValueError if there is none."""
+    names = {_identifier(column) for column in columns}
+    candidates = [name] if name is not None else [_ROW_SIGNATURE, *metadata.signatures]
+    for candidate in candidates:
+        signature = metadata.signatures.get(candidate) if name is None else _named(metadata, candidate)
+        if signature is not None and signature.inputs and {_identifier(each) for each in signature.inputs} <= names:
+            return candidate
+    wanted = next((each for each in candidates if each in metadata.signatures), None)
+    if wanted in (name, _ROW_SIGNATURE) and wanted is not None:
+        lacking = [each for each in metadata.signatures[wanted].inputs if _identifier(each) not in names]
+        raise ValueError(f"The signature {wanted!r} also takes {', '.join(lacking)}")
+    raise ValueError(f"No signature of {metadata.name} takes {', '.join(columns)} by name. It has {_all(metadata)}")
+
+
+def pictures(paths: Sequence[Path], input_name: str) -> Iterator[Question]:
+    """Each picture, and those in each folder. In a folder, the name of a sub-folder is the truth of its pictures."""
+    for path in paths:
+        if not path.is_dir():
+            yield Question(str(path), {input_name: path.read_bytes()})
+            continue
+        found = sorted(file for file in path.rglob("*") if file.suffix.lower() in PICTURES)
+        if not found:
+            raise ValueError(f"No pictures ({', '.join(PICTURES)}) in {path}")
+        for file in found:
+            inside = file.relative_to(path)
+            yield Question(str(inside), {input_name: file.read_bytes()}, inside.parts[0] if inside.parts[1:] else None)
+
+
+def pictures_of_table(table: Path, rows: list[dict[str, str]], input_name: str) -> Iterator[Question]:
+    """The pictures that a CSV file names in its column ``file``, relative to itself."""
+    truth = truth_column(list(rows[0]), ["file"])
+    for row in rows:
+        picture = (table.parent / row["file"]).read_bytes()
+        yield Question(row["file"], {input_name: picture}, row[truth] if truth else None)
+
+
+def rows_of_table(rows: list[dict[str, str]], signature: Signature) -> Iterator[Question]:
+    """Each row, its columns matched by name to the signature's inputs."""
+    by_identifier = {_identifier(column): column for column in rows[0]}
+    columns = {name: by_identifier[_identifier(name)] for name in signature.inputs}
+    truth = truth_column(list(rows[0]), columns.values())
+    for number, row in enumerate(rows, start=1):
+        values = {
+            name: _parsed(row[column], signature.inputs[name], f"row {number}, column {column!r}")
+            for name, column in columns.items()
+        }
+        yield Question(_row_shown(number, row, columns.values()), values, row[truth] if truth else None)
+
+
+def read_table(path: Path, limit: int | None = None) -> list[dict[str, str]]:
+    """The rows of a CSV file with a header, by column name. ValueError for one that has no rows or ragged ones."""
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        reader = csv.DictReader(file, skipinitialspace=True)
+        rows = []
+        for row in reader:
+            if None in row or None in row.values():
+                raise ValueError(f"{path}, line {reader.line_num}: the header has {len(reader.fieldnames)} columns")
+            rows.append(row)
+            if len(rows) == limit:
+                break
+    if not rows:
+        raise ValueError(f"{path} has no rows below its header")
+    return rows
+
+
+def parse_row(text: str) -> dict[str, str]:
+    """``bmi=32.1,age=59`` by name."""
+    pairs = [pair.partition("=") for pair in next(csv.reader([text], skipinitialspace=True))]
+    if not all(name.strip() and equals for name, equals, _ in pairs):
+        raise ValueError(f"A row is written name=value,name=value. Received: {text!r}")
+    return {name.strip(): value.strip() for name, _, value in pairs}
+
+
+def truth_column(columns: Sequence[str], used: Iterable[str]) -> str | None:
+    """``label`` or ``target``, or the only column that is no input."""
+    left = [column for column in columns if column not in set(used)]
+    named = [column for column in left if column.lower() in _TRUTH_COLUMNS]
+    if named:
+        return named[0]
+    return left[0] if len(left) == 1 else None
+
+
+def stack(questions: Sequence[Question], signature: Signature) -> dict[str, list]:
+    """The questions as one batch: a list per input, with a size-one dimension where a column is declared with one."""
+    return {
+        name: [_in_rank(question.values[name], signature.inputs[name]) for question in questions]
+        for name in questions[0].values
+    }
+
+
+def takes_pictures_or_text(signature: Signature) -> bool:
+    return _takes_one_string(signature)
+
+
+def _takes_one_string(signature: Signature) -> bool:
+    """One input, a string for each row, and none that is a serialized tf.Example."""
+    specs = list(signature.inputs.values())
+    return (
+        signature.method_name in ("", _PREDICT)
+        and len(specs) == 1
+        and specs[0].dtype == "string"
+        and next(iter(signature.inputs)) not in ("examples", "inputs")
+    )
+
+
+def _named(metadata: ModelMetadata, name: str) -> Signature:
+    if name not in metadata.signatures:
+        raise ValueError(f"{metadata.name} has no signature {name!r}. It has {_all(metadata)}")
+    return metadata.signatures[name]
+
+
+def _in_rank(value: object, spec: TensorSpec) -> object:
+    return [value] if spec.shape is not None and len(spec.shape) == 2 else value
+
+
+def _parsed(text: str, spec: TensorSpec, where: str) -> object:
+    try:
+        if spec.dtype == "string":
+            return text
+        if spec.dtype == "bool":
+            return {"true": True, "1": True, "false": False, "0": False}[text.strip().lower()]
+        return int(text) if "int" in spec.dtype else float(text)
+    except (ValueError, KeyError):
+        raise ValueError(f"{where}: {text!r} is no {spec.dtype}") from None
+
+
+def _identifier(column: str) -> str:
+    """A column's name as a signature can have it: ``mean radius`` is the input ``mean_radius``."""
+    return re.sub(r"\W+", "_", column.strip()).lower()
+
+
+def _row_shown(number: int, row: Mapping[str, str], columns: Iterable[str]) -> str:
+    pairs = [f"{column}={row[column]}" for column in columns]
+    return f"{number}: " + ", ".join(pairs[:3]) + (", …" if len(pairs) > 3 else "")
+
+
+def _inputs(signature: Signature) -> str:
+    return ", ".join(f"{name}: {spec}" for name, spec in signature.inputs.items())
+
+
+def _all(metadata: ModelMetadata) -> str:
+    return "; ".join(f"{name} ({_inputs(signature)})" for name, signature in metadata.signatures.items())
