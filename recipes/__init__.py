@@ -12,10 +12,9 @@ __getattr__, __dir__, __all__ = attach(
     {
         "Bundle": "recipes.bundle",
         "Run": "recipes.run",
-        "binary_classification": "recipes.binary_classification",
-        "evaluate": "recipes.training",
-        "image_classification": "recipes.image_classification",
+        "binary_classification": "recipes.tasks.binary_classification",
+        "image_classification": "recipes.tasks.image_classification",
         "load_run": "recipes.run",
-        "regression": "recipes.regression",
+        "regression": "recipes.tasks.regression",
     },
 )

@@ -26,14 +26,14 @@ class Answer:
         head: what the model gives: "logits", "probabilities" (it ends in a softmax or sigmoid), "decisions" (0 or 1) or
             "values".
         labels: names of the classes; empty for values.
-        mean, std: of the target in the training part, where the model was trained on (target - mean) / std.
+        mean, std: per value, where the model was trained on (target - mean) / std.
     """
 
     kind: str
     head: str
     labels: tuple[str, ...] = ()
-    mean: float = 0.0
-    std: float = 1.0
+    mean: tuple[float, ...] = (0.0,)
+    std: tuple[float, ...] = (1.0,)
 
     def __call__(self, outputs: tf.Tensor) -> dict[str, tf.Tensor]:
         """Outputs of the model, `(batch, n)`, of any float dtype → named answers.
@@ -135,9 +135,9 @@ class Bundle:
             raise ValueError(f"{folder} holds no bundle: {' and '.join(missing)} not found.")
         list_models()  # loads the architectures, whose own layers a saved model may hold
         record = json.loads((folder / BUNDLE_FILE).read_text())
-        answer = Answer(**{**record["answer"], "labels": tuple(record["answer"]["labels"])})
+        answer = Answer(**{k: tuple(v) if isinstance(v, list) else v for k, v in record["answer"].items()})
         return cls(
-            model=keras.saving.load_model(folder / MODEL_FILE),
+            model=keras.saving.load_model(folder / MODEL_FILE, compile=False),
             task=record["task"],
             preprocessing=pre.from_json(record["preprocessing"]),
             answer=answer,

@@ -4,15 +4,21 @@
 for tables they are the columns' names and the target's.
 """
 
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from PIL import Image
+
+from recipes.data import Data
 
 INDEX = "examples.csv"
 FOLDER = "examples"
+COUNT = 256
+"""Examples that a Run keeps: enough to prove a published version by."""
 
 
 @dataclass(frozen=True)
@@ -21,7 +27,7 @@ class Examples:
 
     Attributes:
         raw: input name → one array of length n: `image_bytes` (objects of `bytes`) or float32 columns.
-        truth: label names or target values, length n.
+        truth: label names `(n,)`, or target values float32 `(n, values)`.
         target: name of the truth: "label", or the target column's.
     """
 
@@ -35,29 +41,69 @@ class Examples:
     def save(self, folder: Path) -> None:
         """Write `examples.csv` and, for pictures, their files."""
         if "image_bytes" not in self.raw:
-            pd.DataFrame({**self.raw, self.target: self.truth}).to_csv(folder / INDEX, index=False)
+            pd.DataFrame({**self.raw, **self._truth_columns()}).to_csv(folder / INDEX, index=False)
             return
         (folder / FOLDER).mkdir()
         files = [f"{FOLDER}/{i:04d}.{_suffix(data)}" for i, data in enumerate(self.raw["image_bytes"])]
         for file, data in zip(files, self.raw["image_bytes"], strict=True):
             (folder / file).write_bytes(data)
-        pd.DataFrame({"file": files, self.target: self.truth}).to_csv(folder / INDEX, index=False)
+        pd.DataFrame({"file": files, **self._truth_columns()}).to_csv(folder / INDEX, index=False)
+
+    def _truth_columns(self) -> dict[str, np.ndarray]:
+        if self.truth.ndim == 1:
+            return {self.target: self.truth}
+        names = (
+            [self.target] if self.truth.shape[1] == 1 else [f"{self.target}_{i}" for i in range(self.truth.shape[1])]
+        )
+        return dict(zip(names, self.truth.T, strict=True))
 
     @classmethod
-    def load(cls, folder: Path, columns: Sequence[str]) -> "Examples":
+    def load(cls, folder: Path, columns: Sequence[str], *, labelled: bool) -> "Examples":
         """Read what `save` wrote.
 
         Args:
             folder: the Run's folder.
             columns: names of the raw inputs: `["image_bytes"]`, or a table's columns.
+            labelled: whether the truth is a label's name, and not a number.
         """
-        table = pd.read_csv(folder / INDEX, dtype={"label": str}, keep_default_na=False, na_values=[])
-        (target,) = [column for column in table.columns if column not in {*columns, "file"}]
+        header = pd.read_csv(folder / INDEX, nrows=0).columns
+        targets = [column for column in header if column not in {*columns, "file"}]
+        # A label may be called "1" or "NA": it is text, and never missing.
+        table = pd.read_csv(folder / INDEX, dtype=dict.fromkeys(targets, str) if labelled else None, na_filter=False)
         if "file" in table.columns:
             raw = {"image_bytes": np.array([(folder / file).read_bytes() for file in table["file"]], object)}
         else:
             raw = {column: table[column].to_numpy(np.float32) for column in columns}
-        return cls(raw, table[target].to_numpy(), target)
+        if labelled:
+            return cls(raw, table[targets[0]].to_numpy(object), targets[0])
+        return cls(raw, table[targets].to_numpy(np.float32), targets[0].removesuffix("_0"))
+
+
+def sample(source: Data, seed: int, count: int = COUNT) -> Examples:
+    """Raw examples of the test part, drawn at random but the same ones for the same seed, in the part's order.
+
+    Pictures that came as pixels become PNG files.
+    """
+    size = source.sizes[source.evaluated_on]
+    chosen = set(np.random.default_rng(seed).permutation(size)[:count].tolist())
+    pairs = [xy for i, xy in enumerate(source.parts[source.evaluated_on].as_numpy_iterator()) if i in chosen]
+    x, y = ([pair[side] for pair in pairs] for side in (0, 1))
+    if source.kind == "table":
+        raw = dict(zip(source.columns, np.stack(x).T, strict=True))
+    else:
+        encoded = x if source.pixels == "encoded" else [to_png(pixels) for pixels in x]
+        raw = {"image_bytes": np.array([*encoded, None], object)[:-1]}  # the None keeps NumPy from making an S array
+    truth = np.array([source.labels[i] for i in y], object) if source.labels else np.stack(y)
+    return Examples(raw, truth, source.target)
+
+
+def to_png(pixels: np.ndarray) -> bytes:
+    """Pixels `(h, w, 1 | 3 | 4)`, uint8, or float in 0..1 → a PNG file."""
+    if pixels.dtype != np.uint8:
+        pixels = np.round(np.clip(pixels, 0, 1) * 255).astype(np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels).save(file, "PNG")
+    return file.getvalue()
 
 
 def _suffix(data: bytes) -> str:

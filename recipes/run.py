@@ -69,5 +69,5 @@ def load_run(folder: str | Path) -> Run:
         history=pd.read_csv(folder / HISTORY_FILE),
         metrics=facts.pop("metrics"),
         facts=facts,
-        examples=Examples.load(folder, list(bundle.preprocessing.raw_specs())),
+        examples=Examples.load(folder, list(bundle.preprocessing.raw_specs()), labelled=bool(bundle.labels)),
     )

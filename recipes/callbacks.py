@@ -1,0 +1,125 @@
+"""What watches a training: non-finite losses, the best weights, the history, the progress display."""
+
+import math
+import time
+
+import keras
+import numpy as np
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+
+class TrainingDiverged(ValueError):
+    """The loss became NaN or infinite.
+
+    Attributes:
+        step: the training step at which it did, from 1.
+    """
+
+    def __init__(self, step: int, message: str):
+        super().__init__(message)
+        self.step = step
+
+
+class StopOnNonFiniteLoss(keras.callbacks.Callback):
+    """Stops at the first step whose loss is NaN or infinite; `step` then holds its number, from 1, else None."""
+
+    def __init__(self):
+        super().__init__()
+        self.step = None
+        self._seen = 0
+
+    def on_train_batch_end(self, batch, logs=None):
+        self._seen += 1
+        if self.step is None and not math.isfinite(float(logs["loss"])):
+            self.step = self._seen
+            self.model.stop_training = True
+            raise Interrupted
+
+
+class Interrupted(Exception):
+    """Leaves `fit` in the middle of an epoch."""
+
+
+class BestWeights(keras.callbacks.Callback):
+    """Remembers the weights of the best epoch, and stops when no epoch has been better for `patience` epochs.
+
+    Args:
+        monitor: name in the epoch's logs; higher is better for `accuracy`, `auc` and `r2`, lower for all else.
+        patience: epochs without gain before training stops; None never stops.
+    """
+
+    def __init__(self, monitor: str, patience: int | None):
+        super().__init__()
+        self.monitor, self.patience = monitor, patience
+        self.sign = 1 if monitor.removeprefix("val_") in ("accuracy", "auc", "r2") else -1
+        self.best, self.epoch, self.weights = -math.inf, None, None
+
+    def on_epoch_end(self, epoch, logs=None):
+        if self.monitor not in logs:
+            raise ValueError(f"Nothing to monitor as {self.monitor!r}. Measured: {', '.join(logs)}.")
+        value = self.sign * float(logs[self.monitor])
+        if value > self.best:
+            self.best, self.epoch, self.weights = value, epoch, self.model.get_weights()
+        elif self.patience is not None and epoch - (self.epoch or 0) > self.patience:
+            self.model.stop_training = True
+
+
+class History(keras.callbacks.Callback):
+    """Collects one row per epoch: its number from 1, the logs, the learning rate at its end, its seconds."""
+
+    def __init__(self):
+        super().__init__()
+        self.rows = []
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._started = time.perf_counter()
+
+    def on_epoch_end(self, epoch, logs=None):
+        figures = {name: float(value) for name, value in logs.items()}
+        rate = float(np.asarray(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate)))
+        seconds = round(time.perf_counter() - self._started, 3)
+        self.rows.append({"epoch": epoch + 1, **figures, "learning_rate": rate, "seconds": seconds})
+
+
+class ProgressBar(keras.callbacks.Callback):
+    """One bar per epoch with its figures, on the terminal.
+
+    Args:
+        epochs, steps: of the whole training, and per epoch.
+    """
+
+    EVERY_SECONDS = 0.1
+
+    def __init__(self, epochs: int, steps: int):
+        super().__init__()
+        self.epochs, self.steps = epochs, steps
+        self.progress = Progress(
+            TextColumn("epoch {task.fields[epoch]:>3}"),
+            BarColumn(bar_width=24),
+            TextColumn("{task.completed:>4}/{task.total}"),
+            TimeRemainingColumn(compact=True, elapsed_when_finished=True),
+            TextColumn("{task.fields[figures]}"),
+        )
+
+    def on_train_begin(self, logs=None):
+        self.progress.start()
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.bar = self.progress.add_task("", total=self.steps, epoch=f"{epoch + 1}/{self.epochs}", figures="")
+        self._shown = 0.0
+
+    def on_train_batch_end(self, batch, logs=None):
+        now = time.perf_counter()
+        if now - self._shown > self.EVERY_SECONDS:
+            self._shown = now
+            self.progress.update(self.bar, completed=batch + 1, figures=_figures(logs))
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.progress.update(self.bar, completed=self.steps, figures=_figures(logs))
+
+    def on_train_end(self, logs=None):
+        self.progress.stop()
+
+
+def _figures(logs) -> str:
+    return "  ".join(f"{name} {float(value):.4f}" for name, value in logs.items())

@@ -1,0 +1,45 @@
+"""The command that repeats a training, for its record."""
+
+import dataclasses
+import json
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+
+import keras
+
+from recipes.config import Config
+
+
+def of_training(task: str, model: str | keras.Model, data, config: Config) -> str:
+    """The `zoo train` command with these options; where model or data are objects, the Python call that names them."""
+    options = {
+        spec.name: getattr(config, spec.name)
+        for spec in dataclasses.fields(config)
+        if getattr(config, spec.name) != _default(spec) and spec.name not in ("overwrite", "verbose")
+    }
+    if isinstance(model, str) and isinstance(data, (str, Path)):
+        words = ["zoo", "train", model, "--data", str(data), "--task", task, *_words(options)]
+        return shlex.join(words)
+    arguments = [repr(model) if isinstance(model, str) else f"<{model.name}>", f"<{type(data).__name__}>"]
+    arguments += [f"{name}={value!r}" for name, value in options.items()]
+    return f"recipes.{task.replace('-', '_')}({', '.join(arguments)})"
+
+
+def _default(spec: dataclasses.Field):
+    return spec.default if spec.default is not dataclasses.MISSING else spec.default_factory()
+
+
+def _words(options: Mapping) -> list[str]:
+    words = []
+    for name, value in options.items():
+        flag = "--" + name.replace("_", "-")
+        if isinstance(value, bool):
+            words.append(flag if value else f"--no-{name.replace('_', '-')}")
+        elif isinstance(value, Mapping):
+            words += [flag, json.dumps(value)]
+        elif isinstance(value, (tuple, list)):
+            words += [flag, ",".join(map(str, value))]
+        else:
+            words += [flag, str(value)]
+    return words

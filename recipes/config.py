@@ -1,0 +1,142 @@
+"""What every recipe takes, stated once: the Python calls, the command line and the Run's record are made from it."""
+
+import dataclasses
+import functools
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from zoo.nearest import choose, unknown
+
+OPTIMIZERS = ("sgd", "momentum", "nesterov", "rmsprop", "adam", "adamw")
+SCHEDULES = ("constant", "step", "cosine")
+
+
+def option(default, text: str, *, choices: tuple[str, ...] = (), least: float | None = None):
+    """A field with its explanation, and what values are accepted."""
+    default = {"default_factory": default} if callable(default) else {"default": default}
+    return field(**default, metadata={"help": text, "choices": choices, "least": least})
+
+
+@dataclass(frozen=True)
+class Config:
+    """Options of every recipe."""
+
+    run_dir: str | None = option(None, "Folder of the Run. Default: runs/MODEL-DATA.")
+    overwrite: bool = option(False, "Replace a Run that is in the folder already.")
+
+    data_dir: str | None = option(None, "Where TFDS data sets lie. Default: TFDS_DATA_DIR or ~/tensorflow_datasets.")
+    train_split: str = option("train", "TFDS split to train on, such as train[:80%].")
+    test_split: str | None = option(None, "TFDS split to test on. Default: the data set's own test part.")
+    validation: float = option(0.1, "Fraction of the training part kept for validation; 0 for none.", least=0)
+    test: float = option(0.1, "Fraction split off for the test where the data has no test part.", least=0)
+    target: str | None = option(None, "The CSV's target column.")
+
+    model_args: Mapping[str, Any] = option(dict, "Arguments of the builder, such as hidden_sizes=[16,16].")
+    dropout: float | None = option(None, "Rate of dropout, for builders that take it.", least=0)
+
+    epochs: int = option(5, "Passes over the training part.", least=1)
+    batch_size: int = option(64, "Examples per step.", least=1)
+    optimizer: str = option("adam", "How the weights are updated.", choices=OPTIMIZERS)
+    learning_rate: float | None = option(None, "Peak rate. Default: 0.01 for sgd's family, else 0.001.", least=0)
+    schedule: str = option("constant", "Rate over time; step divides by 10 at 1/2 and 3/4.", choices=SCHEDULES)
+    warmup_epochs: float = option(0.0, "Epochs of linear warm-up before the schedule.", least=0)
+    weight_decay: float | None = option(None, "Decoupled decay. Default: 0.01 for adamw, else 0.", least=0)
+    l1: float = option(0.0, "Penalty on |w| of every kernel.", least=0)
+    l2: float = option(0.0, "Penalty on w² of every kernel.", least=0)
+    clip_norm: float | None = option(None, "Largest global norm of the gradients.", least=0)
+    class_weights: str | Mapping[int, float] | None = option(None, "'balanced', or a weight per class id.")
+    patience: int | None = option(None, "Stop after so many epochs without gain, keep the best weights.", least=0)
+    monitor: str | None = option(None, "What 'best' is measured by. Default: val_loss, or loss without validation.")
+    shuffle: bool = option(True, "Another order of the examples in every epoch.")
+    seed: int = option(0, "Seed of weights, order, augmentation and dropout: same seed, same run.", least=0)
+    verbose: bool = option(True, "Show progress.")
+
+    def __post_init__(self):
+        for spec in dataclasses.fields(self):
+            _check(spec, getattr(self, spec.name))
+
+
+def _check(spec: dataclasses.Field, value) -> None:
+    """Raise ValueError for a value outside what the option accepts."""
+    if spec.metadata["choices"]:
+        choose(spec.name, value, spec.metadata["choices"])
+    least = spec.metadata["least"]
+    if least is None or value is None:
+        return
+    whole = spec.type in (int, int | None)
+    if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)) or value < least:
+        kind = "a whole number" if whole else "a number"
+        raise ValueError(f"{spec.name} must be {kind} of at least {least}. Received: {value!r}.")
+
+
+@dataclass(frozen=True)
+class TableConfig(Config):
+    """Options of recipes that read tables."""
+
+    standardize: bool | None = option(
+        None, "Scale columns to mean 0 and deviation 1. Default: when their scales are far apart."
+    )
+
+
+@dataclass(frozen=True)
+class RegressionConfig(TableConfig):
+    """Options of `regression`."""
+
+    loss: str = option("mse", "half_mse is (y - t)²/2.", choices=("mse", "half_mse", "mae", "huber"))
+
+
+@dataclass(frozen=True)
+class BinaryConfig(TableConfig):
+    """Options of `binary_classification`."""
+
+    label_smoothing: float = option(0.0, "Share of the truth given to the other class.", least=0)
+
+
+@dataclass(frozen=True)
+class ImageConfig(Config):
+    """Options of `image_classification`."""
+
+    image_size: tuple[int, int] | None = option(
+        None, "Height and width in pixels. Default: the pictures' own where the model takes it, else the model's."
+    )
+    channels: int | None = option(None, "1, 3 or 4. Default: the pictures' own.")
+    resize: str = option("bilinear", "How pictures are resized.")
+    augment: tuple[str, ...] = option((), "Random changes of training pictures, such as flip, rotate, shift, zoom.")
+    label_smoothing: float = option(0.0, "Share of the truth given to the other classes.", least=0)
+
+
+def takes(config: type[Config]) -> Callable:
+    """Let a recipe `f(model, data, config)` be called `f(model, data, **options)`, with the options in its signature.
+
+    Raises:
+        ValueError: (when the recipe is called) an option it does not take; the nearest one is offered.
+    """
+    fields = dataclasses.fields(config)
+
+    def decorate(recipe):
+        @functools.wraps(recipe)
+        def called(model, data, **options):
+            for name in options:
+                if name not in {spec.name for spec in fields}:
+                    raise unknown(f"option of {recipe.__name__!r}", name, [spec.name for spec in fields])
+            return recipe(model, data, config(**options))
+
+        listed = [
+            inspect.Parameter(
+                spec.name,
+                inspect.Parameter.KEYWORD_ONLY,
+                annotation=spec.type,
+                default={} if spec.default is dataclasses.MISSING else spec.default,
+            )
+            for spec in fields
+        ]
+        signature = inspect.signature(recipe)
+        called.__signature__ = signature.replace(parameters=[*list(signature.parameters.values())[:2], *listed])
+        explained = "\n".join(f"    {spec.name}: {spec.metadata['help']}" for spec in fields)
+        called.__doc__ = f"{inspect.cleandoc(recipe.__doc__)}\n\nOptions:\n{explained}\n"
+        called.config = config
+        return called
+
+    return decorate

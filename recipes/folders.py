@@ -1,0 +1,60 @@
+"""A run's folder appears whole, or not at all."""
+
+import contextlib
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from recipes.run import HISTORY_FILE, METRICS_FILE
+
+
+@contextlib.contextmanager
+def staged_run(final: Path, overwrite: bool, keep_on: type[Exception]) -> Iterator[Path]:
+    """Yield an empty folder beside `final`, which becomes `final` when the block ends.
+
+    Args:
+        final: the run's folder.
+        overwrite: replace a finished Run that is there.
+        keep_on: an exception of the block after which what was written is kept in `final` all the same.
+
+    Raises:
+        ValueError: `final` is taken.
+        OSError: it cannot be written.
+    """
+    _check_free(final, overwrite)
+    final.parent.mkdir(parents=True, exist_ok=True)
+    staging = Path(tempfile.mkdtemp(prefix=f".{final.name}-", dir=final.parent))
+    try:
+        yield staging
+    except keep_on:
+        if any(staging.iterdir()):
+            _replace(final, staging)
+        raise
+    else:
+        _replace(final, staging)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def _check_free(final: Path, overwrite: bool) -> None:
+    if not final.exists():
+        return
+    if not final.is_dir():
+        raise ValueError(f"run_dir {str(final)!r} is a file. Accepted: a folder, or a path where nothing is.")
+    if (final / METRICS_FILE).exists():
+        if not overwrite:
+            raise ValueError(f"{final} holds a finished Run. Choose another run_dir, or overwrite it (overwrite=True).")
+    elif not (final / HISTORY_FILE).exists() and any(final.iterdir()):
+        raise ValueError(f"{final} holds other files and no Run; they are not overwritten. Choose another run_dir.")
+
+
+def _replace(final: Path, staging: Path) -> None:
+    staging.chmod(0o755)  # mkdtemp makes it private
+    if final.exists():
+        old = Path(tempfile.mkdtemp(prefix=f".{final.name}-old-", dir=final.parent))
+        final.rename(old / final.name)
+        staging.rename(final)
+        shutil.rmtree(old)
+    else:
+        staging.rename(final)

@@ -1,0 +1,149 @@
+"""The pictures of a Run: curves, predictions, confusion."""
+
+import io
+from collections.abc import Callable
+
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
+from PIL import Image
+
+from recipes.run import Run
+
+matplotlib.use("Agg")
+GRID = (4, 8)
+MAX_NAMED_CLASSES = 30
+
+
+def draw(run: Run, answers: dict[str, np.ndarray], truth: np.ndarray) -> None:
+    """Write `curves.png`, `predictions.png` and, for classes, `confusion.png` into the Run's folder.
+
+    Args:
+        run: the Run; its examples are pictured.
+        answers: the bundle's answers on the whole test part.
+        truth: class ids `(n,)`, or values `(n, k)`, of the test part.
+    """
+    _save(curves(run), run, "curves.png")
+    _save(_predictions_of(run)(run, answers, truth), run, "predictions.png")
+    if run.bundle.labels:
+        _save(confusion(run, answers, truth), run, "confusion.png")
+
+
+def curves(run: Run) -> Figure:
+    """Loss and every metric over the epochs, training and validation."""
+    history = run.history
+    names = [n for n in history.columns if n not in ("epoch", "seconds", "learning_rate") and not n.startswith("val_")]
+    figure = Figure(figsize=(5 * len(names), 3.5), layout="constrained")
+    for axes, name in zip(np.atleast_1d(figure.subplots(1, len(names))), names, strict=True):
+        axes.plot(history["epoch"], history[name], marker="o", label="training")
+        if f"val_{name}" in history:
+            axes.plot(history["epoch"], history[f"val_{name}"], marker="o", label="validation")
+        axes.set(xlabel="epoch", title=name)
+        axes.grid(alpha=0.3)
+        axes.legend()
+    return figure
+
+
+def confusion(run: Run, answers: dict[str, np.ndarray], truth: np.ndarray) -> Figure:
+    """How often each true class (row) was given each label (column)."""
+    from sklearn.metrics import confusion_matrix
+
+    labels = run.bundle.labels
+    counts = confusion_matrix(truth, answers["class_ids"], labels=range(len(labels)))
+    size = min(3 + 0.45 * len(labels), 14)
+    figure = Figure(figsize=(size + 0.6, size), layout="constrained")
+    axes = figure.subplots()
+    axes.imshow(counts, cmap="Blues")
+    axes.set(xlabel="predicted", ylabel="true", title=f"{run.bundle.card['evaluated_on']} part, {len(truth)} examples")
+    if len(labels) <= MAX_NAMED_CLASSES:
+        axes.set_xticks(range(len(labels)), labels, rotation=90 if max(map(len, labels)) > 3 else 0)
+        axes.set_yticks(range(len(labels)), labels)
+        for (row, column), count in np.ndenumerate(counts):
+            if count:
+                shade = "white" if count > counts.max() / 2 else "black"
+                axes.text(column, row, str(count), ha="center", va="center", fontsize=7, color=shade)
+    return figure
+
+
+def _predictions_of(run: Run) -> Callable[..., Figure]:
+    if "image_bytes" in run.examples.raw:
+        return pictures
+    if not run.bundle.labels:
+        return values
+    return plane if len(run.examples.raw) == 2 else scores
+
+
+def pictures(run: Run, answers, truth) -> Figure:
+    """A grid of test pictures with the predicted label, and the true one where they differ."""
+    count = min(len(run.examples), GRID[0] * GRID[1])
+    shown = run.examples.raw["image_bytes"][:count]
+    predicted = run.bundle.predict({"image_bytes": shown})
+    figure = Figure(figsize=(1.4 * GRID[1], 1.6 * GRID[0]), layout="constrained")
+    for axes in figure.subplots(*GRID).flat:
+        axes.axis("off")
+    for axes, data, label, true, probabilities in zip(
+        figure.axes, shown, predicted["classes"], run.examples.truth, predicted["probabilities"], strict=False
+    ):
+        right = label.decode() == true
+        axes.imshow(np.asarray(Image.open(io.BytesIO(data))), cmap="gray")
+        title = f"{label.decode()} {probabilities.max():.0%}" + ("" if right else f"\ntrue: {true}")
+        axes.set_title(title, fontsize=8, color="green" if right else "red")
+    return figure
+
+
+def values(run: Run, answers, truth) -> Figure:
+    """Predicted against true values of the test part; for a single column also the line through the points."""
+    single = len(run.examples.raw) == 1
+    figure = Figure(figsize=(9.5 if single else 5, 4.5), layout="constrained")
+    axes = np.atleast_1d(figure.subplots(1, 1 + single))
+    axes[0].scatter(truth, answers["value"], s=10, alpha=0.6)
+    axes[0].axline((float(truth.flat[0]),) * 2, slope=1, color="gray", linewidth=1)
+    axes[0].set(xlabel=f"true {run.examples.target}", ylabel="predicted")
+    if single:
+        ((column, x),) = run.examples.raw.items()
+        order = np.argsort(x)
+        axes[1].scatter(x, run.examples.truth[:, 0], s=10, alpha=0.6, label="true")
+        axes[1].plot(x[order], run.bundle.predict({column: x[order]})["value"][:, 0], color="red", label="predicted")
+        axes[1].set(xlabel=column, ylabel=run.examples.target)
+        axes[1].legend()
+    return figure
+
+
+def plane(run: Run, answers, truth) -> Figure:
+    """The probability of the second class over the plane of two columns, with the test examples on it."""
+    (first, x), (second, y) = run.examples.raw.items()
+    margin_x, margin_y = (0.25 * (np.ptp(v) or 1) for v in (x, y))
+    grid_x, grid_y = np.meshgrid(
+        np.linspace(x.min() - margin_x, x.max() + margin_x, 100),
+        np.linspace(y.min() - margin_y, y.max() + margin_y, 100),
+    )
+    grid = run.bundle.predict({first: grid_x.ravel(), second: grid_y.ravel()}, batch_size=1024)
+    figure = Figure(figsize=(5.5, 4.5), layout="constrained")
+    axes = figure.subplots()
+    shades = axes.contourf(
+        grid_x, grid_y, grid["probabilities"][:, 1].reshape(grid_x.shape), 20, cmap="RdBu_r", vmin=0, vmax=1, alpha=0.7
+    )
+    figure.colorbar(shades, label=f"probability of {run.bundle.labels[1]}")
+    for label, marker in zip(run.bundle.labels, "ox", strict=False):
+        mine = run.examples.truth == label
+        axes.scatter(x[mine], y[mine], marker=marker, color="black", label=f"true: {label}")
+    axes.set(xlabel=first, ylabel=second)
+    axes.legend()
+    return figure
+
+
+def scores(run: Run, answers, truth) -> Figure:
+    """How the probability of the second class is distributed in each true class."""
+    figure = Figure(figsize=(6, 4), layout="constrained")
+    axes = figure.subplots()
+    for i, label in enumerate(run.bundle.labels):
+        axes.hist(
+            answers["probabilities"][truth == i, 1], bins=np.linspace(0, 1, 26), alpha=0.6, label=f"true: {label}"
+        )
+    axes.set(xlabel=f"predicted probability of {run.bundle.labels[1]}", ylabel="test examples")
+    axes.legend()
+    return figure
+
+
+def _save(figure: Figure, run: Run, name: str) -> None:
+    figure.savefig(run.dir / name, dpi=100)

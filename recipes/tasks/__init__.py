@@ -1,0 +1,1 @@
+"""One file per task: what is particular to it. What they share is in `recipes.training`."""

@@ -1,0 +1,70 @@
+"""Image classification: one of many classes for every picture."""
+
+import zoo
+from recipes.augmentation import Augmentation
+from recipes.config import ImageConfig, takes
+from recipes.preprocessing import ImagePreprocessing
+from recipes.tasks.classes import ClassTask
+from recipes.tasks.task import input_shape_of
+from recipes.training import train
+
+
+@takes(ImageConfig)
+def image_classification(model, data, config):
+    """Train a network to name what a picture shows.
+
+    Args:
+        model: a registry name, or a `keras.Model` with one input `(batch, height, width, channels)`, which is trained
+            in place.
+        data: a TFDS name, a folder with one sub-folder per class, arrays `(x, y)`, or a `tf.data.Dataset`.
+
+    Returns:
+        A Run. Figures of the test part: `accuracy`, and `auc` for two classes.
+
+    Raises:
+        ValueError: bad data or options; `TrainingDiverged` when the loss becomes NaN.
+    """
+    return train(ImageClassification, model, data, config)
+
+
+class ImageClassification(ClassTask):
+    """Pictures, scaled to 0..1, at the size that data and model agree on."""
+
+    name = "image-classification"
+
+    @property
+    def num_classes(self):
+        return len(self.data.labels)
+
+    def preprocessing(self, model):
+        if self.data.kind != "image":
+            raise ValueError(
+                f"{self.data.name!r} holds no pictures but a table of {len(self.data.columns)} columns. "
+                "For tables, see binary_classification and regression."
+            )
+        height, width, channels = self._named_shape(model) if isinstance(model, str) else self._model_shape(model)
+        return ImagePreprocessing(height, width, channels, resize=self.config.resize)
+
+    def _named_shape(self, name):
+        *own, channels = self.data.image_shape
+        spec = zoo.spec(name)
+        default = spec.arguments["input_shape"]
+        fits = len(default) == 3 and None not in own and min(own) >= max(spec.min_size, 1)
+        size = self.config.image_size or (own if fits else default[:2])
+        return (*size, self.config.channels or channels)
+
+    def _model_shape(self, model):
+        shape = input_shape_of(model)
+        if len(shape) != 3 or shape[-1] not in (1, 3, 4):
+            raise ValueError(f"{model.name!r} takes {shape}. Accepted: (height, width, channels), 1, 3 or 4 channels.")
+        height, width = (
+            self.config.image_size or [n or m for n, m in zip(shape, self.data.image_shape, strict=True)][:2]
+        )
+        if None in (height, width):
+            raise ValueError(
+                f"{model.name!r} takes pictures of any size and {self.data.name!r} has several: say image_size."
+            )
+        return height, width, shape[-1]
+
+    def augment(self):
+        return Augmentation(self.config.augment, self.config.seed) if self.config.augment else None

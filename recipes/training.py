@@ -1,0 +1,214 @@
+"""The training that every recipe shares: build, compile, fit, evaluate, write the Run."""
+
+import dataclasses
+import platform
+import time
+from importlib import metadata
+from pathlib import Path
+
+import keras
+import numpy as np
+import pandas as pd
+import tensorflow as tf
+
+import zoo
+from recipes import command_line, plots
+from recipes.bundle import Bundle
+from recipes.callbacks import BestWeights, History, Interrupted, ProgressBar, StopOnNonFiniteLoss, TrainingDiverged
+from recipes.config import Config
+from recipes.data import Data, load
+from recipes.examples import sample
+from recipes.folders import staged_run
+from recipes.optimizers import make
+from recipes.pipeline import Part, prepare
+from recipes.preprocessing import Preprocessing
+from recipes.run import HISTORY_FILE, Run
+from recipes.tasks.task import Task
+
+EVALUATION_BATCH = 256
+BEST_WEIGHTS_FILE = "best.weights.h5"
+PACKAGES = ("servable-zoo", "keras", "tensorflow", "tensorflow-datasets", "numpy")
+
+
+def train(task_type: type[Task], model: str | keras.Model, data, config: Config) -> Run:
+    """Train a model for a task, and write the Run's folder.
+
+    The folder appears whole when all is done. When the loss becomes NaN it holds the weights of the best epoch and the
+    history, but no Run.
+    """
+    started = time.perf_counter()
+    name = model if isinstance(model, str) else model.name
+    if isinstance(model, str):
+        zoo.spec(model)  # an unknown name is told before the data is read
+    source = load_data(data, task_type, config)
+    final = Path(config.run_dir or f"runs/{name}-{source.name.replace('/', '-').replace(':', '-')}")
+    with staged_run(final, config.overwrite, keep_on=TrainingDiverged) as folder:
+        # Same seed, same run: with op determinism the order of additions is part of the result.
+        keras.utils.set_random_seed(config.seed)
+        tf.config.experimental.enable_op_determinism()
+
+        task = task_type(source, config)
+        preprocessing = task.preprocessing(model)
+        network = _network(model, task, preprocessing, config)
+        task.adopt(network)
+        history = _fit(task, preprocessing, folder)
+        training_seconds = time.perf_counter() - started
+
+        bundle = Bundle(network, task.name, preprocessing, task.answer, _card(name, network, source))
+        answers, truth = answer_test_part(bundle, source)
+        metrics = bundle.card["metrics"] = task.figures(answers, truth)
+        facts = {
+            "command": command_line.of_training(task.name, model, data, config),
+            "seconds": {"training": round(training_seconds, 2)},
+            **_facts(source, config),
+        }
+        run = Run(folder, bundle, pd.DataFrame(history), metrics, facts, sample(source, config.seed))
+        plots.draw(run, answers, truth)
+        facts["seconds"]["total"] = round(time.perf_counter() - started, 2)
+        run.save()
+    run.dir = final
+    return run
+
+
+def evaluate(run: Run, data, task_type: type[Task], config: Config) -> dict[str, float]:
+    """Figures of a Run's bundle on the test part of some data, by name.
+
+    Args:
+        run: a Run.
+        data: what a recipe takes as data; its labels must be those of the Run.
+        task_type, config: of the recipe that made the Run.
+    """
+    source = load_data(data, task_type, config)
+    if source.labels != (run.bundle.labels or None):
+        raise ValueError(f"{source.name!r} has the labels {source.labels}, but the Run has {run.bundle.labels}.")
+    answers, truth = answer_test_part(run.bundle, source)
+    return task_type(source, config).figures(answers, truth)
+
+
+def load_data(data, task_type: type[Task], config: Config) -> Data:
+    """Read what a recipe takes as data, with the options of its configuration."""
+    return load(
+        data,
+        task=task_type.name,
+        data_dir=config.data_dir,
+        train_split=config.train_split,
+        test_split=config.test_split,
+        validation=config.validation,
+        test=config.test,
+        target=config.target,
+        seed=config.seed,
+    )
+
+
+def answer_test_part(bundle: Bundle, source: Data) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """The bundle's answers on the test part, by name, and the raw truth."""
+    part = _prepare(source, source.evaluated_on, bundle.preprocessing, lambda y: y)
+    answers, truth = [], []
+    for x, y in part.batches(EVALUATION_BATCH):
+        answers.append(bundle.answer(tf.convert_to_tensor(bundle.model(x, training=False))))
+        truth.append(y)
+    return {name: np.concatenate([a[name] for a in answers]) for name in answers[0]}, np.concatenate(truth)
+
+
+def _network(model, task: Task, preprocessing: Preprocessing, config: Config) -> keras.Model:
+    """The network of that name for this data, or the model that was given."""
+    if not isinstance(model, str):
+        if config.model_args or config.dropout is not None:
+            raise ValueError("model_args and dropout build a model by name; here a built keras.Model was given.")
+        network = model
+    else:
+        arguments = dict(config.model_args)
+        if config.dropout is not None:
+            if "dropout" not in zoo.spec(model).arguments:
+                raise ValueError(f"{model!r} takes no dropout. Received: dropout={config.dropout}.")
+            arguments["dropout"] = config.dropout
+        network = zoo.build(model, **{"input_shape": preprocessing.shape, "num_classes": task.num_classes, **arguments})
+    if config.l1 or config.l2:
+        for weight in network.trainable_variables:
+            if weight.name == "kernel":
+                weight.regularizer = keras.regularizers.L1L2(config.l1, config.l2)
+    return network
+
+
+def _fit(task: Task, preprocessing: Preprocessing, folder: Path) -> list[dict[str, float]]:
+    """Fit the task's model; return one row of figures per epoch."""
+    config, model = task.config, task.model
+    training = _prepare(task.data, "train", preprocessing, task.encode)
+    validation = None
+    if task.data.sizes.get("validation"):
+        validation = _prepare(task.data, "validation", preprocessing, task.encode).batches(EVALUATION_BATCH)
+    steps = training.steps(config.batch_size)
+
+    model.compile(make(config, steps), task.loss(), metrics=task.metrics())
+    history, finite = History(), StopOnNonFiniteLoss()
+    best = BestWeights(config.monitor or ("val_loss" if validation else "loss"), config.patience)
+    progress = [ProgressBar(config.epochs, steps)] if config.verbose else []
+    try:
+        model.fit(
+            training.epochs(config.batch_size, config.seed, config.shuffle, task.augment()),
+            epochs=config.epochs,
+            steps_per_epoch=steps,
+            validation_data=validation,
+            class_weight=task.class_weights(),
+            callbacks=[finite, history, best, *progress],
+            shuffle=False,  # the pipeline does it
+            verbose=0,
+        )
+    except Interrupted:
+        raise _diverged(finite.step, steps, best, history, model, folder, config) from None
+    finally:
+        for bar in progress:
+            bar.on_train_end()
+    if config.patience is not None:
+        model.set_weights(best.weights)
+    return history.rows
+
+
+def _diverged(step, steps, best: BestWeights, history: History, model, folder: Path, config) -> TrainingDiverged:
+    """Keep the best weights so far and the history; return the error that says where training stopped."""
+    pd.DataFrame(history.rows).to_csv(folder / HISTORY_FILE, index=False)
+    kept = "No epoch was finished, so no weights were kept."
+    if best.weights is not None:
+        model.set_weights(best.weights)
+        model.save_weights(folder / BEST_WEIGHTS_FILE)
+        kept = f"The weights of the best epoch, {best.epoch + 1}, are kept as {BEST_WEIGHTS_FILE} in the run's folder."
+    rate = config.learning_rate or "its default"
+    return TrainingDiverged(
+        step,
+        f"The loss became NaN or infinite at step {step} (epoch {(step - 1) // steps + 1}). {kept} "
+        f"Try a lower learning_rate (it was {rate}), clip_norm=1, or standardize=True.",
+    )
+
+
+def _prepare(source: Data, part: str, preprocessing: Preprocessing, encode) -> Part:
+    return prepare(
+        source.parts[part],
+        source.sizes[part],
+        lambda x, y: (preprocessing.one(x), encode(y)),
+        bytes_per_example=4 * int(np.prod(preprocessing.shape)),
+    )
+
+
+def _card(name: str, network: keras.Model, source: Data) -> dict:
+    return {
+        "architecture": name,
+        "parameters": sum(int(np.prod(weight.shape)) for weight in network.trainable_weights),
+        "data": source.name,
+        "examples": source.sizes,
+        "evaluated_on": source.evaluated_on,
+        "fingerprint": source.fingerprint,
+    }
+
+
+def _facts(source: Data, config: Config) -> dict:
+    return {
+        "options": {
+            k: v for k, v in dataclasses.asdict(config).items() if k not in ("run_dir", "overwrite", "verbose")
+        },
+        "seed": config.seed,
+        "data": {"name": source.name, "fingerprint": source.fingerprint, "examples": source.sizes},
+        "evaluated_on": source.evaluated_on,
+        "versions": {package: metadata.version(package) for package in PACKAGES},
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+    }
