@@ -13,6 +13,7 @@ __getattr__, __dir__, __all__ = attach(
         "Bundle": "recipes.bundle",
         "Run": "recipes.run",
         "binary_classification": "recipes.tasks.binary_classification",
+        "evaluate": "recipes.evaluation",
         "image_classification": "recipes.tasks.image_classification",
         "load_run": "recipes.run",
         "regression": "recipes.tasks.regression",

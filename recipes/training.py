@@ -60,7 +60,7 @@ def train(task_type: type[Task], model: str | keras.Model, data, config: Config)
         facts = {
             "command": command_line.of_training(task.name, model, data, config),
             "seconds": {"training": round(training_seconds, 2)},
-            **_facts(source, config),
+            **_facts(data, source, config),
         }
         run = Run(folder, bundle, pd.DataFrame(history), metrics, facts, sample(source, config.seed))
         plots.draw(run, answers, truth)
@@ -68,21 +68,6 @@ def train(task_type: type[Task], model: str | keras.Model, data, config: Config)
         run.save()
     run.dir = final
     return run
-
-
-def evaluate(run: Run, data, task_type: type[Task], config: Config) -> dict[str, float]:
-    """Figures of a Run's bundle on the test part of some data, by name.
-
-    Args:
-        run: a Run.
-        data: what a recipe takes as data; its labels must be those of the Run.
-        task_type, config: of the recipe that made the Run.
-    """
-    source = load_data(data, task_type, config)
-    if source.labels != (run.bundle.labels or None):
-        raise ValueError(f"{source.name!r} has the labels {source.labels}, but the Run has {run.bundle.labels}.")
-    answers, truth = answer_test_part(run.bundle, source)
-    return task_type(source, config).figures(answers, truth)
 
 
 def load_data(data, task_type: type[Task], config: Config) -> Data:
@@ -200,13 +185,18 @@ def _card(name: str, network: keras.Model, source: Data) -> dict:
     }
 
 
-def _facts(source: Data, config: Config) -> dict:
+def _facts(data, source: Data, config: Config) -> dict:
     return {
         "options": {
             k: v for k, v in dataclasses.asdict(config).items() if k not in ("run_dir", "overwrite", "verbose")
         },
         "seed": config.seed,
-        "data": {"name": source.name, "fingerprint": source.fingerprint, "examples": source.sizes},
+        "data": {
+            "name": source.name,
+            "source": str(data) if isinstance(data, (str, Path)) else None,
+            "fingerprint": source.fingerprint,
+            "examples": source.sizes,
+        },
         "evaluated_on": source.evaluated_on,
         "versions": {package: metadata.version(package) for package in PACKAGES},
         "python": platform.python_version(),

@@ -1,0 +1,164 @@
+"""`zoo train` and `zoo evaluate`: recipes on the command line."""
+
+import dataclasses
+import json
+import types
+import typing
+from collections.abc import Mapping
+
+import click
+
+from recipes.config import BinaryConfig, Config, ImageConfig, RegressionConfig
+from zoo import catalog
+from zoo.nearest import unknown
+
+CONFIGS: dict[str, type[Config]] = {
+    "binary-classification": BinaryConfig,
+    "image-classification": ImageConfig,
+    "regression": RegressionConfig,
+}
+
+
+class Json(click.ParamType):
+    """A JSON object, such as {"hidden_sizes": [16, 16]}; a plain word stays a word."""
+
+    name = "json"
+
+    def convert(self, value, param, ctx):
+        try:
+            return json.loads(value)
+        except ValueError:
+            if value[:1] in "{[":
+                self.fail(f"{value!r} is not JSON.", param, ctx)
+            return value
+
+
+class Values(click.ParamType):
+    """Values separated by commas."""
+
+    name = "a,b,…"
+
+    def __init__(self, kind: type):
+        self.kind = kind
+
+    def convert(self, value, param, ctx):
+        try:
+            return tuple(self.kind(word) for word in value.split(",") if word)
+        except ValueError:
+            self.fail(f"{value!r} is not a list of {self.kind.__name__} separated by commas.", param, ctx)
+
+
+def config_options(command):
+    """Give a command every option of every configuration."""
+    fields = {field.name: field for config in CONFIGS.values() for field in dataclasses.fields(config)}
+    for field in reversed(fields.values()):
+        command = _option(field)(command)
+    return command
+
+
+def _option(field: dataclasses.Field):
+    flag = "--" + field.name.replace("_", "-")
+    owners = [task for task, config in CONFIGS.items() if field.name in config.__dataclass_fields__]
+    text = field.metadata["help"] + ("" if len(owners) == len(CONFIGS) else f" [{', '.join(owners)}]")
+    known = field.default is not dataclasses.MISSING and field.default not in (None, (), False)
+    if known and not isinstance(field.default, bool):
+        text += f"  [default: {field.default}]"
+    kind = _base_type(field.type)
+    if kind is bool:
+        return click.option(f"{flag}/--no-{flag[2:]}", field.name, default=None, help=text)
+    return click.option(flag, field.name, type=_param_type(kind, field), default=None, help=text)
+
+
+def _base_type(annotation):
+    """The type of an option apart from None: `int | None` → int, a union with a mapping → that mapping."""
+    if isinstance(annotation, types.UnionType):
+        kinds = [kind for kind in typing.get_args(annotation) if kind is not type(None)]
+        return kinds[-1]
+    return annotation
+
+
+def _param_type(kind, field):
+    if field.metadata["choices"]:
+        return click.Choice(field.metadata["choices"])
+    origin = typing.get_origin(kind)
+    if origin is tuple:
+        return Values(typing.get_args(kind)[0])
+    return Json() if origin is Mapping or (isinstance(origin, type) and issubclass(origin, Mapping)) else kind
+
+
+def make_config(task: str, options: dict) -> dict:
+    """The options that were given, checked against what the task takes.
+
+    Raises:
+        click.UsageError: an option that the task has no use for, or a value that it refuses.
+    """
+    given = {name: value for name, value in options.items() if value is not None}
+    for name in given:
+        if name not in CONFIGS[task].__dataclass_fields__:
+            raise click.UsageError(f"--{name.replace('_', '-')} has no meaning for {task}.")
+    if isinstance(given.get("class_weights"), dict):
+        given["class_weights"] = {int(key): weight for key, weight in given["class_weights"].items()}
+    try:
+        CONFIGS[task](**given)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+    return given
+
+
+@click.command()
+@click.argument("model")
+@click.option("--data", required=True, help="TFDS name, folder of pictures with one sub-folder per class, or CSV file.")
+@click.option("--task", type=click.Choice(sorted(CONFIGS)), help="Default: the model's own, as in `zoo show`.")
+@click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
+@config_options
+def train(model, data, task, as_json, **options):
+    """Train MODEL on data, and write a Run: model, figures, curves, predictions.
+
+    \b
+    Example: zoo train lenet5 --data digits --epochs 10 --run-dir runs/lenet5
+    """
+    entries = catalog.read()
+    if model not in entries:
+        raise click.BadParameter(str(unknown("model", model, entries)), param_hint="MODEL")
+    task = task or entries[model]["task"]
+    given = make_config(task, options)
+    if as_json:
+        given["verbose"] = False
+
+    import recipes
+
+    run = getattr(recipes, task.replace("-", "_"))(model, data, **given)
+    if as_json:
+        click.echo(json.dumps({"run": str(run.dir), "metrics": run.metrics, **run.facts}))
+        return
+    _print_figures(run.metrics, run.facts["evaluated_on"])
+    click.echo(f"Run in {run.dir} after {run.facts['seconds']['total']} s: {', '.join(_pictures(run.dir))}")
+
+
+@click.command()
+@click.argument("run", type=click.Path(exists=True, file_okay=False))
+@click.option("--data", help="Evaluate on other data than the Run was made with.")
+@click.option("--data-dir", help="Where TFDS data sets lie.")
+@click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
+def evaluate(run, data, data_dir, as_json):
+    """Evaluate a finished RUN on its test part, or on that of other data with the same labels.
+
+    \b
+    Example: zoo evaluate runs/lenet5
+    """
+    import recipes
+
+    loaded = recipes.load_run(run)
+    figures = recipes.evaluate(loaded, data, data_dir=data_dir)
+    if as_json:
+        click.echo(json.dumps(figures))
+        return
+    _print_figures(figures, "test" if data else loaded.facts["evaluated_on"])
+
+
+def _print_figures(figures: dict[str, float], part: str) -> None:
+    click.echo(f"On the {part} part: " + "  ".join(f"{name} {value:.4f}" for name, value in figures.items()))
+
+
+def _pictures(folder) -> list[str]:
+    return sorted(path.name for path in folder.glob("*.png"))
