@@ -50,19 +50,10 @@ class Options:
     grpc_port: int = 8500
 
     def __post_init__(self):
-        if not _LEGAL_NAME.fullmatch(self.name):
-            raise ValueError(
-                "A model's name is letters, digits, '_', '.' and '-', and starts with none of the last two. "
-                f"Received: {self.name!r}"
-            )
+        _check_name(self.name)
+        _check_ports(self.rest_port, self.grpc_port)
         if not self.base_path.is_absolute():
             raise ValueError(f"TensorFlow Serving takes absolute base paths only. Received: {self.base_path}")
-        for port in (self.rest_port, self.grpc_port):
-            if not 0 < port < 65536:
-                raise ValueError(f"A port is a number from 1 to 65535. Received: {port}")
-        if self.rest_port == self.grpc_port:
-            # TensorFlow Serving would start, and answer gRPC only
-            raise ValueError(f"REST and gRPC need two ports. Received: {self.rest_port} for both")
 
 
 @dataclass(frozen=True)
@@ -92,13 +83,15 @@ def serve(
     rest_port: int = 0,
     grpc_port: int = 0,
     timeout: float = 120.0,
+    grace: float = 10.0,
     log: Callable[[str], None] | None = None,
 ) -> Server:
     """Starts a server for a base path (a folder of integer-named version folders) and waits until it answers.
 
     ``name`` is the model's name, the folder's own by default. ``engine`` is ``docker``, ``binary``, ``embedded`` or
     ``auto``: the first of these that this machine has. Port 0 is a free one. ``timeout`` is in seconds, from the
-    start of the server (pulling an image comes before). ``log`` is called with each line that the server writes.
+    start of the server (pulling an image comes before); after ``grace`` seconds a server that does not end is killed.
+    ``log`` is called with each line that the server writes.
 
     Raises ValueError for what cannot be served, before anything starts; EngineError where no server came up, with its
     last log lines; ModelFailed where the server runs but refuses the model; DeadlineExceeded.
@@ -106,11 +99,14 @@ def serve(
     path = check_base_path(base_path)
     if timeout <= 0:
         raise ValueError(f"timeout must be positive, in seconds. Received: {timeout}")
-    options = Options(name or path.name, path, host, rest_port or 1, grpc_port or 2)  # refuses before it asks Docker
+    # what is wrong is said before Docker is asked, which may take minutes
+    name = path.name if name is None else name
+    _check_name(name)
+    _check_ports(*(port for port in (rest_port, grpc_port) if port != 0))
     chosen = choose_engine(engine)
     for tries_left in reversed(range(_TRIES)):
-        options = Options(options.name, path, host, *_ports(host, rest_port, grpc_port))
-        server = _start(chosen, options, log)
+        options = Options(name, path, host, *_ports(host, rest_port, grpc_port))
+        server = _start(chosen, options, grace, log)
         try:
             server.wait_ready(timeout)
         except EngineError:
@@ -173,6 +169,23 @@ def embedded_command(options: Options, python: str = sys.executable) -> list[str
         *(python, "-m", "serving.embedded", f"--host={options.host}"),
         *_model_flags(options.name, str(options.base_path), options.rest_port, options.grpc_port),
     ]
+
+
+def _check_name(name: str) -> None:
+    if not _LEGAL_NAME.fullmatch(name):
+        raise ValueError(
+            "A model's name is letters, digits, '_', '.' and '-', and starts with none of the last two. "
+            f"Received: {name!r}"
+        )
+
+
+def _check_ports(*ports: int) -> None:
+    for port in ports:
+        if not 0 < port < 65536:
+            raise ValueError(f"A port is a number from 1 to 65535. Received: {port}")
+    if len(set(ports)) < len(ports):
+        # TensorFlow Serving would start, and answer gRPC only
+        raise ValueError(f"REST and gRPC need two ports. Received: {ports[0]} for both")
 
 
 def _flags(name: str, base_path: str, rest_port: int, grpc_port: int) -> list[str]:
@@ -262,9 +275,11 @@ ENGINES = {
 }
 
 
-def _start(engine: Engine, options: Options, log: Callable[[str], None] | None) -> Server:
+def _start(engine: Engine, options: Options, grace: float, log: Callable[[str], None] | None) -> Server:
     launch = engine.launch(options)
-    process = SupervisedProcess(launch.command, environment=launch.environment, cleanup=launch.cleanup, log=log)
+    process = SupervisedProcess(
+        launch.command, environment=launch.environment, cleanup=launch.cleanup, log=log, grace=grace
+    )
     return Server(
         engine.name,
         options.name,

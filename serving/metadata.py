@@ -211,7 +211,8 @@ def _keeps(array: np.ndarray, cast: np.ndarray) -> bool:
     """Whether ``cast`` holds the values of ``array``, up to the rounding of floats."""
     if cast.dtype.kind in "iu":
         return bool((cast == array).all())
-    return bool((np.isfinite(cast.astype(complex)) | ~np.isfinite(array.astype(complex))).all())
+    finite = np.isfinite(cast)
+    return bool(finite.all() or not np.isfinite(array[~finite]).any())
 
 
 def _invalid(words: str) -> Failure:

@@ -1,6 +1,7 @@
 """The handle of a server that was started here, whatever its engine."""
 
 import re
+import signal
 
 from serving.client import Client
 from serving.errors import EngineError
@@ -50,7 +51,7 @@ class Server:
             return None
         if self._stopped:
             return "stopped"
-        how = f"was ended by signal {code - 128}" if code > 128 else f"ended with exit code {code}"
+        how = f"was ended by signal {number}" if (number := _signal_of(code)) else f"ended with exit code {code}"
         last = next((line for line in reversed(self._process.lines()) if line.strip()), "it wrote nothing")
         return f"the {self.engine} server {how}: {last}"
 
@@ -82,3 +83,11 @@ class Server:
         lines = self._process.lines()
         reason = self.exit_reason or f"the {self.engine} server could not have its port"
         raise EngineError(f"{reason}\nIts last lines:\n" + "\n".join(f"  {line}" for line in lines[-_TAIL:]))
+
+
+def _signal_of(exit_code: int) -> int | None:
+    """The signal behind an exit code: negative if it ended the supervisor, 128 + N if it ended the server."""
+    if exit_code < 0:
+        return -exit_code
+    # TensorFlow Serving ends with 255 (-1) where it could not start: that is no signal
+    return exit_code - 128 if 128 < exit_code <= 128 + signal.SIGRTMAX else None

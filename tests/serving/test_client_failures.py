@@ -1,0 +1,255 @@
+"""Servers that misbehave, scripted: what the client retries, how long it waits, and what it says in the end."""
+
+import contextlib
+import json
+import socket
+import threading
+import time
+from concurrent import futures
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import grpc
+import pytest
+
+import serving
+from serving.errors import CODE_OF_HTTP_STATUS
+from serving.protos import serving_pb2 as pb
+
+OK = "OK"
+
+
+class Scripted:
+    """A server that fails with each of ``script`` in turn, then answers. ``asked`` counts the requests."""
+
+    def __init__(self, script: list[str], delay: float = 0.0):
+        self.script = list(script)
+        self.delay = delay
+        self.asked = 0
+
+    def next(self) -> str:
+        self.asked += 1
+        time.sleep(self.delay)
+        return self.script.pop(0) if self.script else OK
+
+
+@pytest.fixture(params=["rest", "grpc"])
+def scripted(request):
+    """``scripted(script, delay)``: a Scripted server and the target to ask it by, over both transports."""
+    closers = []
+
+    def start(script: list[str], delay: float = 0.0) -> tuple[Scripted, str]:
+        state = Scripted(script, delay)
+        target, close = (_rest if request.param == "rest" else _grpc)(state)
+        closers.append(close)
+        return state, target
+
+    yield start
+    for close in closers:
+        close()
+
+
+def _rest(state: Scripted):
+    status_of = {code: status for status, code in reversed(CODE_OF_HTTP_STATUS.items())}
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            outcome = state.next()
+            if outcome == OK:
+                status, reply = 200, {"model_version_status": [{"version": "1", "state": "AVAILABLE"}]}
+            else:
+                status, reply = status_of[outcome], {"error": f"scripted {outcome}"}
+            body = json.dumps(reply).encode()
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            with contextlib.suppress(BrokenPipeError):  # the client gave up waiting
+                self.wfile.write(body)
+
+        def log_message(self, *_):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+
+    def close():
+        server.shutdown()
+        server.server_close()
+
+    return f"http://127.0.0.1:{server.server_port}", close
+
+
+def _grpc(state: Scripted):
+    def status(_request, context):
+        outcome = state.next()
+        if outcome != OK:
+            context.abort(grpc.StatusCode[outcome], f"scripted {outcome}")
+        available = pb.ModelVersionStatus(version=1, state=pb.ModelVersionStatus.AVAILABLE)
+        return pb.GetModelStatusResponse(model_version_status=[available])
+
+    handler = grpc.unary_unary_rpc_method_handler(
+        status, pb.GetModelStatusRequest.FromString, pb.GetModelStatusResponse.SerializeToString
+    )
+    server = grpc.server(futures.ThreadPoolExecutor(4))
+    service = grpc.method_handlers_generic_handler("tensorflow.serving.ModelService", {"GetModelStatus": handler})
+    server.add_generic_rpc_handlers([service])
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    return f"grpc://127.0.0.1:{port}", lambda: server.stop(0)
+
+
+@pytest.fixture
+def free_port() -> int:
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        return held.getsockname()[1]
+
+
+def targets(port: int) -> list[str]:
+    return [f"http://127.0.0.1:{port}", f"127.0.0.1:{port}"]
+
+
+def test_unavailable_is_retried_until_it_is_not(scripted):
+    state, target = scripted(["UNAVAILABLE", "UNAVAILABLE"])
+    with serving.Client(target) as client:
+        assert client.status("m")[0].state == "AVAILABLE"
+    assert state.asked == 3
+
+
+def test_retries_end(scripted):
+    state, target = scripted(["UNAVAILABLE"] * 9)
+    with serving.Client(target, retries=2) as client, pytest.raises(serving.Unavailable) as error:
+        client.status("m")
+    assert state.asked == 3
+    assert f"status of 'm' at {target.removeprefix('grpc://')}: scripted UNAVAILABLE" == str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [
+        ("INVALID_ARGUMENT", serving.InvalidInput),
+        ("NOT_FOUND", serving.ModelNotFound),
+        ("RESOURCE_EXHAUSTED", serving.Overloaded),
+        ("INTERNAL", serving.ServerError),
+        ("UNIMPLEMENTED", serving.Unsupported),
+        ("DEADLINE_EXCEEDED", serving.DeadlineExceeded),
+        ("ABORTED", serving.ServerError),
+    ],
+)
+def test_every_other_failure_is_raised_at_once_and_alike(scripted, code, kind):
+    state, target = scripted([code])
+    with serving.Client(target) as client, pytest.raises(kind) as error:
+        client.status("m")
+    assert state.asked == 1
+    assert type(error.value) is kind
+    assert error.value.code == code
+    assert f"scripted {code}" in str(error.value)
+
+
+def test_the_deadline_ends_a_slow_answer(scripted):
+    _, target = scripted([], delay=2.0)
+    start = time.monotonic()
+    with serving.Client(target, timeout=0.3) as client, pytest.raises(serving.DeadlineExceeded):
+        client.status("m")
+    assert time.monotonic() - start < 1.5
+
+
+def test_the_deadline_covers_the_retries(scripted):
+    state, target = scripted(["UNAVAILABLE"] * 99)
+    start = time.monotonic()
+    with serving.Client(target, retries=50) as client, pytest.raises(serving.Unavailable):
+        client.status("m", timeout=0.5)
+    assert time.monotonic() - start < 1.0
+    assert 1 < state.asked < 20
+
+
+@pytest.mark.parametrize("transport", [0, 1], ids=["rest", "grpc"])
+def test_nobody_listening_is_unavailable(free_port, transport):
+    target = targets(free_port)[transport]
+    with serving.Client(target, retries=1) as client, pytest.raises(serving.Unavailable) as error:
+        client.predict("m", [1.0])
+    assert "refused" in str(error.value).lower()
+    assert "predict 'm', signature 'serving_default', at " + target in str(error.value)
+
+
+def test_a_restarted_server_is_found_again_by_the_same_client(free_port):
+    """A client lives longer than a server: after a restart it must not stay in gRPC's back-off for minutes."""
+
+    def start():
+        handler = grpc.unary_unary_rpc_method_handler(
+            lambda _request, _context: pb.GetModelStatusResponse(),
+            pb.GetModelStatusRequest.FromString,
+            pb.GetModelStatusResponse.SerializeToString,
+        )
+        server = grpc.server(futures.ThreadPoolExecutor(1))
+        service = grpc.method_handlers_generic_handler("tensorflow.serving.ModelService", {"GetModelStatus": handler})
+        server.add_generic_rpc_handlers([service])
+        server.add_insecure_port(f"127.0.0.1:{free_port}")
+        server.start()
+        return server
+
+    with serving.Client(f"127.0.0.1:{free_port}", timeout=10) as client:
+        server = start()
+        client.status("m")
+        server.stop(0).wait()
+        for _ in range(5):
+            with pytest.raises(serving.Unavailable):
+                client.status("m", timeout=0.2)
+        server = start()
+        client.status("m")
+        server.stop(0).wait()
+
+
+def serve_bytes(*chunks: bytes, pause: float = 0.0):
+    """A socket that answers one connection with ``chunks``, whatever is asked."""
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def answer():
+        connection, _ = listener.accept()
+        with connection:
+            connection.recv(65536)
+            for chunk in chunks:
+                try:
+                    connection.sendall(chunk)
+                except OSError:
+                    return
+                time.sleep(pause)
+
+    threading.Thread(target=answer, daemon=True).start()
+    return listener, f"http://127.0.0.1:{listener.getsockname()[1]}"
+
+
+def test_a_trickling_answer_does_not_outlive_the_deadline():
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n"
+    listener, url = serve_bytes(head, *[b" "] * 100, pause=0.05)
+    start = time.monotonic()
+    with listener, serving.Client(url, timeout=0.4) as client, pytest.raises(serving.DeadlineExceeded):
+        client.status("m")
+    assert time.monotonic() - start < 2
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (b"HTTP/1.1 404 Not Found\r\nContent-Length: 20\r\n\r\n<h1>Not  Found</h1> ", "not an answer of TF Serving"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}", "not an answer of TF Serving"),
+        (b"HTTP/1.1 302 Found\r\nLocation: http://elsewhere/\r\nContent-Length: 0\r\n\r\n", "HTTP 302"),
+    ],
+)
+def test_something_that_is_no_tf_serving_is_said_to_be_none(answer, words):
+    listener, url = serve_bytes(answer)
+    with listener, serving.Client(url, retries=0) as client, pytest.raises(serving.ServerError) as error:
+        client.status("m")
+    assert words in str(error.value)
+
+
+@pytest.mark.parametrize("target", ["", "localhost", "ftp://host:1", "http://", "host:port", "grpc://host", "a/b:1"])
+def test_a_target_that_is_no_address_is_refused(target):
+    with pytest.raises(ValueError) as error:
+        serving.Client(target)
+    assert repr(target) in str(error.value)
+
+
+@pytest.mark.parametrize("options", [{"timeout": 0}, {"timeout": -1}, {"retries": -1}])
+def test_options_that_make_no_sense_are_refused(options):
+    with pytest.raises(ValueError):
+        serving.Client("127.0.0.1:1", **options)

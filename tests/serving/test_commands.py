@@ -1,0 +1,279 @@
+"""What a person sees and a program reads of ``zoo serve`` and ``zoo query``."""
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import pytest
+from click.testing import CliRunner
+
+import serving
+from serving.commands import curl_line, query, serve
+
+PNG = b"\x89PNG\r\n\x1a\n"
+CAT, DOG = PNG + b"x", PNG + b"xx"  # by their lengths, 9 and 10: see tiny_models.py
+
+
+def run(command, *arguments) -> tuple[int, str, str]:
+    result = CliRunner().invoke(command, [str(argument) for argument in arguments])
+    if result.exception and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result.exit_code, result.stdout, result.stderr
+
+
+@pytest.fixture(params=["--rest", "--grpc"])
+def where(request, server) -> list[str]:
+    return [request.param, server.rest_url if request.param == "--rest" else server.grpc_address]
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    folder = tmp_path / "pictures"
+    for name, data in {"cat/a.png": CAT, "cat/b.png": DOG, "dog/c.png": DOG}.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(data)
+    return folder
+
+
+# --- query ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_picture_is_answered_with_its_probability(where, tmp_path):
+    (tmp_path / "seven.png").write_bytes(DOG)
+    code, out, _ = run(query, "tiny", tmp_path / "seven.png", *where)
+    assert code == 0
+    assert "dog" in out
+    assert "0.750" in out
+    assert "truth" not in out
+
+
+def test_a_folder_of_classes_is_marked_against_its_names(where, pictures):
+    code, out, _ = run(query, "tiny", pictures, *where)
+    assert code == 0
+    assert out.count("✓") == 2
+    assert out.count("✗") == 1
+    assert out.strip().splitlines()[-1] == "2/3 right"
+
+
+def test_json_is_for_programs(where, pictures):
+    code, out, _ = run(query, "tiny", pictures, "--json", "--top", 2, "--limit", 2, *where)
+    assert code == 0
+    reply = json.loads(out)
+    assert (reply["model"], reply["version"], reply["signature"]) == ("tiny", 1, "bytes")
+    assert reply["summary"] == "1/2 right"
+    first = reply["answers"][0]
+    assert (first["input"], first["answer"], first["truth"], first["right"]) == ("cat/a.png", "cat", "cat", True)
+    assert first["top"] == [{"answer": "cat", "probability": 0.75}, {"answer": "class 1", "probability": 0.125}]
+
+
+def test_labels_of_a_base_path_name_the_runners_up(where, pictures, models):
+    code, out, _ = run(query, models / "tiny", pictures, "--json", "--top", 3, *where)
+    assert code == 0
+    assert [guess["answer"] for guess in json.loads(out)["answers"][0]["top"]] == ["cat", "dog", "fox"]
+
+
+def test_a_csv_names_pictures_beside_itself(where, pictures):
+    (pictures / "list.csv").write_text("file,label\ncat/a.png,cat\ndog/c.png,fox\n")
+    code, out, _ = run(query, "tiny", pictures / "list.csv", *where)
+    assert code == 0
+    assert out.strip().splitlines()[-1] == "1/2 right"
+
+
+def test_a_csv_of_numbers_is_matched_by_name(where, tmp_path):
+    table = tmp_path / "patients.csv"
+    table.write_text("age,BMI,progression\n50,20,91\n60,30,120\n")
+    code, out, _ = run(query, "tiny", table, "--json", *where)
+    assert code == 0
+    reply = json.loads(out)
+    assert [answer["answer"] for answer in reply["answers"]] == ["90", "120"]
+    assert [answer["truth"] for answer in reply["answers"]] == ["91", "120"]
+    assert reply["summary"] == "mean absolute error 0.5 over 2"
+
+
+def test_rows_come_from_the_command_line(where):
+    code, out, _ = run(query, "tiny", "--row", "bmi=32.1,age=59", *where)
+    assert code == 0
+    assert "123.2" in out
+
+
+def test_outputs_of_any_model_are_shown(where, tmp_path):
+    (tmp_path / "a.txt").write_text("abc")
+    code, out, _ = run(query, "tiny", tmp_path / "a.txt", "--signature", "text", "--json", *where)
+    assert code == 0
+    assert "upper: ABC" in json.loads(out)["answers"][0]["answer"]
+
+
+def test_the_picture_at_fault_is_named(where, pictures):
+    (pictures / "cat" / "z.png").write_bytes(b"no picture at all")
+    code, _, err = run(query, "tiny", pictures, *where)
+    assert code == 1
+    assert "cat/z.png" in err
+    assert "no picture" in err
+
+
+def test_what_goes_wrong_is_exit_code_one(where, server):
+    code, _, err = run(query, "tiney", "--row", "bmi=1,age=2", *where)
+    assert code == 1
+    assert "tiney" in err
+    assert where[1] in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["tiny"], "Give INPUTS"),
+        (["tiny", "--row", "a=1", "--rest", "http://h:1", "--grpc", "h:1"], "not both"),
+        (["tiny", "--row", "bmi=1"], "also takes age"),
+        (["tiny", "--row", "bmi"], "name=value"),
+        (["tiny", "--row", "bmi=tall,age=3"], "'tall' is no float32"),
+        (["tiny", "--row", "bmi=1,age=2", "--row", "bmi=1"], "same names"),
+        (["tiny", "--row", "bmi=1,age=2", "--signature", "nope"], "no signature 'nope'"),
+        (["tiny", "nowhere.png"], "does not exist"),
+        (["tiny", "--row", "a=1", "--rest", "h:p"], "Received: 'h:p'"),
+    ],
+)
+def test_wrong_usage_is_exit_code_two(server, arguments, words):
+    if "--rest" not in arguments:
+        arguments = [*arguments, "--rest", server.rest_url]
+    code, _, err = run(query, *arguments)
+    assert code == 2
+    assert words in " ".join(err.split())
+
+
+def test_a_ragged_csv_is_named_with_its_line(server, tmp_path):
+    (tmp_path / "bad.csv").write_text("bmi,age\n1,2\n3\n")
+    code, _, err = run(query, "tiny", tmp_path / "bad.csv", "--rest", server.rest_url)
+    assert code == 2
+    assert "bad.csv, line 3" in err
+
+
+def test_a_base_path_is_served_for_the_query_alone(models, pictures, monkeypatch):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        monkeypatch.setattr("serving.commands.DEFAULT_REST", f"http://127.0.0.1:{free.getsockname()[1]}")
+    code, out, err = run(query, models / "tiny", pictures, "--top", 2)
+    assert code == 0
+    assert "starting one for this query" in err
+    assert "fox" not in out
+    assert "2/3 right" in out
+
+
+# --- serve ---------------------------------------------------------------------------------------------------------
+
+
+def test_serve_announces_itself_and_ends_on_sigterm(models):
+    script = "from serving.commands import serve; serve(prog_name='zoo serve')"
+    arguments = [str(models / "tiny"), "--engine", "embedded", "--rest-port", "0", "--grpc-port", "0"]
+    process = subprocess.Popen(
+        [sys.executable, "-c", script, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    lines = []
+    while "Ctrl-C stops it.\n" not in lines:
+        lines.append(process.stdout.readline())
+        assert lines[-1], process.stderr.read()
+    printed = "".join(lines)
+    assert "tiny version 1, served by the engine: embedded" in printed
+    rest, grpc = re.search(r"REST  (\S+)", printed)[1], re.search(r"gRPC  (\S+)", printed)[1]
+    for target in (rest, grpc):
+        with serving.Client(target) as client:
+            assert client.predict("tiny", [[0, 0, 0]])["y"].shape == (1, 2)
+    _run_curl(next(line for line in lines if "curl" in line), models)
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 0
+    assert err.rstrip().endswith("stopped")
+    _assert_nobody_listens(rest)
+
+
+def _run_curl(line: str, folder) -> None:
+    """The printed line, with a picture where it wants one, answers."""
+    import shutil
+
+    if shutil.which("curl") is None:
+        return
+    (folder / "picture.png").write_bytes(DOG)
+    done = subprocess.run(["bash", "-c", line.strip()], cwd=folder, capture_output=True, text=True, timeout=30)
+    assert json.loads(done.stdout)["outputs"]["classes"] == ["dog"], done
+
+
+def _assert_nobody_listens(url: str) -> None:
+    end = time.monotonic() + 5
+    while time.monotonic() < end:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", int(url.rpartition(":")[2]))):
+                return
+        time.sleep(0.05)
+    raise AssertionError(f"the server at {url} outlived zoo serve")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["nowhere"], "No such folder: nowhere"),
+        ([os.devnull], "No such folder"),
+        (["nowhere", "--engine", "podman"], "podman"),
+        (["nowhere", "--rest-port", "99999"], "99999"),
+    ],
+)
+def test_serve_refuses_before_it_starts(arguments, words):
+    code, _, err = run(serve, *arguments)
+    assert code == 2
+    assert words in err
+
+
+def test_equal_ports_are_refused(base_path):
+    code, _, err = run(serve, base_path, "--rest-port", "8500")
+    assert code == 2
+    assert "two ports" in err
+
+
+def test_serve_says_the_last_words_of_a_server_that_dies(base_path, on_path):
+    on_path("tensorflow_model_server", "print('Failed to start server. Error: NO MODEL'); raise SystemExit(255)")
+    code, _, err = run(serve, base_path, "--engine", "binary", "--rest-port", "0", "--grpc-port", "0")
+    assert code == 1
+    assert "Error: NO MODEL" in err
+
+
+@pytest.mark.parametrize(
+    ("inputs", "body"),
+    [
+        ({"x": serving.TensorSpec("float32", (None, 2))}, '{"x": [[0.0, 0.0]]}'),
+        ({"i": serving.TensorSpec("int64", (None,)), "b": serving.TensorSpec("bool", ())}, '{"i": [0], "b": false}'),
+        ({"text": serving.TensorSpec("string", (None,))}, '{"text": ["some text"]}'),
+    ],
+)
+def test_the_curl_line_fits_the_signature(inputs, body):
+    metadata = serving.ModelMetadata("m", 1, {"serving_default": serving.Signature(inputs, {})})
+    line = curl_line("http://h:1", metadata)
+    assert (
+        line
+        == f"""curl http://h:1/v1/models/m:predict -d '{{"signature_name": "serving_default", "inputs": {body}}}'"""
+    )
+
+
+def test_an_input_too_large_for_a_line_gets_the_metadata_instead():
+    signature = serving.Signature({"x": serving.TensorSpec("float32", (None, 224, 224, 3))}, {})
+    assert (
+        curl_line("http://h:1", serving.ModelMetadata("m", 1, {"s": signature}))
+        == "curl http://h:1/v1/models/m/metadata"
+    )
+
+
+@pytest.mark.parametrize("command", [serve, query])
+def test_help_has_an_example(command):
+    code, out, _ = run(command, "--help")
+    assert code == 0
+    assert "Example:" in out
+    assert f"zoo {command.name} " in out
+
+
+def test_the_commands_module_imports_only_click():
+    script = (
+        "import sys, serving.commands; print(*{'numpy', 'grpc', 'urllib3', 'rich', 'tensorflow'} & set(sys.modules))"
+    )
+    assert subprocess.run([sys.executable, "-c", script], capture_output=True, text=True).stdout.strip() == ""
