@@ -3,9 +3,9 @@
 >>> import recipes.datasets
 >>> tfds.load("digits", split="train")
 
-They come from what scikit-learn ships (`digits`, `diabetes`, `breast_cancer`) or are generated (`gates`, `line`). Random
-choices are drawn from `numpy.random.RandomState`, whose stream NumPy has frozen, so every machine prepares the same
-examples in the same order.
+They come from what scikit-learn ships (`digits`, `diabetes`, `breast_cancer`) or are generated (`gates`, `line`).
+Random choices are drawn from `numpy.random.RandomState`, whose stream NumPy has frozen, so every machine prepares the
+same examples in the same order.
 """
 
 from recipes.datasets.breast_cancer import BreastCancer

@@ -37,9 +37,10 @@ class BreastCancer(tfds.core.GeneratorBasedBuilder):
         return tfds.core.DatasetInfo(
             builder=self,
             description=(
-                "569 breast tumours (212 malignant, 357 benign). Ten measures of the cell nuclei in a digitised image of "
-                f"a fine-needle aspirate ({measures}), each as its mean, its standard error, and its worst value (mean "
-                "of the three largest). 455 training and 114 test examples, both classes in the same proportion in both."
+                "569 breast tumours (212 malignant, 357 benign). Ten measures of the cell nuclei in a digitised image "
+                f"of a fine-needle aspirate ({measures}), each as its mean, its standard error, and its worst value "
+                "(mean of the three largest). 455 training and 114 test examples, the classes in the same proportion "
+                "in both."
             ),
             features=tfds.features.FeaturesDict(
                 {

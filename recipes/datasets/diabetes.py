@@ -31,8 +31,8 @@ class Diabetes(tfds.core.GeneratorBasedBuilder):
         return tfds.core.DatasetInfo(
             builder=self,
             description=(
-                f"442 diabetes patients with ten measurements in raw units ({measurements}), and a quantitative measure "
-                "of disease progression one year later (25 to 346). 353 training and 89 test examples."
+                f"442 diabetes patients with ten measurements in raw units ({measurements}), and a quantitative "
+                "measure of disease progression one year later (25 to 346). 353 training and 89 test examples."
             ),
             features=tfds.features.FeaturesDict(
                 {

@@ -18,10 +18,10 @@ class Digits(tfds.core.GeneratorBasedBuilder):
         return tfds.core.DatasetInfo(
             builder=self,
             description=(
-                "1,797 handwritten digits of 43 people. Each 32 x 32 bitmap was cut into blocks of 4 x 4, and the pixels "
-                "with ink were counted per block: 8 x 8 counts of 0 to 16. A count v is stored as the grey level "
-                "v * 255 / 16 rounded half up; the count comes back as round(level * 16 / 255). 1,437 training and 360 "
-                "test examples, every digit in the same proportion in both."
+                "1,797 handwritten digits of 43 people. Each 32 x 32 bitmap was cut into blocks of 4 x 4, and the "
+                "pixels with ink were counted per block: 8 x 8 counts of 0 to 16. A count v is stored as the grey "
+                "level v * 255 / 16 rounded half up; the count comes back as round(level * 16 / 255). 1,437 training and "
+                "360 test examples, every digit in the same proportion in both."
             ),
             features=tfds.features.FeaturesDict(
                 {
@@ -60,7 +60,7 @@ class Digits(tfds.core.GeneratorBasedBuilder):
 def ink_to_grey(counts: np.ndarray) -> np.ndarray:
     """Ink counts 0..16 as grey levels 0..255 (uint8), rounded half up: 0 -> 0, 8 -> 128, 16 -> 255.
 
-    Whole-number arithmetic, so the levels are the same on every machine; the 17 levels are distinct, so nothing is lost.
+    Whole-number arithmetic: the levels are the same on every machine. All 17 are distinct, so nothing is lost.
     """
     counts = counts.astype(np.int64)
     return ((counts * 255 + INK_LEVELS // 2) // INK_LEVELS).astype(np.uint8)

@@ -20,8 +20,8 @@ class Line(tfds.core.GeneratorBasedBuilder):
         return tfds.core.DatasetInfo(
             builder=self,
             description=(
-                "Points (x, y) with x uniform in [-1, 1] and y = 2 x + 1 plus Gaussian noise of standard deviation 0.1: "
-                "no model has a mean squared error below 0.01. 1,000 training and 200 test examples."
+                "Points (x, y) with x uniform in [-1, 1] and y = 2 x + 1 plus Gaussian noise of standard deviation "
+                "0.1: no model has a mean squared error below 0.01. 1,000 training and 200 test examples."
             ),
             features=tfds.features.FeaturesDict(
                 {
@@ -32,8 +32,8 @@ class Line(tfds.core.GeneratorBasedBuilder):
             supervised_keys=("features", "target"),
             homepage="https://en.wikipedia.org/wiki/Simple_linear_regression",
             citation=(
-                "@book{legendre1805nouvelles, title={Nouvelles m{\\'e}thodes pour la d{\\'e}termination des orbites des "
-                "com{\\`e}tes}, author={Legendre, Adrien-Marie}, year={1805}, publisher={Firmin Didot}}"
+                "@book{legendre1805nouvelles, title={Nouvelles m{\\'e}thodes pour la d{\\'e}termination des orbites "
+                "des com{\\`e}tes}, author={Legendre, Adrien-Marie}, year={1805}, publisher={Firmin Didot}}"
             ),
         )
 

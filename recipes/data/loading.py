@@ -1,0 +1,140 @@
+"""`load`: one door for every kind of data source."""
+
+from dataclasses import dataclass
+
+import tensorflow as tf
+
+from recipes.data import prepared, targets
+from recipes.data.named import open_named
+from recipes.data.parts import Fractions, Part, check_sizes, split_off
+from recipes.data.source import Source
+
+ACCEPTED = (
+    "a TFDS name ('digits', 'gates/xor', 'mnist'), a folder with one sub-folder of pictures per class, a CSV file, "
+    "arrays (x, y) or ((x_train, y_train), (x_test, y_test)), a tf.data.Dataset of (x, y), "
+    'or a dict {"train": …, "validation": …, "test": …} of arrays or data sets'
+)
+
+
+@dataclass(frozen=True)
+class Data:
+    """Examples to train on, as the source has them.
+
+    Attributes:
+        name: TFDS name, path, "arrays" or "dataset".
+        kind: "image" or "table".
+        parts: "train", perhaps "validation", perhaps "test" → raw examples `(x, y)`, unbatched, in a fixed order.
+            x of a table: float32 [F]; of a picture: see `pixels`. y: int64 [] class id, or float32 [K] for regression.
+        sizes: examples per part.
+        labels: class names by id; None for regression.
+        columns: names of a table's columns, snake-case identifiers; None for pictures.
+        image_shape: height and width (None where they differ) and 1, 3 or 4 channels; None for tables.
+        pixels: "encoded": x is a scalar string, PNG or JPEG bytes as the source has them; "uint8": x is uint8
+            [H, W, C] in 0..255; "float": x is float32 [H, W, C] in 0..1; None for tables.
+        target: name of the target column.
+        evaluated_on: "test"; or "train", where no test part is given and none could be split off.
+        fingerprint: SHA-256, hexadecimal, of the examples (what it covers is said where each source is opened). It does
+            not depend on where they lie, nor on the seed.
+    """
+
+    name: str
+    kind: str
+    parts: dict[str, tf.data.Dataset]
+    sizes: dict[str, int]
+    labels: tuple[str, ...] | None
+    columns: tuple[str, ...] | None
+    image_shape: tuple[int | None, int | None, int] | None
+    pixels: str | None
+    target: str
+    evaluated_on: str
+    fingerprint: str
+
+
+def load(
+    data,
+    *,
+    task: str,
+    data_dir=None,
+    train_split: str = "train",
+    test_split: str | None = None,
+    validation=0.1,
+    test=0.1,
+    target: str | None = None,
+    seed: int = 0,
+) -> Data:
+    """Open a data source, check it, and split off the parts that it lacks.
+
+    Nothing of a TFDS data set or a folder is held in memory. The same arguments give the same examples in the same
+    order.
+
+    Args:
+        data: what `ACCEPTED` lists. A string that names one of our own data sets, or one prepared in `data_dir`, means
+            that; else an existing path; write "./digits" for a folder of such a name.
+        task: "regression", "binary-classification" or "image-classification".
+        data_dir: where TFDS data lies; default $TFDS_DATA_DIR, else ~/tensorflow_datasets.
+        train_split: TFDS split expression of the training part, such as "train[:80%]".
+        test_split: TFDS split expression of the test part; default "test", else "validation", else split off.
+        validation: fraction of the training part to split off for validation, or a TFDS split expression; 0 or None:
+            no validation part. A validation part of the source itself is used as it is.
+        test: the same for the test part, where the source has none.
+        target: name of the target column of a CSV file or TFDS table.
+        seed: which examples are split off. TFDS data is divided by position instead: its files are shuffled already.
+
+    Raises:
+        ValueError: anything that cannot be trained on; says what was received, what is accepted, and what to do.
+    """
+    targets.is_classification(task)
+    is_split = isinstance(validation, str) or isinstance(test, str) or train_split != "train" or test_split is not None
+    source = open_source(
+        data,
+        task=task,
+        target=target,
+        data_dir=data_dir,
+        splits=_splits(train_split, test_split, validation, test) if is_split else {},
+    )
+    check_sizes(source.name, source.parts)
+    fractions = Fractions.of(0.1 if isinstance(validation, str) else validation, 0.0 if isinstance(test, str) else test)
+    return finish(source, split_off(source.parts, fractions, seed))
+
+
+def _splits(train: str, test: str | None, validation, test_fraction) -> dict[str, str | None]:
+    """The TFDS split expressions among the arguments."""
+    return {
+        "train_split": train,
+        "test_split": test or (test_fraction if isinstance(test_fraction, str) else None),
+        "validation_split": validation if isinstance(validation, str) else None,
+    }
+
+
+def open_source(data, *, task: str, target: str | None, data_dir, splits: dict[str, str | None]) -> Source:
+    """Open whatever `data` is. `splits` are TFDS split expressions, which only a TFDS name can have."""
+    if isinstance(data, str) and prepared.is_at_hand(data, data_dir):
+        return open_named(data, task=task, data_dir=data_dir, target=target, **splits)
+    if isinstance(data, str) and prepared.is_known(data):
+        return open_named(data, task=task, data_dir=data_dir, target=target, **splits)
+    raise prepared.unknown_name(data)
+
+
+def finish(source: Source, parts: dict[str, Part]) -> Data:
+    """The `Data` of a source and its final parts, "train" first and "test" last."""
+    parts = {name: parts[name] for name in ("train", "validation", "test") if name in parts}
+    return Data(
+        name=source.name,
+        kind=source.kind,
+        parts={name: _sized(part) for name, part in parts.items()},
+        sizes={name: part.size for name, part in parts.items()},
+        labels=source.labels,
+        columns=source.columns,
+        image_shape=source.image_shape,
+        pixels=source.pixels,
+        target=source.target,
+        evaluated_on="test" if "test" in parts else "train",
+        fingerprint=source.fingerprint,
+    )
+
+
+def _sized(part: Part) -> tf.data.Dataset:
+    dataset = part.read()
+    if dataset.cardinality() == part.size:
+        return dataset
+    return dataset.apply(tf.data.experimental.assert_cardinality(part.size))

@@ -1,0 +1,147 @@
+"""TFDS builders whose data is there: our own, prepared on first use; prepared ones; public ones, downloaded once."""
+
+import contextlib
+import io
+import logging
+import os
+import socket
+import urllib.parse
+import urllib.request
+from pathlib import Path
+
+import filelock
+import tensorflow_datasets as tfds
+from tensorflow_datasets.core import naming, read_only_builder
+from tensorflow_datasets.core.registered import DatasetNotFoundError
+
+from recipes import datasets
+from zoo.nearest import choose, unknown
+
+
+def data_folder(data_dir) -> Path:
+    """Where prepared data sets lie: `data_dir`, else $TFDS_DATA_DIR, else ~/tensorflow_datasets."""
+    return Path(data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
+
+
+def is_at_hand(name: str, data_dir=None) -> bool:
+    """Whether a data set of that name is ours or lies prepared in the data folder."""
+    return naming.is_valid_dataset_name(name) and (
+        _base_name(name) in datasets.NAMES or _prepared(name, data_folder(data_dir)) is not None
+    )
+
+
+def is_known(name: str) -> bool:
+    """Whether TFDS or this package has a builder of that name."""
+    return naming.is_valid_dataset_name(name) and _base_name(name) in _known_names()
+
+
+def unknown_name(name: str) -> ValueError:
+    """The error for a name that stands for no data set; offers the nearest of ours and TFDS' own."""
+    error = unknown("data set", name, sorted(_known_names()))
+    # TFDS knows hundreds: the nearest match and our own are what a person can use.
+    message = str(error).partition(" Accepted: ")[0]
+    return ValueError(
+        f"{message} Accepted: {', '.join(datasets.NAMES)}; any name of tfds.list_builders(), such as 'mnist'; "
+        "a folder of pictures; a CSV file."
+    )
+
+
+def _known_names() -> set[str]:
+    return {*datasets.NAMES, *tfds.list_builders(with_community_datasets=False)}
+
+
+def _base_name(name: str) -> str:
+    dataset, _ = naming.parse_builder_name_kwargs(name)
+    return dataset.name if not dataset.namespace else str(dataset)
+
+
+def _prepared(name: str, folder: Path) -> tfds.core.DatasetBuilder | None:
+    try:
+        return read_only_builder.builder_from_files(name, data_dir=os.fspath(folder))
+    except DatasetNotFoundError:
+        return None
+
+
+def find_builder(name: str, data_dir=None) -> tfds.core.DatasetBuilder:
+    """The builder of a data set whose files are there, prepared now if they were not.
+
+    Raises:
+        ValueError: unknown name or configuration, or data that can neither be found nor had.
+    """
+    folder = data_folder(data_dir)
+    if _base_name(name) in datasets.NAMES:
+        return _own_builder(name, folder)
+    if builder := _prepared(name, folder):
+        return builder
+    if not is_known(name):
+        raise unknown_name(name)
+    return _downloaded(name, folder)
+
+
+def _own_builder(name: str, folder: Path) -> tfds.core.DatasetBuilder:
+    dataset, arguments = naming.parse_builder_name_kwargs(name)
+    if "config" in arguments:
+        choose(
+            f"configuration of {dataset.name!r}", arguments["config"], datasets.BUILDERS[dataset.name].builder_configs
+        )
+    try:
+        with _quiet():
+            builder = datasets.BUILDERS[dataset.name](data_dir=os.fspath(_writable(folder)), **arguments)
+            _prepare(builder)
+    except AssertionError as error:  # TFDS' word for a version that the builder does not have
+        raise ValueError(f"Data set {name!r}: {error}") from None
+    return builder
+
+
+def _writable(folder: Path) -> Path:
+    """The folder itself, or the user's own where a shared one may only be read."""
+    existing = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
+    return folder if os.access(existing, os.W_OK) else Path("~/tensorflow_datasets").expanduser()
+
+
+def _downloaded(name: str, folder: Path) -> tfds.core.DatasetBuilder:
+    try:
+        builder = tfds.builder(name, data_dir=os.fspath(folder))
+        _check_network(builder)
+        _prepare(builder)
+    except Exception as error:  # whatever stopped it, the person needs to know what to do
+        reason = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
+        raise ValueError(
+            f"Data set {name!r} is not prepared in {folder} and could not be downloaded ({reason}). With a network: "
+            f"`tfds build {name} --data_dir {folder}`; or pass the folder that holds it as data_dir or "
+            f"TFDS_DATA_DIR; without either: {', '.join(datasets.NAMES)}."
+        ) from None
+    return builder
+
+
+def _check_network(builder: tfds.core.DatasetBuilder) -> None:
+    """Raise OSError where the first host to download from has no address: TFDS would retry for minutes."""
+    hosts = [urllib.parse.urlsplit(url).hostname for url in builder.url_infos or ()]
+    if hosts and not urllib.request.getproxies():
+        socket.getaddrinfo(hosts[0], None)
+
+
+def _prepare(builder: tfds.core.DatasetBuilder) -> None:
+    """Prepare the data unless it is there. Of several processes at once, one does and the others wait."""
+    if builder.is_prepared():
+        return
+    root = Path(builder.data_dir_root)
+    root.mkdir(parents=True, exist_ok=True)
+    # TFDS renames a finished folder into place, which fails where another process was quicker.
+    with filelock.FileLock(root / f".{builder.name}.lock"):
+        builder.download_and_prepare()
+
+
+@contextlib.contextmanager
+def _quiet():
+    """No notes and progress bars about data that takes a second to make."""
+    absl = logging.getLogger("absl")
+    level = absl.level
+    absl.setLevel(logging.ERROR)
+    tfds.disable_progress_bar()
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            yield
+    finally:
+        tfds.enable_progress_bar()
+        absl.setLevel(level)
