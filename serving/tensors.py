@@ -3,9 +3,9 @@
 The rules are those of ``Tensor::FromProto`` (tensorflow/core/framework/tensor.cc) and ``tf.make_ndarray``:
 
 - ``tensor_content`` holds the elements in C order, little-endian;
-- without it, the ``*_val`` field of the dtype holds them, and where it is shorter than the shape its last value repeats
-  (an empty field means zeros);
-- strings are always in ``string_val``; here they are object arrays of ``bytes``.
+- without it, the ``*_val`` field of the dtype holds them; where it is shorter than the shape its last value repeats (an
+  empty field means zeros), where it is longer the rest is left out;
+- strings are object arrays of ``bytes`` here; in ``tensor_content`` all their lengths stand first, then their bytes.
 """
 
 import math
@@ -87,10 +87,10 @@ def dtype_name(dtype: int) -> str:
 
 
 def shape_of(tensor: pb.TensorProto) -> tuple[int, ...]:
-    """The shape that the proto declares. ValueError where it is not fully known."""
+    """The shape that the proto declares. ValueError where a dimension is unknown."""
     shape = tuple(dim.size for dim in tensor.tensor_shape.dim)
-    if tensor.tensor_shape.unknown_rank or any(size < 0 for size in shape):
-        raise ValueError(f"A tensor's shape must be fully known. Received: {shape or 'unknown rank'}")
+    if any(size < 0 for size in shape):
+        raise ValueError(f"A tensor's shape must be fully known. Received: {list(shape)}")
     return shape
 
 
@@ -102,9 +102,10 @@ def to_array(tensor: pb.TensorProto) -> np.ndarray:
     """
     dtype = numpy_dtype(tensor.dtype)
     shape = shape_of(tensor)
-    if tensor.tensor_content and tensor.dtype != pb.DT_STRING:
-        return _from_content(tensor.tensor_content, dtype, shape)
-    values = getattr(tensor, _VALUE_FIELDS.get(tensor.dtype, "int_val"))
+    if tensor.tensor_content:
+        from_content = _strings_from_content if tensor.dtype == pb.DT_STRING else _from_content
+        return from_content(tensor.tensor_content, dtype, shape)
+    values = getattr(tensor, _value_field(tensor.dtype))
     if tensor.dtype == pb.DT_STRING:
         flat = np.empty(len(values), object)
         flat[:] = values
@@ -124,16 +125,30 @@ def to_tensor(array: np.ndarray) -> pb.TensorProto:
     """A TensorProto of ``array`` (or what ``np.asarray`` makes of it): numbers in ``tensor_content``, strings in
     ``string_val`` (``str`` as UTF-8). Raises ValueError for a dtype that TensorFlow does not have.
     """
+    tensor = pb.TensorProto()
+    fill_tensor(tensor, array)
+    return tensor
+
+
+def fill_tensor(tensor: pb.TensorProto, array: np.ndarray, as_values: bool = False) -> None:
+    """Puts ``array`` into an empty message, as ``to_tensor`` does, or with ``as_values`` into the dtype's ``*_val``
+    field, which is how TF Serving answers and the only place where some clients look.
+    """
     array = np.asarray(array)
-    dtype = data_type(array.dtype)
-    tensor = pb.TensorProto(dtype=dtype)
+    tensor.dtype = data_type(array.dtype)
     for size in array.shape:
         tensor.tensor_shape.dim.add(size=size)
-    if dtype == pb.DT_STRING:
+    tensor.tensor_shape.SetInParent()
+    if tensor.dtype == pb.DT_STRING:
         tensor.string_val.extend(_as_bytes(array.ravel().tolist()))
+    elif not as_values:
+        tensor.tensor_content = _little_endian(array)
+    elif array.dtype.kind in "fc" and array.dtype.itemsize > 2:
+        _merge_packed(tensor, _little_endian(array))
+    elif tensor.dtype in _SIXTEEN_BIT_FLOATS:
+        tensor.half_val.extend(array.ravel().view(np.uint16).tolist())
     else:
-        tensor.tensor_content = array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
-    return tensor
+        getattr(tensor, _value_field(tensor.dtype)).extend(array.ravel().tolist())
 
 
 def _from_content(content: bytes, dtype: np.dtype, shape: tuple[int, ...]) -> np.ndarray:
@@ -145,13 +160,59 @@ def _from_content(content: bytes, dtype: np.dtype, shape: tuple[int, ...]) -> np
     return np.frombuffer(content, dtype).reshape(shape)
 
 
+def _strings_from_content(content: bytes, dtype: np.dtype, shape: tuple[int, ...]) -> np.ndarray:
+    at, lengths = 0, []
+    for _ in range(math.prod(shape)):
+        length, at = _varint(content, at)
+        lengths.append(length)
+    if at + sum(lengths) != len(content):
+        raise ValueError(f"tensor_content has {len(content)} bytes, but its strings need {at + sum(lengths)}")
+    flat = np.empty(len(lengths), dtype)
+    for index, length in enumerate(lengths):
+        flat[index] = content[at : at + length]
+        at += length
+    return flat.reshape(shape)
+
+
+def _varint(data: bytes, at: int) -> tuple[int, int]:
+    """(value, where the next one starts) of the base-128 number at ``at``."""
+    value = shift = 0
+    while at < len(data) and shift < 64:
+        value |= (data[at] & 0x7F) << shift
+        at, shift = at + 1, shift + 7
+        if data[at - 1] < 0x80:
+            return value, at
+    raise ValueError("tensor_content ends within the length of a string")
+
+
+def _little_endian(array: np.ndarray) -> bytes:
+    return array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
+
+
+def _merge_packed(tensor: pb.TensorProto, content: bytes) -> None:
+    """Floating-point ``*_val`` fields are packed: on the wire they are the content itself, so nothing is converted."""
+    if content:
+        number = tensor.DESCRIPTOR.fields_by_name[_value_field(tensor.dtype)].number
+        tensor.MergeFromString(bytes([number << 3 | 2]) + _varint_bytes(len(content)) + content)
+
+
+def _varint_bytes(value: int) -> bytes:
+    groups = []
+    while value > 0x7F:
+        groups.append(value & 0x7F | 0x80)
+        value >>= 7
+    return bytes([*groups, value])
+
+
+def _value_field(dtype: int) -> str:
+    return _VALUE_FIELDS.get(dtype, "int_val")
+
+
 def _fill(flat: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     """``flat`` in ``shape``, its last value repeated where it is too short."""
     size = math.prod(shape)
-    if len(flat) > size:
-        raise ValueError(f"{len(flat)} values are too many for shape {list(shape)}, which holds {size}")
-    if len(flat) == size:
-        return flat.reshape(shape)
+    if len(flat) >= size:
+        return flat[:size].reshape(shape)
     last = flat[-1] if len(flat) else (b"" if flat.dtype == object else flat.dtype.type(0))
     filled = np.empty(size, flat.dtype)
     filled[: len(flat)] = flat

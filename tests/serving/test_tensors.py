@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from serving.protos import serving_pb2 as pb
-from serving.tensors import data_type, numpy_dtype, to_array, to_tensor
+from serving.tensors import data_type, fill_tensor, numpy_dtype, to_array, to_tensor
 
 NUMBERS = [
     "float16", "float32", "float64", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64",
@@ -82,16 +82,37 @@ def test_content_and_shape_that_disagree_are_named():
         to_array(tensor)
 
 
-def test_too_many_values_are_refused():
-    tensor = pb.TensorProto(dtype=pb.DT_FLOAT, float_val=[1, 2])
-    with pytest.raises(ValueError, match="2 values are too many for shape"):
+def test_values_beyond_the_shape_are_left_out():
+    assert to_array(pb.TensorProto(dtype=pb.DT_FLOAT, float_val=[1, 2])).tolist() == 1
+
+
+def test_an_unknown_dimension_is_refused():
+    with pytest.raises(ValueError, match="fully known"):
+        to_array(pb.TensorProto(dtype=pb.DT_FLOAT, tensor_shape=pb.TensorShapeProto(dim=[{"size": -1}])))
+
+
+def test_strings_in_tensor_content_are_read():
+    tensor = pb.TensorProto(dtype=pb.DT_STRING, tensor_content=b"\x01\x00\x02a\xffb")
+    tensor.tensor_shape.dim.add(size=3)
+    assert to_array(tensor).tolist() == [b"a", b"", b"\xffb"]
+    tensor.tensor_content = b"\x01\x00\x02a"
+    with pytest.raises(ValueError, match="strings need"):
+        to_array(tensor)
+    tensor.tensor_content = b"\xff"
+    with pytest.raises(ValueError, match="ends within"):
         to_array(tensor)
 
 
-@pytest.mark.parametrize("shape", [pb.TensorShapeProto(unknown_rank=True), pb.TensorShapeProto(dim=[{"size": -1}])])
-def test_an_unknown_shape_is_refused(shape):
-    with pytest.raises(ValueError, match="fully known"):
-        to_array(pb.TensorProto(dtype=pb.DT_FLOAT, tensor_shape=shape))
+@pytest.mark.parametrize("dtype", [*NUMBERS, "object"])
+@pytest.mark.parametrize("size", [0, 1, 300])
+def test_values_in_their_own_field_survive_the_round_trip(dtype, size):
+    array = np.array([b"a"] * size, object) if dtype == "object" else (np.arange(size) * 3 - 1).astype(dtype)
+    tensor = pb.TensorProto()
+    fill_tensor(tensor, array, as_values=True)
+    assert not tensor.tensor_content
+    back = to_array(tensor)
+    assert back.dtype == array.dtype
+    np.testing.assert_array_equal(back, array)
 
 
 @pytest.mark.parametrize("dtype", [pb.DT_RESOURCE, pb.DT_INVALID, 99])

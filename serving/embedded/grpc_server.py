@@ -1,0 +1,107 @@
+"""The gRPC side: PredictionService and ModelService of TF Serving, each call in a worker thread."""
+
+import logging
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import grpc
+
+from serving.embedded.service import Service
+from serving.embedded.status import Code, ServingError
+from serving.protos import serving_pb2 as pb
+
+log = logging.getLogger(__name__)
+
+_STATUS_CODES = {code.value[0]: code for code in grpc.StatusCode}
+
+
+class GrpcServer:
+    """Serves ``service`` on one port and, if asked, on a Unix socket. Messages may have any size."""
+
+    def __init__(self, service: Service, num_threads: int):
+        self._service = service
+        self._threads = ThreadPoolExecutor(num_threads, thread_name_prefix="grpc")
+        self._server = grpc.server(
+            self._threads,
+            options=[
+                ("grpc.max_receive_message_length", -1),
+                ("grpc.max_send_message_length", -1),
+                ("grpc.so_reuseport", 0),  # two servers on one port would answer in turn
+            ],
+        )
+        self._server.add_generic_rpc_handlers((self._prediction_handlers(), self._model_handlers()))
+
+    def start(self, address: str, socket_path: str | None = None) -> int:
+        """Opens ``host:port`` (0: any free port); the number of the port. OSError where it is taken."""
+        try:
+            port = self._server.add_insecure_port(address)
+            if socket_path:
+                self._server.add_insecure_port(f"unix:{socket_path}")
+        except RuntimeError as error:
+            raise OSError(f"cannot listen on {address}: {error}") from None
+        self._server.start()
+        return port
+
+    def stop(self, grace_seconds: float) -> None:
+        """Takes no new calls and finishes those under way, for so long."""
+        self._server.stop(grace_seconds).wait()
+
+    def _prediction_handlers(self) -> grpc.GenericRpcHandler:
+        service = self._service
+        return grpc.method_handlers_generic_handler(
+            "tensorflow.serving.PredictionService",
+            {
+                "Predict": self._handler("Predict", service.predict, pb.PredictRequest),
+                "Classify": self._handler("Classify", service.classify, pb.ClassificationRequest),
+                "Regress": self._handler("Regress", service.regress, pb.RegressionRequest),
+                "MultiInference": self._handler("MultiInference", service.multi_inference, pb.MultiInferenceRequest),
+                "GetModelMetadata": self._handler(None, service.get_model_metadata, pb.GetModelMetadataRequest),
+            },
+        )
+
+    def _model_handlers(self) -> grpc.GenericRpcHandler:
+        def reload(request: pb.ReloadConfigRequest, context: grpc.ServicerContext) -> pb.ReloadConfigResponse:
+            return self._service.handle_reload_config_request(request, lambda: not context.is_active())
+
+        return grpc.method_handlers_generic_handler(
+            "tensorflow.serving.ModelService",
+            {
+                "GetModelStatus": self._handler(None, self._service.get_model_status, pb.GetModelStatusRequest),
+                "HandleReloadConfigRequest": self._handler(None, reload, pb.ReloadConfigRequest, with_context=True),
+            },
+        )
+
+    def _handler(
+        self, counted_as: str | None, method: Callable, request_type: type, with_context: bool = False
+    ) -> grpc.RpcMethodHandler:
+        """``method`` as gRPC calls it; requests are counted under the name ``counted_as``."""
+
+        def call(request, context: grpc.ServicerContext):
+            start, code = time.perf_counter(), Code.OK
+            try:
+                return method(request, context) if with_context else method(request)
+            except ServingError as error:
+                code, message = error.code, error.message
+            except Exception as error:  # a fault of ours must have an answer, and a trace in the log
+                log.exception("%s failed", method.__name__)
+                code, message = Code.INTERNAL, f"{type(error).__name__}: {error}"
+            finally:
+                if counted_as:
+                    self._service.count(_model_of(request), counted_as, "GRPC", start, code)
+            context.set_code(_STATUS_CODES[code])
+            context.set_details(message)
+            return None
+
+        return grpc.unary_unary_rpc_method_handler(call, request_type.FromString, _serialize)
+
+
+def _serialize(response) -> bytes:
+    return response.SerializeToString() if response is not None else b""
+
+
+def _model_of(request) -> str:
+    tasks = getattr(request, "tasks", None)
+    if tasks is not None:
+        return tasks[0].model_spec.name if tasks else ""
+    return request.model_spec.name

@@ -1,0 +1,76 @@
+"""Which models to serve: TF Serving's ModelServerConfig in protobuf's text format, checked as ServerCore checks it."""
+
+from pathlib import Path
+
+from google.protobuf import text_format
+
+from serving.embedded.status import invalid_argument, not_found
+from serving.protos import serving_pb2 as pb
+
+PLATFORM = "tensorflow"
+_TENSORFLOW_MODEL_TYPE = 1
+
+
+def read(path: str | Path) -> pb.ModelServerConfig:
+    """The configuration in a file. NOT_FOUND without it, INVALID_ARGUMENT with the line where it does not parse."""
+    try:
+        text = Path(path).read_text("utf-8")
+    except FileNotFoundError:
+        raise not_found(f"{path}; No such file or directory") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise invalid_argument(f"{path}; {error}") from None
+    if not text.strip():
+        raise invalid_argument(f"{path}; Invalid argument")
+    try:
+        return text_format.Parse(text, pb.ModelServerConfig())
+    except text_format.ParseError as error:
+        raise invalid_argument(f"Invalid protobuf file: '{path}': {error}") from None
+
+
+def single_model(name: str, base_path: str) -> pb.ModelServerConfig:
+    """The configuration that ``--model_name`` and ``--model_base_path`` stand for."""
+    config = pb.ModelServerConfig()
+    config.model_config_list.config.add(name=name, base_path=base_path, model_platform=PLATFORM)
+    return config
+
+
+def check(config: pb.ModelServerConfig) -> list[pb.ModelConfig]:
+    """The models listed. INVALID_ARGUMENT for a list that cannot be served as a whole."""
+    if config.WhichOneof("config") is None:
+        raise invalid_argument("ServerModelConfig type not supported. Only ModelConfigList is currently supported")
+    models = list(config.model_config_list.config)
+    names = set()
+    for model in models:
+        if model.name in names:
+            raise invalid_argument(f"Illegal to list model {model.name} multiple times in config list")
+        names.add(model.name)
+    for model in models:
+        _check_path(model)
+        _check_platform(model)
+    return models
+
+
+def _check_path(model: pb.ModelConfig) -> None:
+    if not Path(model.base_path).is_absolute():
+        raise invalid_argument(
+            f"Expected model {model.name} to have an absolute path or URI; got base_path()={model.base_path}"
+        )
+
+
+def _check_platform(model: pb.ModelConfig) -> None:
+    if model.model_type:
+        if model.model_platform:
+            raise invalid_argument(
+                "Illegal setting both ModelServerConfig::model_type (deprecated) and "
+                f"ModelServerConfig::model_platform, model name is {model.name}"
+            )
+        if model.model_type != _TENSORFLOW_MODEL_TYPE:
+            raise invalid_argument(f"ModelServerConfig::model_type choice {model.model_type} not supported.")
+        return
+    if not model.model_platform:
+        raise invalid_argument(
+            "Illegal setting neither ModelServerConfig::model_type (deprecated) nor "
+            f"ModelServerConfig::model_platform, model name is {model.name}"
+        )
+    if model.model_platform != PLATFORM:
+        raise invalid_argument(f"Model {model.name} requests unsupported platform {model.model_platform}")

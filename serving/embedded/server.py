@@ -1,0 +1,152 @@
+"""The parts put together: from options to a server that runs until it is told to stop."""
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from serving.embedded import model_config, monitoring_config
+from serving.embedded.core import Core
+from serving.embedded.flags import Options
+from serving.embedded.grpc_server import GrpcServer
+from serving.embedded.manager import Manager
+from serving.embedded.metrics import Metrics
+from serving.embedded.rest import RestApi
+from serving.embedded.rest_server import RestServer
+from serving.embedded.service import Service
+from serving.embedded.status import ServingError
+from serving.embedded.warmup import warm_up
+
+log = logging.getLogger(__name__)
+
+GRACE_SECONDS = 10.0
+DEFAULT_LOAD_THREADS = 2
+
+
+class Server:
+    """A server's life: ``start``, then ``stop``. It answers only when every model has a version that can."""
+
+    def __init__(self, options: Options):
+        """Reads the configuration files. Raises ServingError where one is wrong."""
+        self._options = options
+        self._metrics = Metrics()
+        self._manager = Manager(
+            partial(_load_version, options, self._metrics),
+            num_load_threads=options.num_load_threads or DEFAULT_LOAD_THREADS,
+            max_num_retries=options.max_num_load_retries,
+            retry_interval=options.load_retry_interval_micros / 1e6,
+        )
+        self._core = Core(self._manager, options.allow_version_labels_for_unavailable_models)
+        self._service = Service(self._core, self._metrics, options.enable_serialization_as_tensor_content)
+        self._grpc = GrpcServer(self._service, max(1, options.grpc_max_threads))
+        self._rest: RestServer | None = None
+        if options.rest_api_port:
+            metrics_path = (
+                monitoring_config.metrics_path(options.monitoring_config_file)
+                if options.monitoring_config_file
+                else None
+            )
+            api = RestApi(self._service, metrics_path, options.rest_api_enable_cors_support, options.max_request_bytes)
+            self._rest = RestServer(api, max(1, options.rest_api_num_threads))
+        self._config = _read_config(options)
+        self._stopping = threading.Event()
+
+    async def start(self) -> None:
+        """Loads the models, then opens the ports.
+
+        Raises ServingError where a model cannot be loaded, OSError where a port is taken.
+        """
+        await asyncio.get_running_loop().run_in_executor(None, self._load_models)
+        options = self._options
+        addresses = []
+        if options.port or options.grpc_socket_path:
+            port = self._grpc.start(f"{options.host}:{options.port}", options.grpc_socket_path or None)
+            addresses.append(f"gRPC at {options.host}:{port}")
+        if self._rest:
+            port = await self._rest.start(options.host, options.rest_api_port)
+            addresses.append(f"REST at http://{options.host}:{port}")
+        log.info("ready: %s", ", ".join(addresses))
+
+    async def stop(self) -> None:
+        """Takes no new requests, finishes those under way, lets the models go."""
+        self._stopping.set()
+        loop = asyncio.get_running_loop()
+        grpc_stopped = loop.run_in_executor(None, self._grpc.stop, GRACE_SECONDS)
+        if self._rest:
+            await self._rest.stop()
+        await grpc_stopped
+        self._manager.stop()
+
+    def _load_models(self) -> None:
+        options = self._options
+        names = self._core.configure(self._config)
+        _repeat(self._core.poll, options.file_system_poll_wait_seconds, self._stopping)
+        self._core.wait_until_settled(names, self._stopping.is_set)
+        if options.model_config_file:
+            _repeat(self._reread_config, options.model_config_file_poll_wait_seconds, self._stopping)
+
+    def _reread_config(self) -> None:
+        config = model_config.read(self._options.model_config_file)
+        if config != self._config:
+            self._core.configure(config)
+            self._config = config
+            log.info("configuration read again from %s", self._options.model_config_file)
+
+
+def _read_config(options: Options):
+    if options.model_config_file:
+        return model_config.read(options.model_config_file)
+    return model_config.single_model(options.model_name, options.model_base_path)
+
+
+def _repeat(action: Callable[[], None], seconds: float, stopping: threading.Event) -> None:
+    """Runs ``action`` every so many seconds in a thread of its own, until told to stop; never, for 0."""
+    if seconds <= 0:
+        return
+
+    def loop() -> None:
+        last_fault = None
+        while not stopping.wait(seconds):
+            try:
+                action()
+                last_fault = None
+            except ServingError as error:
+                if str(error) != last_fault:  # the same fault every second would bury the rest of the log
+                    log.error("%s", error)
+                last_fault = str(error)
+            except Exception:
+                log.exception("%s failed", action.__name__)
+
+    threading.Thread(target=loop, name=action.__name__, daemon=True).start()
+
+
+def _load_version(options: Options, metrics: Metrics, model: str, version: int, path: Path) -> object:
+    """Loads and warms one version, and counts how that went."""
+    from serving.embedded import saved_model  # TensorFlow: seconds that a wrong flag need not wait for
+
+    session = saved_model.SessionOptions(
+        tags=frozenset(options.saved_model_tags.split(",")),
+        intra_op_threads=options.tensorflow_intra_op_parallelism or options.tensorflow_session_parallelism,
+        inter_op_threads=options.tensorflow_inter_op_parallelism or options.tensorflow_session_parallelism,
+    )
+    start = time.perf_counter()
+    try:
+        servable = saved_model.load(path, session)
+    except ServingError:
+        metrics.load_attempts.add(str(path), "fail")
+        raise
+    metrics.load_attempts.add(str(path), "success")
+    metrics.load_latency.add(str(path), by=int((time.perf_counter() - start) * 1e6))
+    if options.enable_model_warmup:
+        try:
+            count = warm_up(servable, path, saved_model.read_records, options.num_request_iterations_for_warmup)
+        except ServingError:
+            servable.close()
+            raise
+        if count:
+            metrics.warmup_records.add(str(path), "OK", by=count)
+            log.info("%s: version %d answered %d warm-up requests", model, version, count)
+    return servable
