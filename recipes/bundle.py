@@ -112,8 +112,9 @@ class Bundle:
         return {name: value.numpy() for name, value in self.answer(tf.constant(outputs)).items()}
 
     def save(self, folder: Path) -> None:
-        """Write `model.keras` and `bundle.json`."""
-        self.model.save(folder / MODEL_FILE)
+        """Write `model.keras`, without the optimizer's state, and `bundle.json`."""
+        # The same layers and weights, but not compiled: the file needs nothing of ours to be loaded.
+        keras.Model(self.model.input, self.model.output, name=self.model.name).save(folder / MODEL_FILE)
         record = {
             "task": self.task,
             "preprocessing": pre.to_json(self.preprocessing),

@@ -82,7 +82,7 @@ class History(keras.callbacks.Callback):
 
 
 class ProgressBar(keras.callbacks.Callback):
-    """One bar per epoch with its figures, on the terminal.
+    """One bar per epoch with its figures, training/validation, on the terminal.
 
     Args:
         epochs, steps: of the whole training, and per epoch.
@@ -94,9 +94,9 @@ class ProgressBar(keras.callbacks.Callback):
         super().__init__()
         self.epochs, self.steps = epochs, steps
         self.progress = Progress(
-            TextColumn("epoch {task.fields[epoch]:>3}"),
-            BarColumn(bar_width=24),
-            TextColumn("{task.completed:>4}/{task.total}"),
+            TextColumn("epoch {task.fields[epoch]}"),
+            BarColumn(bar_width=12),
+            TextColumn("{task.completed}/{task.total}"),
             TimeRemainingColumn(compact=True, elapsed_when_finished=True),
             TextColumn("{task.fields[figures]}"),
         )
@@ -122,4 +122,10 @@ class ProgressBar(keras.callbacks.Callback):
 
 
 def _figures(logs) -> str:
-    return "  ".join(f"{name} {float(value):.4f}" for name, value in logs.items())
+    """`loss 0.1158/0.1433`: of training, and of validation once it is there."""
+    words = []
+    for name in logs:
+        if not name.startswith("val_"):
+            values = [logs[key] for key in (name, f"val_{name}") if key in logs]
+            words.append(f"{name} " + "/".join(f"{float(value):.4f}" for value in values))
+    return "  ".join(words)

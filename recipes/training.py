@@ -166,10 +166,11 @@ def _diverged(step, steps, best: BestWeights, history: History, model, folder: P
 
 
 def _prepare(source: Data, part: str, preprocessing: Preprocessing, encode) -> Part:
+    unit = 255.0 if source.pixels == "float" else 1  # such pixels are 0..1, a picture's are 0..255
     return prepare(
         source.parts[part],
         source.sizes[part],
-        lambda x, y: (preprocessing.one(x), encode(y)),
+        lambda x, y: (preprocessing.one(x if unit == 1 else x * unit), encode(y)),
         bytes_per_example=4 * int(np.prod(preprocessing.shape)),
     )
 

@@ -7,6 +7,7 @@ command is asked for, and imports what is heavy when it runs, so that help and l
 import sys
 from importlib import metadata
 
+import absl.logging
 import click
 
 GROUP = "zoo.commands"
@@ -47,6 +48,7 @@ class LazyGroup(click.Group):
 @click.version_option(package_name="servable-zoo")
 def root():
     """Name a classic architecture, train it, publish it with its proof, serve it, ask it."""
+    absl.logging.set_verbosity(absl.logging.ERROR)  # notes of TensorFlow's libraries to their developers
 
 
 def main():

@@ -182,4 +182,4 @@ def features(model: keras.Model, layers: str | Sequence[str]) -> keras.Model:
         if layer not in by_name:
             raise unknown(f"layer of {model.name!r}", layer, by_name)
     outputs = [by_name[layer].output for layer in names]
-    return keras.Model(model.inputs, outputs[0] if isinstance(layers, str) else outputs, name=f"{model.name}_features")
+    return keras.Model(model.input, outputs[0] if isinstance(layers, str) else outputs, name=f"{model.name}_features")
