@@ -1,0 +1,81 @@
+"""The card of a version: what a reader, or a program that asks it, should know."""
+
+import hashlib
+import json
+import platform
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from importlib import metadata
+from typing import Any
+
+import keras
+import numpy as np
+
+from export.golden import Golden
+from recipes.run import Run
+
+PACKAGES = ("servable-zoo", "keras", "tensorflow", "numpy")
+
+
+def describe(run: Run, model_name: str, signatures: Mapping[str, Any], golden: Mapping[str, Golden]) -> dict[str, Any]:
+    """The card as JSON values.
+
+    Args:
+        run: what is published.
+        model_name: the name a server will know it by: the base path's last part.
+        signatures: inputs and outputs of every signature, as `saved_model.describe` gives them.
+        golden: the golden examples, of which the example request is made.
+    """
+    bundle = run.bundle
+    return {
+        **bundle.card,
+        "task": bundle.task,
+        "labels": list(bundle.labels),
+        "signatures": dict(signatures),
+        "metrics": dict(run.metrics),
+        "lineage": lineage(run),
+        "created": now(),
+        "versions": package_versions(),
+        "example": _example(model_name, bundle.preprocessing.signature, golden),
+    }
+
+
+def lineage(run: Run) -> dict[str, Any]:
+    """Which Run a version comes from, and how that came about."""
+    return {"run": run.dir.name, "weights_sha256": fingerprint(run.model), **run.facts}
+
+
+def fingerprint(model: keras.Model) -> str:
+    """SHA-256 over every weight: path, dtype, shape and bytes."""
+    digest = hashlib.sha256()
+    for variable in model.variables:
+        values = np.ascontiguousarray(np.asarray(variable))
+        digest.update(f"{variable.path} {values.dtype} {values.shape}\n".encode())
+        digest.update(values.tobytes())
+    return digest.hexdigest()
+
+
+def environment() -> dict[str, Any]:
+    """Where and with what a proof was made."""
+    return {"platform": platform.platform(), "machine": platform.machine(), "versions": package_versions()}
+
+
+def package_versions() -> dict[str, str]:
+    """Versions of Python and the packages that decide what a SavedModel holds."""
+    return {"python": platform.python_version(), **{name: metadata.version(name) for name in PACKAGES}}
+
+
+def now() -> str:
+    """The time in UTC, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _example(model_name: str, signature: str, golden: Mapping[str, Golden]) -> str:
+    """A `curl` command that asks the raw signature over REST."""
+    inputs = {name: _example_value(array[0]) for name, array in golden[signature].inputs.items()}
+    body = json.dumps({"signature_name": signature, "inputs": inputs}).replace('"', '\\"')
+    return f'curl http://localhost:8501/v1/models/{model_name}:predict -d "{body}"'
+
+
+def _example_value(value: Any) -> list:
+    return [{"b64": "$(base64 < picture.png | tr -d '[:space:]')"}] if isinstance(value, bytes) else [value.item()]

@@ -1,0 +1,68 @@
+"""What a Run must be before anything of it is published."""
+
+import re
+from collections.abc import Iterator
+
+import keras
+import numpy as np
+
+from recipes.bundle import Bundle
+from recipes.run import Run
+
+# The name Keras gives to an input without one. It counts the inputs built before, so it differs from run to run.
+_AUTOMATIC_NAME = re.compile(r"keras_tensor(_\d+)?|input(_layer)?(_\d+)?")
+
+
+def check(run: Run) -> None:
+    """Raise ValueError unless the Run can be published; the message says what stands against it."""
+    _check_tensors(run.bundle.model)
+    _check_labels(run.bundle)
+    _check_weights(run.bundle.model)
+    if not len(run.examples):
+        raise ValueError(f"Run {run.dir.name!r} has no examples. A version is proved on at least one real input.")
+
+
+def layers_of(model: keras.Model) -> Iterator[keras.Layer]:
+    """All layers, those inside nested models too."""
+    for layer in model.layers:
+        yield layer
+        if isinstance(layer, keras.Model):
+            yield from layers_of(layer)
+
+
+def _check_tensors(model: keras.Model) -> None:
+    if len(model.inputs) != 1 or len(model.outputs) != 1:
+        raise ValueError(
+            f"Model {model.name!r} has {len(model.inputs)} inputs and {len(model.outputs)} outputs. "
+            "Accepted: one of each."
+        )
+    name = model.inputs[0].name
+    if _AUTOMATIC_NAME.fullmatch(name):
+        raise ValueError(
+            f"The input of model {model.name!r} has no name of its own. Received: {name!r}, which Keras made up. "
+            "Clients send inputs by name: build it with keras.Input(..., name='image')."
+        )
+
+
+def _check_labels(bundle: Bundle) -> None:
+    if bundle.answer.kind != "class":
+        return
+    width = bundle.model.outputs[0].shape[-1]
+    classes = max(2, width)  # one output decides between two classes
+    if len(bundle.labels) != classes:
+        raise ValueError(
+            f"The labels do not match the head of model {bundle.model.name!r}. "
+            f"Received: {len(bundle.labels)} labels for {width} outputs. Accepted: {classes} labels."
+        )
+
+
+def _check_weights(model: keras.Model) -> None:
+    for variable in model.variables:
+        values = np.asarray(variable)
+        if np.issubdtype(values.dtype, np.number) or values.dtype.name == "bfloat16":
+            wrong = int(np.sum(~np.isfinite(values.astype(np.float64))))
+            if wrong:
+                raise ValueError(
+                    f"Weight {variable.path!r} of model {model.name!r} holds NaN or infinity in {wrong} of "
+                    f"{values.size} places. Nothing was published."
+                )

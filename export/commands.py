@@ -1,0 +1,197 @@
+"""`zoo publish`, `versions`, `verify`, `rollback` and `prune`."""
+
+import json
+import time
+
+import click
+
+FOLDER = click.Path(file_okay=True, path_type=str)
+as_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+@click.command()
+@click.argument("run", type=FOLDER)
+@click.argument("base", type=FOLDER)
+@click.option("--golden", type=click.IntRange(min=1), default=64, show_default=True, help="Examples in the proof.")
+@as_json_option
+def publish(run, base, golden, as_json):
+    """Publish a Run as the next version under BASE, with its proof.
+
+    \b
+    Example: zoo publish runs/lenet5 served/lenet5
+    """
+    import export
+
+    started = time.perf_counter()
+    tell = (lambda line: None) if as_json else (lambda line: click.echo(f"  {line}"))
+    if not as_json:
+        click.echo(f"Publishing {run} under {base}")
+    version = export.publish(run, base, golden=golden, tell=tell)
+    if as_json:
+        click.echo(json.dumps({**_record(version), "proof": version.proof}, indent=1))
+        return
+    click.secho(f"Version {version.number}", bold=True, nl=False)
+    click.echo(f" in {time.perf_counter() - started:.1f} s. Check it: zoo verify {version.path}")
+
+
+@click.command()
+@click.argument("base", type=FOLDER)
+@as_json_option
+def versions(base, as_json):
+    """List the versions under BASE, oldest first.
+
+    \b
+    Example: zoo versions served/lenet5
+    """
+    import export
+
+    found = export.versions(base)
+    if as_json:
+        click.echo(json.dumps([_record(version) for version in found], indent=1))
+        return
+    _print_table(
+        ["version", "created", "run", "metrics", "signatures", "copy of"],
+        [
+            [
+                str(version.number),
+                version.card.get("created", "?"),
+                version.card.get("lineage", {}).get("run", "?"),
+                ", ".join(f"{name} {value:.4g}" for name, value in version.card.get("metrics", {}).items()),
+                ", ".join(version.card.get("signatures", {})),
+                str(version.card.get("copy_of", {}).get("version", "")),
+            ]
+            for version in found
+        ],
+    )
+
+
+@click.command()
+@click.argument("path", type=FOLDER)
+@click.option("--rest", metavar="URL", help="Replay the proof at this REST server, such as http://localhost:8501.")
+@click.option("--grpc", metavar="HOST:PORT", help="Replay the proof at this gRPC server, such as localhost:8500.")
+@click.option("--name", help="Name of the model at the server.  [default: name of the base folder]")
+@as_json_option
+def verify(path, rest, grpc, name, as_json):
+    """Check the files of a version and replay its proof.
+
+    PATH is a version folder, or a base folder, whose newest version is meant. Exit status 1: it failed.
+
+    \b
+    Example: zoo verify served/lenet5 --rest http://localhost:8501
+    """
+    if rest and grpc:
+        raise click.UsageError("Received --rest and --grpc. Accepted: one of them, or none for a fresh process.")
+    import export
+
+    report = export.verify(path, rest=rest, grpc=grpc, name=name)
+    if as_json:
+        click.echo(json.dumps(_report_record(report), indent=1))
+    else:
+        _print_report(report)
+    if not report.ok:
+        raise click.exceptions.Exit(1)
+
+
+@click.command()
+@click.argument("base", type=FOLDER)
+@click.option(
+    "--to", type=click.IntRange(min=0), help="Version to publish again.  [default: the one before the newest]"
+)
+@as_json_option
+def rollback(base, to, as_json):
+    """Publish an earlier version again, under the next number.
+
+    \b
+    Example: zoo rollback served/lenet5 --to 1
+    """
+    import export
+
+    version = export.rollback(base, to)
+    if as_json:
+        click.echo(json.dumps(_record(version), indent=1))
+        return
+    click.echo(f"Version {version.number} is a copy of version {version.card['copy_of']['version']}: {version.path}")
+
+
+@click.command()
+@click.argument("base", type=FOLDER)
+@click.option(
+    "--keep", type=click.IntRange(min=1), default=3, show_default=True, help="How many of the newest to keep."
+)
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@as_json_option
+def prune(base, keep, yes, as_json):
+    """Delete the oldest versions under BASE.
+
+    \b
+    Example: zoo prune served/lenet5 --keep 2 --yes
+    """
+    import export
+
+    oldest = [version.number for version in export.versions(base)[:-keep]]
+    if oldest and not yes:
+        click.confirm(f"Delete version {', '.join(map(str, oldest))} of {base}?", abort=True, err=True)
+    deleted = export.prune(base, keep) if oldest else []
+    if as_json:
+        click.echo(json.dumps({"deleted": deleted}))
+        return
+    click.echo(f"Deleted: {', '.join(map(str, deleted))}" if deleted else "Nothing to delete.")
+
+
+def _record(version):
+    return {"number": version.number, "path": str(version.path), **version.card}
+
+
+def _report_record(report):
+    return {
+        "ok": report.ok,
+        "version": report.version.number,
+        "path": str(report.version.path),
+        "where": report.where,
+        "signatures": {
+            name: {
+                "examples": found.examples,
+                "largest_absolute": found.absolute,
+                "largest_relative": found.relative,
+                "class_agreement": found.class_agreement,
+            }
+            for name, found in report.signatures.items()
+        },
+        "problems": list(report.problems),
+    }
+
+
+def _print_report(report):
+    click.echo(f"{report.version.path} in {report.where}")
+    if report.signatures:
+        _print_table(
+            ["signature", "examples", "largest difference", "relative", "same class"],
+            [
+                [
+                    name,
+                    str(found.examples),
+                    f"{max(found.absolute.values(), default=0):.1e}",
+                    f"{max(found.relative.values(), default=0):.1e}",
+                    "" if found.class_agreement is None else f"{found.class_agreement:.1%}",
+                ]
+                for name, found in report.signatures.items()
+            ],
+        )
+    for problem in report.problems:
+        click.secho(f"  {problem}", fg="red")
+    if report.ok:
+        click.secho("Verified: the files are those published, the answers are those proved.", fg="green")
+    else:
+        click.secho("Failed.", fg="red", bold=True)
+
+
+def _print_table(header, rows):
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for column in header:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    Console().print(table)

@@ -1,0 +1,66 @@
+"""Golden examples: real inputs with the answers Keras gave, kept in the version, one file per signature."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from export import arrays
+from export.arrays import Arrays
+
+FOLDER = "golden"
+
+
+@dataclass(frozen=True)
+class Golden:
+    """Inputs of one signature and the expected outputs.
+
+    Attributes:
+        inputs: name → array `(examples, ...)`; strings as objects of `bytes`.
+        outputs: name → array `(examples, ...)`.
+    """
+
+    inputs: Arrays
+    outputs: Arrays
+
+    def __len__(self) -> int:
+        return len(next(iter(self.inputs.values())))
+
+    def save(self, folder: Path, signature: str) -> None:
+        """Write `golden/<signature>.npz` into a version folder."""
+        (folder / FOLDER).mkdir(exist_ok=True)
+        with open(folder / FOLDER / f"{signature}.npz", "wb") as file:
+            arrays.save(file, {"inputs": self.inputs, "outputs": self.outputs})
+
+
+def load(folder: Path) -> dict[str, Golden]:
+    """Signature → its golden examples, of a version folder."""
+    golden = {}
+    for path in sorted((folder / FOLDER).glob("*.npz")):
+        with open(path, "rb") as file:
+            golden[path.stem] = Golden(**arrays.load(file))
+    return golden
+
+
+def rows(batch: Arrays, count: int) -> Arrays:
+    """The first `count` rows of every array; from the top again where there are fewer."""
+    return {name: np.take(array, np.arange(count), axis=0, mode="wrap") for name, array in batch.items()}
+
+
+def joined(parts: Sequence[Arrays]) -> Arrays:
+    """Parts of a batch, one after the other; of the names that every part has."""
+    names = set.intersection(*(set(part) for part in parts))
+    return {name: np.concatenate([part[name] for part in parts]) for name in sorted(names)}
+
+
+def affordable(batch: Arrays, limit: int) -> int:
+    """How many leading examples of a batch fit into `limit` bytes; at least one."""
+    sizes = sum(_bytes_per_example(array) for array in batch.values())
+    return max(1, int(np.searchsorted(np.cumsum(sizes), limit, side="right")))
+
+
+def _bytes_per_example(array: np.ndarray) -> np.ndarray:
+    if array.dtype != object:
+        return np.full(len(array), array[:1].nbytes)
+    return np.array([sum(len(string) for string in np.atleast_1d(row).flat) for row in array])

@@ -1,0 +1,98 @@
+"""The stranger's view: load a version with TensorFlow alone and answer its golden inputs.
+
+`python -m export.replay FOLDER` is run in a process of its own, by `export.fresh_process`. Keras is shut out of it, so
+that nothing but the folder can answer. It writes a `.npz` to standard output: for every signature the answers to all
+golden inputs, the same once more, to the first example alone, and to no example at all.
+"""
+
+import contextlib
+import io
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from export import arrays, golden
+from export.arrays import Arrays
+
+ALL, AGAIN, ALONE, NONE = "all", "again", "alone", "none"
+WARMUP = "warm-up"
+ERROR = "error"
+
+
+def replay(folder: Path) -> dict[str, Arrays]:
+    """Answer every golden input of a version folder.
+
+    Returns:
+        `signature|question` → outputs by name, where question is one of `all`, `again`, `alone`, `none`; or, where a
+        signature or a warm-up record failed, `signature|error` → `{"error": text}`. `none` may be left out: see below.
+    """
+    import tensorflow as tf
+
+    signatures = tf.saved_model.load(str(folder)).signatures
+    replies = {}
+    for name, examples in golden.load(folder).items():
+        questions = {
+            ALL: examples.inputs,
+            AGAIN: examples.inputs,
+            ALONE: golden.rows(examples.inputs, 1),
+        }
+        nothing = {key: array[:0] for key, array in examples.inputs.items()}
+        if name not in signatures:
+            replies[f"{name}|{ERROR}"] = _error(KeyError(f"the SavedModel has no signature {name!r}"))
+            continue
+        try:
+            replies |= {f"{name}|{question}": _ask(signatures[name], inputs) for question, inputs in questions.items()}
+        except Exception as error:  # the graph's own, of any kind: it is the finding, not a fault of this program
+            replies[f"{name}|{ERROR}"] = _error(error)
+        # TensorFlow's own convolutions fail on an empty batch where oneDNN runs them (a fused convolution gives the
+        # wrong depth), so no answer to nothing is no fault of the version. A wrong one is.
+        with contextlib.suppress(tf.errors.OpError):
+            replies[f"{name}|{NONE}"] = _ask(signatures[name], nothing)
+    return replies | _warm_up(folder, signatures)
+
+
+def _ask(signature: Callable, inputs: Arrays) -> Arrays:
+    import tensorflow as tf
+
+    outputs = signature(**{name: tf.constant(array, _dtype(array), array.shape) for name, array in inputs.items()})
+    return {name: tensor.numpy() for name, tensor in outputs.items()}
+
+
+def _dtype(array: np.ndarray):
+    import tensorflow as tf
+
+    return tf.string if array.dtype == object else array.dtype
+
+
+def _warm_up(folder: Path, signatures) -> dict[str, Arrays]:
+    from export import warmup
+
+    try:
+        for name, inputs in warmup.read(folder):
+            signatures[name](**inputs)
+    except Exception as error:  # as above
+        return {f"{WARMUP}|{ERROR}": _error(error)}
+    return {}
+
+
+def _error(error: Exception) -> Arrays:
+    return {ERROR: np.array([f"{type(error).__name__}: {error}".encode()], object)}
+
+
+def main() -> None:
+    """Replay the folder named on the command line."""
+    # What TensorFlow prints must not mix with the answer.
+    answer = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    sys.modules["keras"] = None  # whoever imports it now fails
+    buffer = io.BytesIO()
+    arrays.save(buffer, replay(Path(sys.argv[1])))
+    with answer:
+        answer.write(buffer.getvalue())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,108 @@
+"""From signatures to a SavedModel on disk, and what a SavedModel says of its signatures."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import keras
+import tensorflow as tf
+from tensorflow.core.protobuf import saved_model_pb2
+
+from export.signatures import Signature
+
+PROTO = "saved_model.pb"
+SERVED_DTYPES = ("float32", "int64", "string")
+
+# TensorFlow derives an input's name from the name of a graph node, which allows no more than this.
+_NODE_NAME = re.compile(r"[A-Za-z0-9.][A-Za-z0-9_.\-/]*")
+
+
+def write(model: keras.Model, signatures: list[Signature], folder: Path) -> None:
+    """Trace the signatures and write the SavedModel.
+
+    Raises:
+        ValueError: a signature cannot be traced, or gives what TF Serving cannot send.
+        OSError: the SavedModel cannot be written.
+    """
+    archive = keras.export.ExportArchive()
+    archive.track(model)
+    names = {name: _node_name(i, name) for s in signatures for i, name in enumerate(s.inputs)}
+    for signature in signatures:
+        _trace(archive, signature, names)
+    try:
+        archive.write_out(str(folder), verbose=False)
+    except tf.errors.OpError as error:
+        raise OSError(f"The SavedModel cannot be written: {error.message}") from error
+    _rename_inputs(folder / PROTO, {node: name for name, node in names.items() if node != name})
+    _check_outputs(describe(folder))
+
+
+def describe(folder: Path) -> dict[str, dict[str, Any]]:
+    """Signature name → `inputs` and `outputs`, each name → `{"dtype": …, "shape": […]}`; None is any size."""
+    graph = _read(folder / PROTO).meta_graphs[0]
+    return {
+        name: {"inputs": _tensors(definition.inputs), "outputs": _tensors(definition.outputs)}
+        for name, definition in sorted(graph.signature_def.items())
+        if not name.startswith("__")
+    }
+
+
+def _trace(archive: keras.export.ExportArchive, signature: Signature, names: dict[str, str]) -> None:
+    specs = [tf.TensorSpec(spec.shape, spec.dtype, names[name]) for name, spec in signature.inputs.items()]
+
+    def endpoint(*tensors):
+        return signature.graph(dict(zip(signature.inputs, tensors, strict=True)))
+
+    try:
+        archive.add_endpoint(signature.name, endpoint, input_signature=specs).get_concrete_function()
+    except Exception as error:  # whatever the code of a layer raises
+        raise ValueError(f"Signature {signature.name!r} cannot be traced: {error}") from error
+
+
+def _node_name(index: int, name: str) -> str:
+    return name if _NODE_NAME.fullmatch(name) else f"column_{index}__"
+
+
+def _rename_inputs(path: Path, names: dict[str, str]) -> None:
+    """Give inputs the names people know them by, such as `mean radius`, wherever a reader of the file looks."""
+    if not names:
+        return
+    saved_model = _read(path)
+    graph = saved_model.meta_graphs[0]
+    for definition in graph.signature_def.values():
+        for node in names.keys() & definition.inputs.keys():
+            definition.inputs[names[node]].CopyFrom(definition.inputs.pop(node))
+    for item in graph.object_graph_def.nodes:
+        keywords = item.bare_concrete_function.argument_keywords
+        keywords[:] = [names.get(keyword, keyword) for keyword in keywords]
+    for function in graph.object_graph_def.concrete_functions.values():
+        for argument in function.canonicalized_input_signature.tuple_value.values:
+            fields = argument.dict_value.fields
+            for node in names.keys() & fields.keys():
+                fields[names[node]].CopyFrom(fields.pop(node))
+                fields[names[node]].tensor_spec_value.name = names[node]
+    path.write_bytes(saved_model.SerializeToString(deterministic=True))
+
+
+def _check_outputs(signatures: dict[str, dict[str, Any]]) -> None:
+    for signature, tensors in signatures.items():
+        for output, tensor in tensors["outputs"].items():
+            if tensor["dtype"] not in SERVED_DTYPES or tensor["shape"][:1] != [None]:
+                raise ValueError(
+                    f"Output {output!r} of signature {signature!r} cannot be served. Received: {tensor['dtype']} of "
+                    f"shape {tensor['shape']}. Accepted: {', '.join(SERVED_DTYPES)}, with one row per row of input."
+                )
+
+
+def _tensors(infos) -> dict[str, dict[str, Any]]:
+    return {
+        name: {
+            "dtype": tf.as_dtype(info.dtype).name,
+            "shape": [None if dim.size < 0 else dim.size for dim in info.tensor_shape.dim],
+        }
+        for name, info in sorted(infos.items())
+    }
+
+
+def _read(path: Path) -> saved_model_pb2.SavedModel:
+    return saved_model_pb2.SavedModel.FromString(path.read_bytes())

@@ -1,0 +1,141 @@
+"""The signatures of a version: what is computed in the graph, and how Keras alone computes the same.
+
+A signature is a record of three functions. `graph` is traced into the SavedModel. `inputs_of` and `keras` never meet
+it: they make the golden inputs and the answers that the graph is measured by.
+
+Contract of the outputs (TF Serving): named, float32, int64 or string, one row per row of input.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from recipes.bundle import Bundle
+
+Tensors = dict[str, tf.Tensor]
+Arrays = dict[str, np.ndarray]
+
+DEFAULT = "serving_default"
+CLASSIFY = "classify"
+REGRESS = "regress"
+EXAMPLES_INPUT = "inputs"  # the name under which TF Serving feeds serialized examples
+
+
+@dataclass(frozen=True)
+class Signature:
+    """One way to ask a version.
+
+    Attributes:
+        name: its key in the SavedModel.
+        inputs: name → dtype and shape, `(None, ...)`.
+        graph: inputs by name → outputs by name, as TensorFlow operations.
+        inputs_of: raw examples → the same examples as this signature takes them.
+        keras: raw examples and a batch size → the outputs that Keras gives for them.
+    """
+
+    name: str
+    inputs: dict[str, tf.TensorSpec]
+    graph: Callable[[Tensors], Tensors]
+    inputs_of: Callable[[Arrays], Arrays]
+    keras: Callable[[Arrays, int], Arrays]
+
+
+def signatures_of(bundle: Bundle) -> list[Signature]:
+    """Every signature a bundle is published with: the model's own tensor, raw input and, for tables, `tf.Example`."""
+    signatures = [_default(bundle), _raw(bundle)]
+    if bundle.preprocessing.kind == "table":
+        signatures += [_classify(bundle)] if bundle.answer.kind == "class" else _regress(bundle)
+    return signatures
+
+
+def _default(bundle: Bundle) -> Signature:
+    tensor = bundle.model.inputs[0]
+    dtype = served_dtype(tensor.dtype)
+
+    def inputs_of(raw):
+        return {tensor.name: bundle.preprocess(raw).astype(dtype.as_numpy_dtype)}
+
+    return Signature(
+        name=DEFAULT,
+        inputs={tensor.name: tf.TensorSpec([None, *tensor.shape[1:]], dtype)},
+        graph=lambda inputs: _answer(bundle, inputs[tensor.name]),
+        inputs_of=inputs_of,
+        keras=lambda raw, batch_size: bundle.predict_tensors(inputs_of(raw)[tensor.name], batch_size),
+    )
+
+
+def _raw(bundle: Bundle) -> Signature:
+    specs = bundle.preprocessing.raw_specs()
+    return Signature(
+        name=bundle.preprocessing.signature,
+        inputs=specs,
+        graph=lambda raw: _answer_raw(bundle, raw),
+        inputs_of=lambda raw: {name: np.asarray(raw[name], spec.dtype.as_numpy_dtype) for name, spec in specs.items()},
+        keras=bundle.predict,
+    )
+
+
+def _classify(bundle: Bundle) -> Signature:
+    """As TF Serving's Classify takes it: `classes` string and `scores` float32, both `(batch, classes)`."""
+
+    def classification(answer, xp):
+        rows = xp.shape(answer["probabilities"])[0]
+        return {"classes": xp.tile(_labels_row(bundle), [rows, 1]), "scores": answer["probabilities"]}
+
+    return _of_examples(bundle, CLASSIFY, classification)
+
+
+def _regress(bundle: Bundle) -> list[Signature]:
+    """As TF Serving's Regress takes it: `outputs` float32 `(batch,)`; so only where one value is predicted."""
+    if bundle.model.outputs[0].shape[-1] != 1:
+        return []
+    return [_of_examples(bundle, REGRESS, lambda answer, xp: {"outputs": answer["value"][:, 0]})]
+
+
+def _of_examples(bundle: Bundle, name: str, shaped: Callable[[dict, Any], dict]) -> Signature:
+    """A signature on serialized `tf.Example`, a float feature per column; `shaped` works on tensors and on arrays."""
+    features = {column: tf.io.FixedLenFeature([], tf.float32) for column in bundle.preprocessing.columns}
+    return Signature(
+        name=name,
+        inputs={EXAMPLES_INPUT: tf.TensorSpec([None], tf.string)},
+        graph=lambda inputs: shaped(_answer_raw(bundle, tf.io.parse_example(inputs[EXAMPLES_INPUT], features)), tf),
+        inputs_of=lambda raw: {EXAMPLES_INPUT: serialized_examples({column: raw[column] for column in features})},
+        keras=lambda raw, batch_size: shaped(bundle.predict(raw, batch_size), np),
+    )
+
+
+def serialized_examples(columns: Arrays) -> np.ndarray:
+    """Columns of n numbers → n serialized `tf.Example`, an object array of bytes."""
+
+    def one(row):
+        features = {
+            name: tf.train.Feature(float_list=tf.train.FloatList(value=[value]))
+            for name, value in zip(columns, row, strict=True)
+        }
+        return tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString(deterministic=True)
+
+    return np.array([one(row) for row in zip(*columns.values(), strict=True)], object)
+
+
+def served_dtype(dtype: str) -> tf.DType:
+    """What TF Serving's REST API can carry of a Keras dtype: any float as float32, any integer as int64."""
+    dtype = tf.as_dtype(dtype)
+    if dtype.is_floating:
+        return tf.float32
+    return tf.int64 if dtype.is_integer else dtype
+
+
+def _answer(bundle: Bundle, tensor: tf.Tensor) -> Tensors:
+    # training=False is said aloud: left to itself, an augmentation layer inside the model stays on in an export.
+    return bundle.answer(bundle.model(tf.cast(tensor, bundle.model.inputs[0].dtype), training=False))
+
+
+def _answer_raw(bundle: Bundle, raw: Tensors) -> Tensors:
+    return _answer(bundle, bundle.preprocessing(raw))
+
+
+def _labels_row(bundle: Bundle) -> np.ndarray:
+    return np.array([[label.encode() for label in bundle.labels]], object)

@@ -1,0 +1,125 @@
+"""`verify`: are the files those that were published, and does the version still answer as its proof says?"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from export import fresh_process, golden, manifest, proof, replay
+from export.arrays import Arrays
+from export.golden import Golden
+from export.proof import Comparison, Tolerance
+from export.version import Version, find
+
+ROWS_PER_REQUEST = 16
+
+
+@dataclass(frozen=True)
+class Report:
+    """What `verify` found; true if nothing stands against the version.
+
+    Attributes:
+        version: the version.
+        where: what answered: "a fresh process", or a server's address.
+        signatures: signature → comparison with the recorded answers. Empty where the files are not those published.
+        problems: everything that stands against the version, one sentence each.
+    """
+
+    version: Version
+    where: str
+    signatures: Mapping[str, Comparison] = field(default_factory=dict)
+    problems: tuple[str, ...] = ()
+
+    @property
+    def ok(self) -> bool:
+        """Whether the version is what its proof says."""
+        return not self.problems
+
+    def __bool__(self) -> bool:
+        return self.ok
+
+
+def verify(path: str | Path, *, rest: str | None = None, grpc: str | None = None, name: str | None = None) -> Report:
+    """Check a version's files against its manifest, then replay its proof.
+
+    The proof is replayed in a fresh process without Keras, or at a running server. A server is asked in plain TF
+    Serving's protocol, every signature through Predict, by code that shares nothing with the client of `serving`: so a
+    fault of that client cannot hide a fault of the version.
+
+    Args:
+        path: a version folder, or a base path, whose newest version is meant.
+        rest: address of a REST server, `http://host:port`.
+        grpc: address of a gRPC server, `host:port`.
+        name: the name the server knows the model by; by default the base folder's.
+
+    Returns:
+        A report. A version that fails is no error: it is what the report says.
+
+    Raises:
+        ValueError: there is no version at `path`; or the server lacks the model or this version of it.
+        ConnectionError: the server does not answer.
+    """
+    if rest and grpc:
+        raise ValueError("A proof is replayed at one server. Received: rest and grpc. Accepted: one of them.")
+    version = find(path)
+    server = _server(version, rest, grpc, name)
+    where = "a fresh process" if server is None else f"{server.address}, as {server.model!r}"
+    changed = manifest.check(version.path)
+    if changed:
+        # What these files would answer proves nothing, and to load a stranger's graph is to run a stranger's program.
+        return Report(version, where, problems=tuple(changed))
+    found = _replayed_here(version) if server is None else _replayed_at(server, version)
+    problems = dict.fromkeys(problem for comparison in found.values() for problem in comparison.problems)
+    return Report(version, where, found, tuple(problems))
+
+
+def _server(version: Version, rest: str | None, grpc: str | None, name: str | None):
+    if not rest and not grpc:
+        return None
+    from export.servers import Grpc, Rest
+
+    model = name or version.path.resolve().parent.name
+    server = Rest(rest, model, version.number) if rest else Grpc(grpc, model, version.number)
+    server.check()
+    return server
+
+
+def _replayed_here(version: Version) -> dict[str, Comparison]:
+    examples = golden.load(version.path)
+    try:
+        replies = fresh_process.replay(version.path)
+    except ChildProcessError as error:
+        return {s: Comparison(s, 0, problems=(str(error),)) for s in examples}
+    return {s: proof.compare_replay(s, examples[s], replies, _tolerances(version, s)) for s in examples}
+
+
+def _replayed_at(server, version: Version) -> dict[str, Comparison]:
+    return {
+        signature: _asked(server, signature, examples, _tolerances(version, signature))
+        for signature, examples in golden.load(version.path).items()
+    }
+
+
+def _asked(server, signature: str, examples: Golden, allowed: Mapping[str, Tolerance]) -> Comparison:
+    from export.servers import Refused
+
+    try:
+        answers = golden.joined([server.predict(signature, *part) for part in _parts(examples)])
+    except Refused as error:
+        return Comparison(signature, 0, problems=(f"Signature {signature!r} is refused by the server: {error}",))
+    return proof.compare(signature, examples, answers, allowed)
+
+
+def _parts(examples: Golden) -> list[tuple[Arrays, Arrays]]:
+    """Inputs and expected outputs in parts that a server's limits on messages and batches allow."""
+    starts = range(0, len(examples), ROWS_PER_REQUEST)
+    return [
+        tuple(
+            {name: array[start : start + ROWS_PER_REQUEST] for name, array in batch.items()}
+            for batch in (examples.inputs, examples.outputs)
+        )
+        for start in starts
+    ]
+
+
+def _tolerances(version: Version, signature: str) -> dict[str, Tolerance]:
+    return proof.recorded_tolerances(version.proof["signatures"][signature])
