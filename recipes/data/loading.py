@@ -1,13 +1,19 @@
 """`load`: one door for every kind of data source."""
 
+import os
 from dataclasses import dataclass
+from pathlib import Path
 
 import tensorflow as tf
 
 from recipes.data import prepared, targets
+from recipes.data.arrays import open_arrays
+from recipes.data.csv_file import open_csv
+from recipes.data.folder import open_folder
 from recipes.data.named import open_named
-from recipes.data.parts import Fractions, Part, check_sizes, split_off
+from recipes.data.parts import Fractions, Part, check_part_names, check_sizes, split_off
 from recipes.data.source import Source
+from recipes.data.streams import open_datasets
 
 ACCEPTED = (
     "a TFDS name ('digits', 'gates/xor', 'mnist'), a folder with one sub-folder of pictures per class, a CSV file, "
@@ -110,9 +116,63 @@ def open_source(data, *, task: str, target: str | None, data_dir, splits: dict[s
     """Open whatever `data` is. `splits` are TFDS split expressions, which only a TFDS name can have."""
     if isinstance(data, str) and prepared.is_at_hand(data, data_dir):
         return open_named(data, task=task, data_dir=data_dir, target=target, **splits)
-    if isinstance(data, str) and prepared.is_known(data):
+    if isinstance(data, (str, os.PathLike)) and (path := _path(data)):
+        _refuse(splits, f"the path {str(path)!r}")
+        return open_folder(path, task=task) if path.is_dir() else open_csv(path, task=task, target=target)
+    if isinstance(data, str):
         return open_named(data, task=task, data_dir=data_dir, target=target, **splits)
-    raise prepared.unknown_name(data)
+    parts = _as_parts(data)
+    _refuse(splits, "arrays and data sets")
+    open_parts = open_datasets if isinstance(parts["train"], tf.data.Dataset) else open_arrays
+    return open_parts(parts, task=task, target=target)
+
+
+def _path(data: str | os.PathLike) -> Path | None:
+    """The path that `data` is meant to be; None for a string that can only be a TFDS name.
+
+    Raises:
+        ValueError: there is no such file or folder.
+    """
+    path = Path(data).expanduser()
+    if path.exists():
+        return path
+    text = os.fspath(data)
+    if not isinstance(data, str) or text.lower().endswith(".csv") or text.startswith((".", "~", os.sep)):
+        raise ValueError(f"There is no file or folder {text!r}.")
+    return None
+
+
+def _as_parts(data) -> dict[str, tuple | tf.data.Dataset]:
+    """Arrays or data sets by the name of their part.
+
+    Raises:
+        ValueError: anything else.
+    """
+    if isinstance(data, tf.data.Dataset):
+        return {"train": data}
+    if _is_pair(data):
+        return dict(zip(("train", "test"), data, strict=True)) if all(map(_is_pair, data)) else {"train": data}
+    if isinstance(data, dict):
+        check_part_names(list(data))
+        if all(map(_is_pair, data.values())) or all(isinstance(part, tf.data.Dataset) for part in data.values()):
+            return data
+    raise ValueError(f"data is {_summary(data)}. Accepted: {ACCEPTED}.")
+
+
+def _is_pair(data) -> bool:
+    # A list of two is data: rows, or examples. A pair is a tuple.
+    return isinstance(data, tuple) and len(data) == 2
+
+
+def _summary(data) -> str:
+    if isinstance(data, dict):
+        return f"a dict of {', '.join(type(part).__name__ for part in data.values())}"
+    return f"a tuple of {len(data)}" if isinstance(data, tuple) else f"of type {type(data).__name__}"
+
+
+def _refuse(splits: dict, received: str) -> None:
+    if splits:
+        raise ValueError(f"Split expressions (train_split, test_split, …) are for TFDS names. Received {received}.")
 
 
 def finish(source: Source, parts: dict[str, Part]) -> Data:

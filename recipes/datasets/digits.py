@@ -20,8 +20,8 @@ class Digits(tfds.core.GeneratorBasedBuilder):
             description=(
                 "1,797 handwritten digits of 43 people. Each 32 x 32 bitmap was cut into blocks of 4 x 4, and the "
                 "pixels with ink were counted per block: 8 x 8 counts of 0 to 16. A count v is stored as the grey "
-                "level v * 255 / 16 rounded half up; the count comes back as round(level * 16 / 255). 1,437 training and "
-                "360 test examples, every digit in the same proportion in both."
+                "level v * 255 / 16 rounded half up; the count comes back as round(level * 16 / 255). 1,437 training "
+                "and 360 test examples, every digit in the same proportion in both."
             ),
             features=tfds.features.FeaturesDict(
                 {
