@@ -68,7 +68,7 @@ def _classified(
     question: Question, outputs: Mapping[str, np.ndarray], row: int, top: int, labels: Sequence[str]
 ) -> Row:
     probabilities = outputs["probabilities"][row]
-    best, answer = int(outputs["class_ids"][row]), str(outputs["classes"][row])
+    best, answer = int(outputs["class_ids"][row]), printable(outputs["classes"][row])
     others = [class_id for class_id in np.argsort(-probabilities, kind="stable").tolist() if class_id != best]
     guesses = [Guess(answer, float(probabilities[best]))]
     for class_id in others[: top - 1]:
@@ -97,13 +97,20 @@ def _of_row(array: np.ndarray, row: int, rows: int) -> object:
 
 
 def _short(value: object) -> str:
-    array = np.asarray(value)
+    array = np.asarray(value, object if isinstance(value, (bytes, str)) else None)  # NumPy's own bytes lose their zeros
     if array.dtype == object:
-        text = str(array.tolist())
+        text = printable(array.item()) if array.ndim == 0 else ", ".join(map(printable, array.ravel().tolist()))
     else:
         text = np.array2string(array, precision=4, threshold=8, edgeitems=3, suppress_small=True)
     text = " ".join(text.split())
     return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
+
+
+def printable(value: object) -> str:
+    """A string that a terminal takes: bytes as Python writes them, and what was no UTF-8 as escapes."""
+    if isinstance(value, bytes):
+        return repr(value)
+    return str(value).encode("utf-8", "backslashreplace").decode()
 
 
 def _number(text: str | None) -> float | None:

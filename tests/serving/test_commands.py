@@ -105,7 +105,8 @@ def test_outputs_of_any_model_are_shown(where, tmp_path):
     (tmp_path / "a.txt").write_text("abc")
     code, out, _ = run(query, "tiny", tmp_path / "a.txt", "--signature", "text", "--json", *where)
     assert code == 0
-    assert "upper: ABC" in json.loads(out)["answers"][0]["answer"]
+    answer = json.loads(out)["answers"][0]["answer"]
+    assert answer == r"binary: abc\udcfe; length: 3; raw_bytes: b'abc\xff\x00'; upper: ABC"
 
 
 def test_the_picture_at_fault_is_named(where, pictures):

@@ -180,7 +180,7 @@ def test_a_real_server_behind_the_binarys_name_answers_and_ends_on_sigterm(on_pa
         "tensorflow_model_server",
         "import os, sys\n"
         "flags = [flag for flag in sys.argv[1:] if not flag.startswith('--enable_profiler')]\n"
-        f"os.execv({sys.executable!r}, ['python', '-m', 'serving.embedded', *flags])",
+        f"os.execv({sys.executable!r}, [{sys.executable!r}, '-m', 'serving.embedded', *flags])",
     )
     with serving.serve(models / "tiny", name="renamed", engine="binary") as server:
         with serving.Client(server.grpc_address) as client:
