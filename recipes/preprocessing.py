@@ -63,9 +63,13 @@ class ImagePreprocessing:
     def one(self, picture: tf.Tensor) -> tf.Tensor:
         """One picture, as encoded bytes or as uint8 or 0..255 float pixels `(h, w, channels)` → the model's tensor."""
         pixels = self.decode(picture) if picture.dtype == tf.string else picture
-        pixels = tf.image.resize(pixels, (self.height, self.width), self.resize, antialias=True)
-        scaled = tf.cast(pixels, tf.float32) * self.scale
-        return tf.ensure_shape((scaled - self.mean) / self.std, self.shape)
+        size = (self.height, self.width)
+        pixels = tf.cond(
+            tf.reduce_all(tf.shape(pixels)[:2] == size),
+            lambda: tf.cast(pixels, tf.float32),  # what resizing would give, without its work
+            lambda: tf.cast(tf.image.resize(pixels, size, self.resize, antialias=True), tf.float32),
+        )
+        return tf.ensure_shape((pixels * self.scale - self.mean) / self.std, self.shape)
 
     def decode(self, encoded: tf.Tensor) -> tf.Tensor:
         """Encoded bytes → uint8 `(h, w, channels)`."""
