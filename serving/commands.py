@@ -101,7 +101,7 @@ def query(
         zoo query lenet5 digits.csv --grpc 127.0.0.1:8500
         zoo query served/diabetes --row bmi=32.1,age=59
     """
-    from serving.errors import ServingError
+    from serving.errors import ServingError, Unavailable
 
     if rest and grpc:
         raise click.UsageError("Give --rest or --grpc, not both.")
@@ -113,6 +113,9 @@ def query(
             chosen, questions = _questions(metadata, inputs, rows, signature, limit)
             labels = _labels(Path(model), metadata.version)
             answers = _ask(client, metadata, chosen, questions, version, top, labels)
+    except Unavailable as error:
+        hint = "" if rest or grpc else "\nStart a server with zoo serve, or give a base path for MODEL."
+        raise click.ClickException(f"{error}{hint}") from None
     except (ServingError, OSError) as error:
         raise click.ClickException(str(error)) from None
     if as_json:
@@ -228,6 +231,8 @@ def _connected(model: str, target: str | None, timeout: float) -> Iterator[tuple
     path = Path(model)
     is_path = path.is_dir()
     name = path.resolve().name if is_path else model
+    if "/" in name or ":" in name:
+        raise click.BadParameter(f"No such base path: {model}", param_hint="MODEL")
     try:
         client = Client(target or DEFAULT_REST, timeout=timeout)
     except ValueError as error:

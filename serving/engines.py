@@ -10,6 +10,7 @@ An engine is two functions: why it cannot be used here, and how it is launched. 
 import contextlib
 import csv
 import io
+import ipaddress
 import logging
 import os
 import re
@@ -51,6 +52,7 @@ class Options:
 
     def __post_init__(self):
         _check_name(self.name)
+        _check_host(self.host)
         _check_ports(self.rest_port, self.grpc_port)
         if not self.base_path.is_absolute():
             raise ValueError(f"TensorFlow Serving takes absolute base paths only. Received: {self.base_path}")
@@ -101,7 +103,9 @@ def serve(
         raise ValueError(f"timeout must be positive, in seconds. Received: {timeout}")
     # what is wrong is said before Docker is asked, which may take minutes
     name = path.name if name is None else name
+    host = "127.0.0.1" if host == "localhost" else host
     _check_name(name)
+    _check_host(host)
     _check_ports(*(port for port in (rest_port, grpc_port) if port != 0))
     chosen = choose_engine(engine)
     for tries_left in reversed(range(_TRIES)):
@@ -177,6 +181,14 @@ def _check_name(name: str) -> None:
             "A model's name is letters, digits, '_', '.' and '-', and starts with none of the last two. "
             f"Received: {name!r}"
         )
+
+
+def _check_host(host: str) -> None:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        # Docker publishes ports on addresses only; a name may be several
+        raise ValueError(f"A host is an IP address to listen on, or localhost. Received: {host!r}") from None
 
 
 def _check_ports(*ports: int) -> None:

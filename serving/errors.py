@@ -1,4 +1,3 @@
-# ruff: noqa: N818 - the names are those of the statuses, as in gRPC and urllib3
 """What can go wrong between a caller and a server: the same classes over REST and gRPC.
 
 A transport knows only a status code and the server's words, and raises ``Failure``. The client knows what was asked of

@@ -3,12 +3,15 @@
 import collections
 import contextlib
 import json
+import logging
 import os
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+
+_logger = logging.getLogger("serving")
 
 _KEPT_LINES = 10_000
 _SUPERVISOR = Path(__file__).with_name("child.py")
@@ -82,8 +85,16 @@ class SupervisedProcess:
             for line in self._process.stdout:
                 line = line.rstrip("\n")
                 self._lines.append(line)
-                if self._log is not None:
-                    self._log(line)
+                self._pass_on(line)
+
+    def _pass_on(self, line: str) -> None:
+        if self._log is None:
+            return
+        try:
+            self._log(line)
+        except Exception:  # whatever the caller's function does: if we stopped reading, the server would soon block
+            _logger.exception("the log function failed and is not called again")
+            self._log = None
 
 
 def _supervised(command: Sequence[str], grace: float, cleanup: Sequence[str] | None) -> list[str]:

@@ -135,6 +135,7 @@ def test_what_goes_wrong_is_exit_code_one(where, server):
         (["tiny", "--row", "bmi=1,age=2", "--row", "bmi=1"], "same names"),
         (["tiny", "--row", "bmi=1,age=2", "--signature", "nope"], "no signature 'nope'"),
         (["tiny", "nowhere.png"], "does not exist"),
+        (["served/typo", "--row", "a=1"], "No such base path: served/typo"),
         (["tiny", "--row", "a=1", "--rest", "h:p"], "Received: 'h:p'"),
     ],
 )
@@ -144,6 +145,14 @@ def test_wrong_usage_is_exit_code_two(server, arguments, words):
     code, _, err = run(query, *arguments)
     assert code == 2
     assert words in " ".join(err.split())
+
+
+def test_without_a_server_the_way_to_one_is_said(monkeypatch):
+    monkeypatch.setattr("serving.commands.DEFAULT_REST", "http://127.0.0.1:1")
+    code, _, err = run(query, "tiny", "--row", "bmi=1,age=2")
+    assert code == 1
+    assert "Connection refused" in err
+    assert "zoo serve" in err
 
 
 def test_a_ragged_csv_is_named_with_its_line(server, tmp_path):

@@ -74,6 +74,7 @@ def test_the_embedded_server_gets_the_same_flags_and_the_host():
         ({"name": "--flag"}, "Received: '--flag'"),
         ({"name": "a:predict"}, "Received: 'a:predict'"),
         ({"base_path": Path("served/lenet5")}, "absolute"),
+        ({"host": "example.org"}, "Received: 'example.org'"),
         ({"rest_port": 70000}, "70000"),
         ({"grpc_port": -1}, "-1"),
         ({"rest_port": 8600, "grpc_port": 8600}, "two ports"),

@@ -102,6 +102,17 @@ def test_output_is_kept_and_passed_on_line_by_line():
     assert process.lines() == seen == ["one", "two äÿ"]
 
 
+def test_a_log_function_that_fails_does_not_block_the_server():
+    """A pipe that nobody reads holds 64 KiB: then the server would stand still."""
+
+    def fails(_line):
+        raise BrokenPipeError
+
+    process = SupervisedProcess([sys.executable, "-c", "print('x' * 99, end='\\n' * 9999)"], log=fails)
+    assert process.wait(10) == 0
+    assert len(process.lines()) == 9999
+
+
 def test_a_command_that_does_not_exist_says_so():
     process = SupervisedProcess(["/nonexistent/server"])
     assert process.wait(10) == 127
