@@ -74,7 +74,7 @@ def _check_agreement(x: Mapping[str, np.ndarray], y: Mapping[str, np.ndarray]) -
 
 def _table(part: str, x: np.ndarray) -> np.ndarray:
     with np.errstate(over="ignore"):  # what float32 cannot hold becomes an infinity, and is told as one
-        x = x.astype(np.float32).reshape(len(x), -1)
+        x = (x if x.ndim == 2 else x[:, np.newaxis]).astype(np.float32)
     targets.check_finite(f"x of the {part} part", x)
     return x
 

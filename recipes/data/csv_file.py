@@ -16,6 +16,7 @@ from zoo.nearest import unknown
 
 TARGET_NAMES = ("target", "label", "class", "y")
 DELIMITERS = ",;\t|"
+MISSING = ("", "NA", "N/A", "NaN", "nan", "null", "NULL", "None", "?")
 
 
 def open_csv(path: Path, *, task: str, target: str | None = None) -> Source:
@@ -36,12 +37,14 @@ def open_csv(path: Path, *, task: str, target: str | None = None) -> Source:
     features = [name for name in header if name != target]
     if not features:
         raise ValueError(f"{path} has no column beside the target {target!r}.")
-    x = numbers(path, _read(path, usecols=features)[features])
-    if targets.is_classification(task):
-        y, labels = _classes(path, target)
+    is_text = targets.is_classification(task)
+    table = _read_table(path, features if is_text else header, {target: str} if is_text else None)
+    x = numbers(path, table[features])
+    if is_text:
+        y, labels = classes(path, table[target])
         targets.check_classes(str(path), np.bincount(y, minlength=len(labels)), labels, task)
     else:
-        y, labels = numbers(path, _read(path, usecols=[target])), None
+        y, labels = numbers(path, table[[target]]), None
     *names, target = columns.legal([*features, target])
     parts = {"train": Rows(x, y)}
     digest = fingerprint(parts, labels, tuple(names))
@@ -83,21 +86,33 @@ def numbers(path: Path, table: pd.DataFrame) -> np.ndarray:
     return table.astype(np.float32).to_numpy()
 
 
-def _classes(path: Path, target: str) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Class ids, int64 [N], and the classes' names as they stand in the file."""
-    # As text and never missing: a class may be called "NA".
-    names = _read(path, usecols=[target], dtype=str, keep_default_na=False)[target].str.strip()
+def classes(path: Path, column: pd.Series) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Class ids, int64 [N], and the classes' names as they stand in the file.
+
+    Raises:
+        ValueError: an empty cell, or numbers with fractions.
+    """
+    names = column.str.strip()
     empty = np.flatnonzero(names == "")
     if len(empty):
         row = empty[0] + 1
-        raise ValueError(f"Column {target!r} of {path} holds a missing value, first in row {row} after the header.")
+        raise ValueError(
+            f"Column {column.name!r} of {path} holds a missing value, first in row {row} after the header."
+        )
     as_numbers = pd.to_numeric(names, errors="coerce")
     if as_numbers.notna().all() and (as_numbers % 1 != 0).any():
-        raise ValueError(f"Column {target!r} of {path} holds fractions, which are no classes: that is a regression.")
+        raise ValueError(
+            f"Column {column.name!r} of {path} holds fractions, which are no classes: that is a regression."
+        )
     # Sorted by value where all are numbers, so that "10" follows "9".
     order = as_numbers if as_numbers.notna().all() else names
     _, first, ids = np.unique(order.to_numpy(), return_index=True, return_inverse=True)
     return ids.astype(np.int64), tuple(names.iloc[first])
+
+
+def _read_table(path: Path, numeric: Sequence[str], dtype: dict | None) -> pd.DataFrame:
+    # What stands for a missing number may be the name of a class: "NA".
+    return _read(path, dtype=dtype, keep_default_na=False, na_values=dict.fromkeys(numeric, MISSING))
 
 
 def _read(path: Path, **options) -> pd.DataFrame:

@@ -98,7 +98,7 @@ def load(
         data_dir=data_dir,
         splits=_splits(train_split, test_split, validation, test) if is_split else {},
     )
-    check_sizes(source.name, source.parts)
+    check_sizes(source.name, {name: part.size for name, part in source.parts.items()})
     fractions = Fractions.of(0.1 if isinstance(validation, str) else validation, 0.0 if isinstance(test, str) else test)
     return finish(source, split_off(source.parts, fractions, seed))
 

@@ -161,9 +161,9 @@ def check_part_names(names: Sequence[str]) -> None:
         raise ValueError(f'A data source needs a "train" part. Received: {", ".join(names) or "none"}.')
 
 
-def check_sizes(name: str, parts: Mapping[str, Part]) -> None:
+def check_sizes(name: str, sizes: Mapping[str, int]) -> None:
     """Raise ValueError if a part is empty."""
-    for part in parts:
-        if not parts[part].size:
-            sizes = ", ".join(f"{p}: {parts[p].size}" for p in parts)
-            raise ValueError(f"The {part} part of {name!r} is empty. Examples: {sizes}.")
+    for part, size in sizes.items():
+        if not size:
+            listing = ", ".join(f"{p}: {n}" for p, n in sizes.items())
+            raise ValueError(f"The {part} part of {name!r} is empty. Examples: {listing}.")

@@ -1,12 +1,16 @@
 """TFDS builders whose data is there: our own, prepared on first use; prepared ones; public ones, downloaded once."""
 
 import contextlib
+import functools
 import io
 import logging
 import os
+import re
 import socket
+import threading
 import urllib.parse
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 
 import filelock
@@ -37,9 +41,9 @@ def is_known(name: str) -> bool:
 
 def unknown_name(name: str) -> ValueError:
     """The error for a name that stands for no data set; offers the nearest of ours and TFDS' own."""
-    error = unknown("data set", name, sorted(_known_names()))
+    base = re.split("[/:]", name)[0]
     # TFDS knows hundreds: the nearest match and our own are what a person can use.
-    message = str(error).partition(" Accepted: ")[0]
+    message = str(unknown("data set", base, sorted(_known_names()))).partition(" Accepted: ")[0]
     return ValueError(
         f"{message} Accepted: {', '.join(datasets.NAMES)}; any name of tfds.list_builders(), such as 'mnist'; "
         "a folder of pictures; a CSV file."
@@ -69,6 +73,8 @@ def find_builder(name: str, data_dir=None) -> tfds.core.DatasetBuilder:
         ValueError: unknown name or configuration, or data that can neither be found nor had.
     """
     folder = data_folder(data_dir)
+    if not naming.is_valid_dataset_name(name):
+        raise unknown_name(name)
     if _base_name(name) in datasets.NAMES:
         return _own_builder(name, folder)
     if builder := _prepared(name, folder):
@@ -84,13 +90,12 @@ def _own_builder(name: str, folder: Path) -> tfds.core.DatasetBuilder:
         choose(
             f"configuration of {dataset.name!r}", arguments["config"], datasets.BUILDERS[dataset.name].builder_configs
         )
+    make = functools.partial(datasets.BUILDERS[dataset.name], data_dir=os.fspath(_writable(folder)), **arguments)
     try:
-        with _quiet():
-            builder = datasets.BUILDERS[dataset.name](data_dir=os.fspath(_writable(folder)), **arguments)
-            _prepare(builder)
+        with _one_at_a_time, _quiet():
+            return prepare(make)
     except AssertionError as error:  # TFDS' word for a version that the builder does not have
         raise ValueError(f"Data set {name!r}: {error}") from None
-    return builder
 
 
 def _writable(folder: Path) -> Path:
@@ -100,10 +105,10 @@ def _writable(folder: Path) -> Path:
 
 
 def _downloaded(name: str, folder: Path) -> tfds.core.DatasetBuilder:
+    make = functools.partial(tfds.builder, name, data_dir=os.fspath(folder))
     try:
-        builder = tfds.builder(name, data_dir=os.fspath(folder))
-        _check_network(builder)
-        _prepare(builder)
+        _check_network(make())
+        return prepare(make)
     except Exception as error:  # whatever stopped it, the person needs to know what to do
         reason = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
         raise ValueError(
@@ -111,7 +116,6 @@ def _downloaded(name: str, folder: Path) -> tfds.core.DatasetBuilder:
             f"`tfds build {name} --data_dir {folder}`; or pass the folder that holds it as data_dir or "
             f"TFDS_DATA_DIR; without either: {', '.join(datasets.NAMES)}."
         ) from None
-    return builder
 
 
 def _check_network(builder: tfds.core.DatasetBuilder) -> None:
@@ -121,15 +125,22 @@ def _check_network(builder: tfds.core.DatasetBuilder) -> None:
         socket.getaddrinfo(hosts[0], None)
 
 
-def _prepare(builder: tfds.core.DatasetBuilder) -> None:
-    """Prepare the data unless it is there. Of several processes at once, one does and the others wait."""
+def prepare(make: Callable[[], tfds.core.DatasetBuilder]) -> tfds.core.DatasetBuilder:
+    """A builder whose data is there. Of several processes at once, one prepares it and the others wait."""
+    builder = make()
     if builder.is_prepared():
-        return
+        return builder
     root = Path(builder.data_dir_root)
     root.mkdir(parents=True, exist_ok=True)
     # TFDS renames a finished folder into place, which fails where another process was quicker.
     with filelock.FileLock(root / f".{builder.name}.lock"):
+        builder = make()  # made anew, it knows the data that another process prepared meanwhile
         builder.download_and_prepare()
+    return builder
+
+
+# `_quiet` changes the process's standard output and logging: threads must not take turns inside it.
+_one_at_a_time = threading.Lock()
 
 
 @contextlib.contextmanager

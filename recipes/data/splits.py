@@ -99,15 +99,17 @@ def choose_splits(
 ) -> dict[str, list[Interval]]:
     """Intervals of the parts that the data set brings or the caller named.
 
-    The test part, unless named, is the split "test", else "validation". The split "validation", where not used for
-    the test, is the validation part.
+    A test part that is not named is the split "test", else "validation"; a validation part that is not named is the
+    split "validation". A split of which a named part takes examples is not used so.
     """
-    available = [name for name, info in builder.info.splits.items() if info.num_examples]
-    test = test or next((name for name in ("test", "validation") if name in available), None)
-    if validation is None and "validation" in available and test is not None and not test.startswith("validation"):
-        validation = "validation"
     named = {"train": train, "validation": validation, "test": test}
-    return {part: intervals(builder, split) for part, split in named.items() if split}
+    chosen = {part: intervals(builder, split) for part, split in named.items() if split}
+    for part, usual in (("test", ("test", "validation")), ("validation", ("validation",))):
+        taken = {split for listed in chosen.values() for split, _, _ in listed}
+        free = [split for split in usual if split in builder.info.splits and split not in taken]
+        if part not in chosen and free:
+            chosen[part] = intervals(builder, free[0])
+    return chosen
 
 
 def fingerprint(builder: tfds.core.DatasetBuilder, parts: Mapping[str, Slices]) -> str:

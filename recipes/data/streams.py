@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from recipes.data import columns, pictures, targets
-from recipes.data.parts import Stream, example_digest
+from recipes.data.parts import Stream, check_sizes, example_digest
 from recipes.data.source import Source
 
 REREAD = 1000
@@ -29,6 +29,7 @@ def open_datasets(parts: Mapping[str, tf.data.Dataset], *, task: str, target: st
     """
     read = {part: _normalised(part, dataset, task) for part, dataset in parts.items()}
     scans = {part: scan(part, dataset) for part, dataset in read.items()}
+    check_sizes("dataset", {part: found.size for part, found in scans.items()})
     described, convert = _inputs(read["train"].element_spec[0], scans)
     targets.check_kind(described["kind"], task)
     labels = _labels(scans, task) if targets.is_classification(task) else None
@@ -112,8 +113,8 @@ def scan(part: str, dataset: tf.data.Dataset) -> Scan:
     again = [example_digest(example) for example in dataset.take(REREAD).as_numpy_iterator()]
     if again != first:
         raise ValueError(
-            f"The {part} part gives other examples, or another order, every time it is read, so it can be neither split "
-            "nor repeated. Leave out .shuffle() and random augmentation: training does both; or "
+            f"The {part} part gives other examples, or another order, every time it is read, so it can be neither "
+            "split nor repeated. Leave out .shuffle() and random augmentation: training does both; or "
             ".shuffle(…, seed=…, reshuffle_each_iteration=False)."
         )
     found.digest = digest.hexdigest()

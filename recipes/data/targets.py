@@ -108,7 +108,7 @@ def values(part: str, y: np.ndarray) -> np.ndarray:
         raise ValueError(
             f"y of the {part} part must be numbers of shape [N] or [N, K]. Received {y.dtype} of shape {y.shape}."
         )
-    y = y.astype(np.float32).reshape(len(y), -1)
+    y = (y if y.ndim == 2 else y[:, np.newaxis]).astype(np.float32)
     check_finite(f"y of the {part} part", y)
     return y
 
