@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 
 import recipes
-from export import card, checks, fresh_process, manifest, proof, saved_model, store, warmup
+from export import card, checks, comparison, fresh_process, manifest, proof, saved_model, store, warmup
 from export.arrays import Arrays
+from export.comparison import Comparison, Tolerance
 from export.golden import Golden
-from export.proof import Comparison, ProofFailed, Tolerance
+from export.proof import ProofFailed
 from export.signatures import Signature, signatures_of
 from export.version import CARD, PROOF, Version
 from recipes.run import Run
@@ -80,8 +81,8 @@ def _build(run: Run, folder: Path, model_name: str, golden: int, tell: Callable[
 
     allowed = {s.name: proof.tolerances(s, examples[s.name], raw, bundle.model) for s in signatures}
     found = _prove(folder, signatures, examples, allowed)
-    for comparison in found.values():
-        tell(f"proved    {summary(comparison)}")
+    for of_signature in found.values():
+        tell(f"proved    {summary(of_signature)}")
 
     write_json(folder / PROOF, _proof_record(run, examples, allowed, found))
     write_json(folder / CARD, card.describe(run, model_name, described, examples))
@@ -98,8 +99,8 @@ def _prove(
         replies: dict[str, Arrays] = fresh_process.replay(folder)
     except ChildProcessError as error:
         raise ProofFailed(f"Nothing was published. {error}") from error
-    found = {s.name: proof.compare_replay(s.name, examples[s.name], replies, allowed[s.name]) for s in signatures}
-    problems = [problem for comparison in found.values() for problem in comparison.problems]
+    found = {s.name: comparison.compare_replay(s.name, examples[s.name], replies, allowed[s.name]) for s in signatures}
+    problems = [problem for of_signature in found.values() for problem in of_signature.problems]
     if problems:
         raise ProofFailed("Nothing was published: the version does not answer as Keras does.\n" + "\n".join(problems))
     return found

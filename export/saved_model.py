@@ -13,8 +13,8 @@ from export.signatures import Signature
 PROTO = "saved_model.pb"
 SERVED_DTYPES = ("float32", "int64", "string")
 
-# TensorFlow derives an input's name from the name of a graph node, which allows no more than this.
-_NODE_NAME = re.compile(r"[A-Za-z0-9.][A-Za-z0-9_.\-/]*")
+# TensorFlow derives the names of inputs from those of graph nodes and Python arguments, and changes all others.
+_SAFE_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 
 
 def write(model: keras.Model, signatures: list[Signature], folder: Path) -> None:
@@ -60,7 +60,7 @@ def _trace(archive: keras.export.ExportArchive, signature: Signature, names: dic
 
 
 def _node_name(index: int, name: str) -> str:
-    return name if _NODE_NAME.fullmatch(name) else f"column_{index}__"
+    return name if _SAFE_NAME.fullmatch(name) else f"column_{index}__"
 
 
 def _rename_inputs(path: Path, names: dict[str, str]) -> None:
@@ -73,8 +73,11 @@ def _rename_inputs(path: Path, names: dict[str, str]) -> None:
         for node in names.keys() & definition.inputs.keys():
             definition.inputs[names[node]].CopyFrom(definition.inputs.pop(node))
     for item in graph.object_graph_def.nodes:
-        keywords = item.bare_concrete_function.argument_keywords
-        keywords[:] = [names.get(keyword, keyword) for keyword in keywords]
+        if item.HasField("bare_concrete_function"):
+            keywords = item.bare_concrete_function.argument_keywords
+            keywords[:] = [names.get(keyword, keyword) for keyword in keywords]
+            # An account of the same arguments as those of a Python function, where they need to be identifiers.
+            item.bare_concrete_function.ClearField("function_spec")
     for function in graph.object_graph_def.concrete_functions.values():
         for argument in function.canonicalized_input_signature.tuple_value.values:
             fields = argument.dict_value.fields

@@ -4,11 +4,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from export import fresh_process, golden, manifest, proof, replay
+from export import comparison, fresh_process, golden, manifest
 from export.arrays import Arrays
+from export.comparison import Comparison, Tolerance
 from export.golden import Golden
-from export.proof import Comparison, Tolerance
+from export.server import Refused, Server
 from export.version import Version, find
+from zoo.lazy import without_startup_chatter
 
 ROWS_PER_REQUEST = 16
 
@@ -68,17 +70,23 @@ def verify(path: str | Path, *, rest: str | None = None, grpc: str | None = None
         # What these files would answer proves nothing, and to load a stranger's graph is to run a stranger's program.
         return Report(version, where, problems=tuple(changed))
     found = _replayed_here(version) if server is None else _replayed_at(server, version)
-    problems = dict.fromkeys(problem for comparison in found.values() for problem in comparison.problems)
+    problems = dict.fromkeys(problem for of_signature in found.values() for problem in of_signature.problems)
     return Report(version, where, found, tuple(problems))
 
 
-def _server(version: Version, rest: str | None, grpc: str | None, name: str | None):
-    if not rest and not grpc:
-        return None
-    from export.servers import Grpc, Rest
-
+def _server(version: Version, rest: str | None, grpc: str | None, name: str | None) -> Server | None:
     model = name or version.path.resolve().parent.name
-    server = Rest(rest, model, version.number) if rest else Grpc(grpc, model, version.number)
+    if rest:
+        from export.over_rest import Rest
+
+        server = Rest(rest, model, version.number)
+    elif grpc:
+        with without_startup_chatter():
+            from export.over_grpc import Grpc
+
+        server = Grpc(grpc, model, version.number)
+    else:
+        return None
     server.check()
     return server
 
@@ -89,24 +97,22 @@ def _replayed_here(version: Version) -> dict[str, Comparison]:
         replies = fresh_process.replay(version.path)
     except ChildProcessError as error:
         return {s: Comparison(s, 0, problems=(str(error),)) for s in examples}
-    return {s: proof.compare_replay(s, examples[s], replies, _tolerances(version, s)) for s in examples}
+    return {s: comparison.compare_replay(s, examples[s], replies, _tolerances(version, s)) for s in examples}
 
 
-def _replayed_at(server, version: Version) -> dict[str, Comparison]:
+def _replayed_at(server: Server, version: Version) -> dict[str, Comparison]:
     return {
         signature: _asked(server, signature, examples, _tolerances(version, signature))
         for signature, examples in golden.load(version.path).items()
     }
 
 
-def _asked(server, signature: str, examples: Golden, allowed: Mapping[str, Tolerance]) -> Comparison:
-    from export.servers import Refused
-
+def _asked(server: Server, signature: str, examples: Golden, allowed: Mapping[str, Tolerance]) -> Comparison:
     try:
         answers = golden.joined([server.predict(signature, *part) for part in _parts(examples)])
     except Refused as error:
         return Comparison(signature, 0, problems=(f"Signature {signature!r} is refused by the server: {error}",))
-    return proof.compare(signature, examples, answers, allowed)
+    return comparison.compare(signature, examples, answers, allowed)
 
 
 def _parts(examples: Golden) -> list[tuple[Arrays, Arrays]]:
@@ -122,4 +128,4 @@ def _parts(examples: Golden) -> list[tuple[Arrays, Arrays]]:
 
 
 def _tolerances(version: Version, signature: str) -> dict[str, Tolerance]:
-    return proof.recorded_tolerances(version.proof["signatures"][signature])
+    return comparison.recorded_tolerances(version.proof["signatures"][signature])

@@ -1,0 +1,145 @@
+"""Comparing a version's answers with the expected ones. NumPy alone: who verifies needs neither Keras nor TensorFlow.
+
+Floats lie within their tolerance, integers and strings are equal; only where two classes are so close that the
+tolerance could swap them may the class differ.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from export import golden, replay
+from export.arrays import Arrays
+from export.golden import Golden
+
+PROBABILITIES = ("probabilities", "scores")
+CLASSES = ("class_ids", "classes")
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """`absolute + relative * |expected|`."""
+
+    absolute: float
+    relative: float
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What comparing one signature's answers found.
+
+    Attributes:
+        signature: its name.
+        examples: how many were compared.
+        absolute, relative: float output → largest difference seen; relative ones where the expected value is not tiny.
+        class_agreement: fraction of examples with the expected class, None where there are no classes.
+        problems: one sentence per output that differs too much, naming example and both values.
+    """
+
+    signature: str
+    examples: int
+    absolute: dict[str, float] = field(default_factory=dict)
+    relative: dict[str, float] = field(default_factory=dict)
+    class_agreement: float | None = None
+    problems: tuple[str, ...] = ()
+
+
+def compare_replay(
+    signature: str, examples: Golden, replies: Mapping[str, Arrays], allowed: Mapping[str, Tolerance]
+) -> Comparison:
+    """Compare what a fresh process answered: to all examples, again, to one alone, and to none."""
+    for what, key in ((f"Signature {signature!r}", signature), ("A warm-up record", replay.WARMUP)):
+        if failed := replies.get(f"{key}|{replay.ERROR}"):
+            text = failed[replay.ERROR][0].decode(errors="replace")
+            return Comparison(signature, 0, problems=(f"{what} failed: {text}",))
+
+    def asked(question):
+        return replies[f"{signature}|{question}"]
+
+    found = compare(signature, examples, asked(replay.ALL), allowed)
+    first = Golden(golden.rows(examples.inputs, 1), golden.rows(examples.outputs, 1))
+    more = [
+        *(f"Asked twice: {problem}" for problem in compare(signature, examples, asked(replay.AGAIN), allowed).problems),
+        *(f"Asked alone: {problem}" for problem in compare(signature, first, asked(replay.ALONE), allowed).problems),
+        *_rows_of_nothing(signature, replies.get(f"{signature}|{replay.NONE}", {})),
+    ]
+    return found if found.problems else replace(found, problems=tuple(more))
+
+
+def compare(signature: str, examples: Golden, answers: Arrays, allowed: Mapping[str, Tolerance]) -> Comparison:
+    """Compare answers, `(examples, ...)` by output name, with the expected ones."""
+    absolute, relative, problems = {}, {}, []
+    tied = _tied(examples, allowed)
+    for name, expected in examples.outputs.items():
+        where = f"Signature {signature!r}, output {name!r}"
+        if name not in answers:
+            problems.append(f"{where} is missing. Received: {', '.join(sorted(answers)) or 'no output'}.")
+            continue
+        answer = np.asarray(answers[name])
+        if answer.shape != expected.shape:
+            problems.append(f"{where} has shape {answer.shape}. Expected: {expected.shape}.")
+        elif name in allowed:
+            difference = np.abs(answer.astype(np.float64) - expected)
+            absolute[name], relative[name] = _largest(difference, expected)
+            within = difference <= allowed[name].absolute + allowed[name].relative * np.abs(expected)
+            problems += _worst(where, ~within, answer, expected)
+        else:
+            wrong = answer != expected
+            problems += _worst(where, wrong & ~tied if wrong.ndim == 1 and name in CLASSES else wrong, answer, expected)
+    return Comparison(
+        signature, len(examples), absolute, relative, _agreement(examples.outputs, answers), tuple(problems)
+    )
+
+
+def recorded_tolerances(record: Mapping[str, Any]) -> dict[str, Tolerance]:
+    """The tolerances that `record` wrote."""
+    return {name: Tolerance(**o["tolerance"]) for name, o in record["outputs"].items() if "tolerance" in o}
+
+
+def _tied(examples: Golden, allowed: Mapping[str, Tolerance]) -> np.ndarray:
+    """Examples whose two most probable classes the tolerance could swap, bool `(examples,)`."""
+    for name in PROBABILITIES:
+        if name in allowed:
+            second, first = np.sort(examples.outputs[name], axis=-1)[:, -2:].T
+            return first - second <= 2 * (allowed[name].absolute + allowed[name].relative * first)
+    return np.zeros(len(examples), bool)
+
+
+def _agreement(expected: Arrays, answers: Arrays) -> float | None:
+    for name, array in expected.items():
+        if name == "class_ids" and np.shape(answers.get(name)) == array.shape:
+            return float(np.mean(answers[name] == array))
+        if name == "scores" and name in answers:
+            return float(np.mean(np.argmax(answers[name], axis=-1) == np.argmax(array, axis=-1)))
+    return None
+
+
+def _largest(difference: np.ndarray, expected: np.ndarray) -> tuple[float, float]:
+    size = np.abs(expected)
+    substantial = size > 1e-6 * size.max(initial=0)
+    return float(difference.max(initial=0)), float((difference[substantial] / size[substantial]).max(initial=0))
+
+
+def _worst(where: str, wrong: np.ndarray, answer: np.ndarray, expected: np.ndarray) -> list[str]:
+    if not wrong.any():
+        return []
+    wrong = wrong.reshape(len(wrong), -1).any(axis=-1)
+    example = int(np.argmax(wrong))
+    return [
+        f"{where}, example {example}: received {_shown(answer[example])}, expected {_shown(expected[example])} "
+        f"({int(wrong.sum())} of {len(wrong)} examples differ)."
+    ]
+
+
+def _rows_of_nothing(signature: str, outputs: Arrays) -> Iterator[str]:
+    for name, array in outputs.items():
+        if len(array):
+            yield f"Signature {signature!r}, output {name!r} has {len(array)} rows where nothing was asked."
+
+
+def _shown(value: np.ndarray | bytes) -> str:
+    if isinstance(value, bytes):
+        return repr(value.decode(errors="replace"))
+    return np.array2string(np.asarray(value), precision=7, threshold=8, edgeitems=3).replace("\n", "")

@@ -1,0 +1,68 @@
+"""Small Runs and the versions published from them, once per session."""
+
+import pytest
+
+import export
+from export import fresh_process, replay
+from tests.export import small_runs
+
+
+def replay_here(folder):
+    """What a fresh process does and how it fails, without the seconds that importing TensorFlow again takes."""
+    try:
+        return replay.replay(folder)
+    except Exception as error:
+        raise ChildProcessError(f"{folder} cannot be loaded: {error}") from error
+
+
+@pytest.fixture
+def here(monkeypatch):
+    """Replay proofs in this process."""
+    monkeypatch.setattr(fresh_process, "replay", replay_here)
+
+
+@pytest.fixture(scope="session")
+def image_run():
+    return small_runs.image_run()
+
+
+@pytest.fixture(scope="session")
+def classifier_run():
+    return small_runs.table_run()
+
+
+@pytest.fixture(scope="session")
+def regressor_run():
+    return small_runs.table_run("linear_regression")
+
+
+@pytest.fixture(scope="session")
+def awkward_run():
+    return small_runs.image_run(small_runs.awkward_model())
+
+
+@pytest.fixture(scope="session")
+def image_version(image_run, tmp_path_factory):
+    """Published as a person does: with the fresh process. Not to be written to."""
+    return export.publish(image_run, tmp_path_factory.mktemp("served") / "lenet5")
+
+
+@pytest.fixture(scope="session")
+def classifier_version(classifier_run, tmp_path_factory):
+    return _published_here(classifier_run, tmp_path_factory.mktemp("served") / "tumours")
+
+
+@pytest.fixture(scope="session")
+def regressor_version(regressor_run, tmp_path_factory):
+    return _published_here(regressor_run, tmp_path_factory.mktemp("served") / "line")
+
+
+@pytest.fixture(scope="session")
+def awkward_version(awkward_run, tmp_path_factory):
+    return _published_here(awkward_run, tmp_path_factory.mktemp("served") / "awkward")
+
+
+def _published_here(run, base):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fresh_process, "replay", replay_here)
+        return export.publish(run, base)

@@ -1,0 +1,31 @@
+"""Golden examples are kept without pickle, so that reading a stranger's version runs no code of his."""
+
+import io
+
+import numpy as np
+
+from export import arrays, golden
+
+
+def test_strings_and_numbers_come_back():
+    strings = np.array([[b"", b"\x00\xff\x00"], ["µ".encode(), b"a" * 999]], object)
+    group = {"file": strings, "a/b c": np.arange(6.0, dtype=np.float32).reshape(2, 3), "none": strings[:0]}
+    buffer = io.BytesIO()
+    arrays.save(buffer, {"inputs": group})
+    buffer.seek(0)
+    (back,) = arrays.load(buffer).values()
+    assert back.keys() == group.keys()
+    for name, array in group.items():
+        assert back[name].dtype == array.dtype
+        np.testing.assert_array_equal(back[name], array)
+
+
+def test_what_fits_is_counted_in_bytes():
+    strings = np.array([b"12345", b"1", b"123456"], object)
+    assert [golden.affordable({"x": strings}, limit) for limit in (0, 5, 6, 11, 12, 99)] == [1, 1, 2, 2, 3, 3]
+    assert golden.affordable({"x": np.zeros((4, 2), np.float32)}, 17) == 2
+
+
+def test_a_small_batch_is_repeated():
+    """One golden example still makes a warm-up record of eight rows."""
+    assert golden.rows({"x": np.array([1, 2])}, 5)["x"].tolist() == [1, 2, 1, 2, 1]

@@ -1,0 +1,179 @@
+"""Planted faults: what a careless export does wrong must be found before anything is published."""
+
+import numpy as np
+import pytest
+
+import export
+from export import comparison, saved_model, signatures
+from export.comparison import Tolerance
+from export.golden import Golden
+from recipes.bundle import Bundle
+from tests.export import small_runs
+
+
+@pytest.fixture
+def refused(here, tmp_path):
+    """Publish, and return the words in which it was refused."""
+
+    def words(run):
+        with pytest.raises(export.ProofFailed) as error:
+            export.publish(run, tmp_path / "m")
+        assert not (tmp_path / "m").exists()
+        return str(error.value)
+
+    return words
+
+
+def after_writing(monkeypatch, fault):
+    """Let `fault` happen between the SavedModel and Keras' answers."""
+    write = saved_model.write
+
+    def written(*args):
+        write(*args)
+        fault()
+
+    monkeypatch.setattr(saved_model, "write", written)
+
+
+def test_one_changed_weight_is_found(refused, monkeypatch):
+    """A SavedModel of other weights than the ones evaluated: the person must not serve it."""
+    run = small_runs.image_run()
+    kernel = run.model.get_layer("logits").kernel
+    changed = np.array(kernel)
+    changed[0, 0] += 0.5
+    after_writing(monkeypatch, lambda: kernel.assign(changed))
+    said = refused(run)
+    assert "Signature 'serving_default', output 'probabilities', example " in said
+    assert "received [" in said
+    assert "expected [" in said
+
+
+@pytest.mark.parametrize("change", [{"resize": "nearest"}, {"scale": 1 / 127.5}, {"mean": (0.5,)}])
+def test_another_preprocessing_is_found(change, refused, monkeypatch):
+    """Training-serving skew: a graph that resizes or scales otherwise than training did."""
+    import dataclasses
+
+    run = small_runs.image_run()
+    trained = run.bundle
+    other = Bundle(trained.model, trained.task, dataclasses.replace(trained.preprocessing, **change), trained.answer)
+    raw = signatures._raw
+
+    def skewed(bundle):
+        return dataclasses.replace(raw(bundle), graph=raw(other).graph)
+
+    monkeypatch.setattr(signatures, "_raw", skewed)
+    said = refused(run)
+    assert "Signature 'bytes'" in said
+    assert "Signature 'serving_default'" not in said
+
+
+def test_swapped_labels_are_found(refused, monkeypatch):
+    """The right number under the wrong name is the fault nobody sees in a metric."""
+    import dataclasses
+
+    answer = signatures._answer
+
+    def swapped(bundle, tensor):
+        labels = (bundle.labels[1], bundle.labels[0], *bundle.labels[2:])
+        bundle = dataclasses.replace(bundle, answer=dataclasses.replace(bundle.answer, labels=labels))
+        return answer(bundle, tensor)
+
+    monkeypatch.setattr(signatures, "_answer", swapped)
+    said = refused(small_runs.image_run())
+    assert "output 'classes'" in said
+    assert "'dog'" in said
+
+
+def test_a_model_left_in_training_mode_is_found(refused, monkeypatch, awkward_run):
+    """What plain `model.export()` does with augmentation layers; BatchNorm and Dropout too."""
+    monkeypatch.setattr(
+        signatures, "_answer", lambda bundle, tensor: bundle.answer(bundle.model(tensor, training=True))
+    )
+    assert "Signature 'serving_default', output 'probabilities'" in refused(awkward_run)
+
+
+def test_missing_variables_are_found(refused, monkeypatch, tmp_path, image_run):
+    """TensorFlow's loaders accept such a folder; TF Serving calls it available and answers with errors."""
+    import shutil
+
+    write = saved_model.write
+
+    def written(model, signatures, folder):
+        write(model, signatures, folder)
+        shutil.rmtree(folder / "variables")
+
+    monkeypatch.setattr(saved_model, "write", written)
+    assert "cannot be loaded" in refused(image_run)
+
+
+def test_a_failing_warm_up_record_is_found(refused, monkeypatch, image_run):
+    """TF Serving refuses to load a version for it."""
+    from export import warmup
+
+    monkeypatch.setattr(warmup, "rows", lambda batch, count: {name: array[:0, None] for name, array in batch.items()})
+    assert "A warm-up record failed" in refused(image_run)
+
+
+def test_nan_answers_of_keras_prove_nothing(here, tmp_path):
+    run = small_runs.table_run("linear_regression")
+    next(iter(run.examples.raw.values()))[0] = np.nan
+    with pytest.raises(ValueError, match="Keras answers with NaN"):
+        export.publish(run, tmp_path / "m")
+
+
+def test_a_model_that_mixes_its_rows_cannot_be_proved(here, tmp_path):
+    """An answer that depends on who else asks at the moment."""
+    import keras
+
+    rows = keras.Input((3,), name="rows")
+    mixed = keras.layers.Lambda(lambda x: x - keras.ops.mean(x, axis=0, keepdims=True))(rows)
+    run = small_runs.table_run("linear_regression")
+    model = small_runs.scrambled(keras.Model(rows, keras.layers.Dense(1)(mixed)))
+    run.bundle = Bundle(model, "regression", run.bundle.preprocessing, run.bundle.answer)
+    with pytest.raises(ValueError, match="one example at a time otherwise"):
+        export.publish(run, tmp_path / "m")
+
+
+def probabilities(*rows):
+    array = np.array(rows, np.float32)
+    return {
+        "probabilities": array,
+        "class_ids": array.argmax(-1),
+        "classes": array.argmax(-1).astype(str).astype(object),
+    }
+
+
+def test_a_tie_may_go_either_way_and_nothing_else():
+    """Two classes within rounding of each other are no failure; a class that was clear is one."""
+    allowed = {"probabilities": Tolerance(1e-4, 1e-3)}
+    expected = probabilities([0.5, 0.5 - 1e-6], [0.9, 0.1])
+    examples = Golden({"x": np.zeros(2)}, expected)
+    tied = probabilities([0.5 - 1e-6, 0.5], [0.9, 0.1])
+    found = comparison.compare("s", examples, tied, allowed)
+    assert not found.problems
+    assert found.class_agreement == 0.5
+    clear = {**expected, "class_ids": np.array([0, 1])}
+    (problem,) = comparison.compare("s", examples, clear, allowed).problems
+    assert problem == "Signature 's', output 'class_ids', example 1: received 1, expected 0 (1 of 2 examples differ)."
+
+
+@pytest.mark.parametrize(
+    ("answers", "said"),
+    [({}, "is missing"), ({"y": np.zeros((3, 1))}, "shape"), ({"y": np.array([[np.nan], [1.0]])}, "example 0")],
+)
+def test_missing_misshapen_and_nan_answers_are_problems(answers, said):
+    examples = Golden({"x": np.zeros(2)}, {"y": np.ones((2, 1), np.float32)})
+    (problem,) = comparison.compare("s", examples, answers, {"y": Tolerance(1e-5, 1e-3)}).problems
+    assert said in problem
+
+
+def test_the_tolerance_is_the_models_own(image_run, awkward_run):
+    """A float32 network gets no more room than rounding needs; bfloat16 gets what 8 bits need."""
+    from export import proof
+
+    def room(run):
+        signature = signatures.signatures_of(run.bundle)[0]
+        examples = proof.collect(signature, run.examples.raw)
+        return proof.tolerances(signature, examples, run.examples.raw, run.model)["probabilities"]
+
+    assert room(image_run).absolute < 1e-4 < 1e-2 < room(awkward_run).absolute < 0.1

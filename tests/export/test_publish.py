@@ -1,0 +1,186 @@
+"""What is in a version, and what is refused before there is one."""
+
+import json
+import os
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from tensorflow_serving.apis import prediction_log_pb2
+
+import export
+from export import golden, saved_model
+from recipes.bundle import Answer, Bundle
+from tests.export import small_runs
+
+
+def refused(run, base, match):
+    with pytest.raises(ValueError, match=match):
+        export.publish(run, base)
+    assert not base.exists()
+
+
+def test_a_version_is_complete(image_version):
+    assert image_version.number == 1
+    names = "SHA256SUMS assets assets.extra card.json fingerprint.pb golden labels.txt proof.json saved_model.pb"
+    assert sorted(path.name for path in image_version.path.iterdir()) == [*names.split(), "variables"]
+    assert (image_version.path / "labels.txt").read_text().split() == list(small_runs.LABELS)
+    assert [path.name for path in image_version.path.parent.iterdir() if not path.name.startswith(".")] == ["1"]
+
+
+def test_sha256sum_checks_the_manifest(image_version):
+    """A stranger has coreutils, not this package."""
+    done = subprocess.run(["sha256sum", "--strict", "-c", "SHA256SUMS"], cwd=image_version.path, capture_output=True)
+    assert done.returncode == 0, done.stdout
+
+
+def test_a_server_of_another_user_can_read_it(image_version):
+    """In production the server does not run as the one who publishes."""
+    umask = os.umask(0)
+    os.umask(umask)
+    for path in [image_version.path, *image_version.path.rglob("*")]:
+        wanted = (0o777 if path.is_dir() else 0o666) & ~umask
+        assert path.stat().st_mode & 0o777 == wanted, path
+
+
+def test_the_proof_says_what_was_compared(image_version, image_run):
+    proof = image_version.proof
+    assert proof["versions"]["tensorflow"] == tf.__version__
+    assert proof["lineage"]["run"] == image_run.dir.name
+    for signature in ("serving_default", "bytes"):
+        record = proof["signatures"][signature]
+        assert record["examples"] == len(image_run.examples)
+        assert record["class_agreement"] == 1
+        probabilities = record["outputs"]["probabilities"]
+        assert probabilities["largest_difference"]["absolute"] <= probabilities["tolerance"]["absolute"] <= 1e-3
+
+
+def test_the_card_describes_the_version(image_version):
+    """What `zoo versions` and a person deciding on a rollback read."""
+    card = image_version.card
+    assert card["architecture"] == "lenet5"
+    assert card["task"] == "image-classification"
+    assert card["metrics"] == {"accuracy": 0.5}
+    assert card["lineage"]["seed"] == 7
+    assert len(card["lineage"]["weights_sha256"]) == 64
+    assert card["signatures"] == saved_model.describe(image_version.path)
+
+
+@pytest.mark.parametrize("kind", ["image", "classifier"])
+def test_the_example_request_is_sound_shell_and_json(kind, request, tmp_path):
+    """A newcomer copies it; a broken quote or a lost letter of base64 would be the first impression."""
+    version = request.getfixturevalue(f"{kind}_version")
+    data = small_runs.picture(40, 40)
+    (tmp_path / "picture.png").write_bytes(data)
+    example = version.card["example"].replace("curl ", "printf '%s\\n' ", 1)
+    printed = subprocess.run(["bash", "-c", example], cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+    url, _, body = printed.splitlines()
+    body = json.loads(body)
+    assert url == f"http://localhost:8501/v1/models/{version.path.parent.name}:predict"
+    assert body["inputs"].keys() == version.card["signatures"][body["signature_name"]]["inputs"].keys()
+    if kind == "image":
+        import base64
+
+        assert base64.b64decode(body["inputs"]["image_bytes"][0]["b64"]) == data
+
+
+@pytest.mark.parametrize("kind", ["image", "classifier", "regressor"])
+def test_every_signature_is_warmed_at_one_and_more_rows(kind, request):
+    """Without a record the first person to ask waits for seconds; with a bad one TF Serving refuses the version."""
+    version = request.getfixturevalue(f"{kind}_version")
+    file = str(version.path / "assets.extra/tf_serving_warmup_requests")
+    sizes = {}
+    for data in tf.data.TFRecordDataset(file).as_numpy_iterator():
+        log = prediction_log_pb2.PredictionLog.FromString(data)
+        assert log.WhichOneof("log_type") == "predict_log"
+        request_ = log.predict_log.request
+        rows = {tf.make_ndarray(tensor).shape[0] for tensor in request_.inputs.values()}
+        assert request_.inputs.keys() == version.card["signatures"][request_.model_spec.signature_name]["inputs"].keys()
+        sizes.setdefault(request_.model_spec.signature_name, []).append(*rows)
+    assert sizes == {signature: [1, 8] for signature in version.card["signatures"]}
+
+
+def test_golden_examples_stay_small(here, tmp_path, monkeypatch, image_run):
+    """Big tensors would make a version mostly proof: fewer are kept, never none."""
+    from export import proof
+
+    monkeypatch.setattr(proof, "STORED_BYTES", 3 * 12 * 12 * 4)
+    version = export.publish(image_run, tmp_path / "m")
+    assert len(golden.load(version.path)["serving_default"]) == 3
+    monkeypatch.setattr(proof, "STORED_BYTES", 1)
+    version = export.publish(image_run, tmp_path / "m", golden=5)
+    assert [len(examples) for examples in golden.load(version.path).values()] == [1, 1]
+
+
+def test_a_run_is_published_from_its_folder(here, tmp_path):
+    """What `zoo publish RUN BASE` does."""
+    run = small_runs.table_run("linear_regression")
+    run.dir = tmp_path / "run"
+    run.dir.mkdir()
+    run.history.insert(0, "epoch", [])
+    run.save()
+    lines = []
+    assert export.publish(run.dir, tmp_path / "m", tell=lines.append).card["lineage"]["run"] == "run"
+    assert any("serving_default" in line for line in lines)
+
+
+def test_nan_in_a_weight_is_named(tmp_path):
+    run = small_runs.image_run()
+    kernel = run.model.get_layer("c1").kernel
+    kernel.assign(np.full(kernel.shape, np.nan))
+    refused(run, tmp_path / "m", r"'c1/kernel'.*NaN or infinity in 150 of 150")
+
+
+def test_an_input_without_a_name_is_refused(tmp_path):
+    """Keras would call it keras_tensor_17, and 18 in the next run: no client could be written."""
+    model = keras.Sequential([keras.Input((12, 12, 1)), keras.layers.Flatten(), keras.layers.Dense(3)])
+    refused(small_runs.image_run(model), tmp_path / "m", "no name of its own.*keras_tensor")
+
+
+def test_labels_must_match_the_head(tmp_path):
+    refused(small_runs.image_run(labels=("cat", "dog")), tmp_path / "m", "Received: 2 labels for 3 outputs")
+
+
+def test_a_run_without_examples_cannot_be_proved(tmp_path):
+    refused(small_runs.image_run(count=0), tmp_path / "m", "no examples")
+
+
+def test_no_golden_example_is_refused(tmp_path, image_run):
+    with pytest.raises(ValueError, match="golden=0"):
+        export.publish(image_run, tmp_path / "m", golden=0)
+
+
+def test_a_layer_that_cannot_be_traced_is_named_with_its_signature(tmp_path):
+    class OnlyEager(keras.layers.Layer):
+        def call(self, x):
+            return x + float(x[0, 0])
+
+        def compute_output_spec(self, x):
+            return x
+
+    rows = keras.Input((3,), name="rows")
+    model = keras.Model(rows, keras.layers.Dense(1)(OnlyEager()(rows)))
+    run = small_runs.table_run("linear_regression")
+    run.bundle = Bundle(model, "regression", run.bundle.preprocessing, Answer("value", "values"))
+    refused(run, tmp_path / "m", "Signature 'serving_default' cannot be traced")
+
+
+def test_asking_for_the_calls_imports_no_tensorflow():
+    """`zoo versions`, `rollback`, `prune` and the start of `verify` answer at once."""
+    code = "import sys, export; export.versions, export.verify, export.rollback, export.prune; import export.commands;"
+    code += "print(sorted({'tensorflow', 'keras', 'recipes'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_export_knows_nothing_of_serving():
+    """Data flows one way; a fault of the server's code must not be able to hide in a proof."""
+    from pathlib import Path
+
+    for path in Path(export.__file__).parent.glob("*.py"):
+        text = path.read_text()
+        assert "import serving" not in text, path
+        assert "from serving" not in text, path
