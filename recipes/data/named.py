@@ -8,6 +8,7 @@ import tensorflow_datasets as tfds
 
 from recipes import datasets
 from recipes.data import columns, targets
+from recipes.data.parts import check_sizes
 from recipes.data.prepared import find_builder
 from recipes.data.source import Source
 from recipes.data.splits import Slices, check_disjoint, choose_splits, fingerprint
@@ -45,6 +46,7 @@ def open_named(
         read = _read_table(flatten, y_key, target_reader(name, label_feature, task))
     targets.check_kind(described["kind"], task)
     parts = {part: Slices(builder, listed, read) for part, listed in splits.items()}
+    check_sizes(name, {part: slices.size for part, slices in parts.items()})
     labels = class_names(name, label_feature, parts["train"], task) if targets.is_classification(task) else None
     return Source(
         name=name, parts=parts, target=y_key, labels=labels, fingerprint=fingerprint(builder, parts), **described
@@ -119,20 +121,20 @@ def table_of(builder, x_key):
         ValueError: a feature that is no number.
     """
     features = builder.info.features
-    if isinstance(x_key, str) and not isinstance(features[x_key], tfds.features.FeaturesDict):
+    is_nested = isinstance(x_key, str) and isinstance(features[x_key], tfds.features.FeaturesDict)
+    if isinstance(x_key, str) and not is_nested:
         return _vector_table(builder.name, x_key, features[x_key])
-    if isinstance(x_key, str):
-        inner = features[x_key]
-        keys = _in_order(builder, inner)
-        pick = {key: (lambda example, key=key: example[x_key][key]) for key in keys}
-    else:
-        inner = features
-        keys = _in_order(builder, tf.nest.flatten(x_key))
-        pick = {key: (lambda example, key=key: example[key]) for key in keys}
+    inner = features[x_key] if is_nested else features
+    keys = _in_order(builder, inner if is_nested else tf.nest.flatten(x_key))
     for key in keys:
         if not is_number(inner[key]):
             raise ValueError(f"Column {key!r} of {builder.name!r} is no number: {inner[key]}.")
-    return keys, lambda example: tf.stack([tf.cast(pick[key](example), tf.float32) for key in keys])
+
+    def row(example):
+        values = example[x_key] if is_nested else example
+        return tf.stack([tf.cast(values[key], tf.float32) for key in keys])
+
+    return keys, row
 
 
 def _vector_table(name: str, key: str, feature):
@@ -149,7 +151,8 @@ def _in_order(builder, keys) -> list[str]:
 
 def is_number(feature) -> bool:
     """Whether a feature is one number per example; a class label counts as its id."""
-    return feature.shape == () and np.dtype(feature.np_dtype).kind in "iufb" if hasattr(feature, "np_dtype") else False
+    is_composed = isinstance(feature, (tfds.features.FeaturesDict, tfds.features.Sequence))
+    return not is_composed and feature.shape == () and np.dtype(feature.np_dtype).kind in "iufb"
 
 
 def target_reader(name: str, feature, task: str):
@@ -195,4 +198,4 @@ def _count_classes(train: Slices) -> np.ndarray:
 
 
 def _labels(part: Slices):
-    return part.read().map(lambda _, y: y).as_numpy_iterator() if part.size else iter(())
+    return part.read().map(lambda _, y: y).as_numpy_iterator()

@@ -34,10 +34,12 @@ def check_classes(name: str, counts: Sequence[int], labels: Sequence[str], task:
         labels: class names, as many as `counts`.
         task: a classification task: it needs two classes with examples; binary has exactly two classes.
     """
-    listing = ", ".join(f"{label}: {count}" for label, count in zip(labels, counts, strict=True))
     if task == "binary-classification" and len(labels) != 2:
-        raise ValueError(f"Binary classification needs exactly 2 classes. {name!r} has {len(labels)}: {listing}.")
+        raise ValueError(
+            f"Binary classification needs exactly 2 classes. {name!r} has {len(labels)}: {', '.join(labels)}."
+        )
     if np.count_nonzero(counts) < 2:
+        listing = ", ".join(f"{label}: {count}" for label, count in zip(labels, counts, strict=True))
         raise ValueError(
             f"Classification needs examples of at least 2 classes in the training part of {name!r}. "
             f"Received: {listing}."
@@ -56,23 +58,25 @@ def class_ids(targets: dict[str, np.ndarray]) -> tuple[dict[str, np.ndarray], tu
     targets = {part: _one_per_example(part, y) for part, y in targets.items()}
     kinds = {y.dtype.kind for y in targets.values()}
     if kinds <= set("US"):
-        labels = sorted(set().union(*(y.astype(str).tolist() for y in targets.values())))
-        return {part: np.searchsorted(labels, y.astype(str)).astype(np.int64) for part, y in targets.items()}, (
-            *labels,
-        )
-    if not kinds <= set("iub"):
-        raise ValueError(
-            "Classification needs class ids as integers 0..C-1, or class names as strings. "
-            f"Received y of type {', '.join(sorted(str(y.dtype) for y in targets.values()))}; "
-            'whole numbers stored as floats: y.astype("int64").'
-        )
-    targets = {part: y.astype(np.int64) for part, y in targets.items()}
-    num_classes = count_ids(
-        min(int(y.min(initial=0)) for y in targets.values()),
-        max(int(y.max(initial=0)) for y in targets.values()),
-        sum(len(y) for y in targets.values()),
+        return _ids_of_names({part: y.astype(str) for part, y in targets.items()})
+    if kinds <= set("iub"):
+        return _ids_of_integers({part: y.astype(np.int64) for part, y in targets.items()})
+    raise ValueError(
+        "Classification needs class ids as integers 0..C-1, or class names as strings. "
+        f"Received y of type {', '.join(sorted(str(y.dtype) for y in targets.values()))}; "
+        'whole numbers stored as floats: y.astype("int64").'
     )
-    return targets, tuple(str(i) for i in range(num_classes))
+
+
+def _ids_of_names(names: dict[str, np.ndarray]) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
+    labels = sorted(set().union(*(y.tolist() for y in names.values())))
+    return {part: np.searchsorted(labels, y).astype(np.int64) for part, y in names.items()}, tuple(labels)
+
+
+def _ids_of_integers(ids: dict[str, np.ndarray]) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
+    everything = np.concatenate(list(ids.values()))
+    num_classes = count_ids(everything.min(initial=0), everything.max(initial=0), len(everything))
+    return ids, tuple(str(i) for i in range(num_classes))
 
 
 def count_ids(lowest: int, highest: int, examples: int) -> int:

@@ -136,6 +136,11 @@ def test_one_class_in_the_training_part_is_refused(data_dir):
         load("gates/and", task="binary-classification", data_dir=data_dir, train_split="train[:1]")
 
 
+def test_an_empty_part_is_refused(data_dir):
+    with pytest.raises(ValueError, match=r"train part of 'line' is empty. Examples: train: 0, test: 200"):
+        load("line", task="regression", data_dir=data_dir, train_split="train[:0]")
+
+
 def test_ten_classes_are_not_binary(data_dir):
     with pytest.raises(ValueError, match=r"exactly 2 classes. 'digits' has 10"):
         load("digits", task="binary-classification", data_dir=data_dir)
