@@ -171,7 +171,7 @@ def _run(
 def _wanted_outputs(signature: pb.SignatureDef, output_filter: Sequence[str]) -> dict[str, str]:
     """Tensor names by output name."""
     if not output_filter:
-        return {alias: info.name for alias, info in signature.outputs.items()}
+        return {alias: signature.outputs[alias].name for alias in sorted(signature.outputs)}
     outputs = {}
     for alias in output_filter:
         if alias not in signature.outputs:

@@ -1,0 +1,167 @@
+"""A server's life as an operator sees it: start, versions under load, a stop that loses no request."""
+
+import http.client
+import json
+import shutil
+import signal
+import struct
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from serving.protos import serving_pb2 as pb
+from serving.tensors import to_tensor
+
+POLL = "--file_system_poll_wait_seconds=0.1"
+
+
+def publish(models: Path, base: Path, version: int, source: str = "affine/1", warmup: bytes | None = None) -> Path:
+    """A copy of a model under a new number, whole at once."""
+    staging = base / f"staging-{version}"
+    shutil.copytree(models / source, staging)
+    if warmup is not None:
+        (staging / "assets.extra").mkdir()
+        (staging / "assets.extra/tf_serving_warmup_requests").write_bytes(warmup)
+    return staging.rename(base / str(version))
+
+
+def crc32c(data: bytes) -> int:
+    crc = 0xFFFFFFFF
+    for byte in data:
+        crc ^= byte
+        for _ in range(8):
+            crc = crc >> 1 ^ (0x82F63B78 if crc & 1 else 0)
+    return crc ^ 0xFFFFFFFF
+
+
+def record(*shape: int) -> bytes:
+    """A TFRecord with one warm-up request of ones."""
+    request = pb.PredictRequest(inputs={"x": to_tensor(np.ones(shape, np.float32))})
+    data = pb.PredictionLog(predict_log=pb.PredictLog(request=request)).SerializeToString()
+    length = struct.pack("<Q", len(data))
+    crcs = [
+        struct.pack("<I", (((c := crc32c(part)) >> 15 | c << 17) + 0xA282EAD8) & 0xFFFFFFFF) for part in (length, data)
+    ]
+    return length + crcs[0] + data + crcs[1]
+
+
+def get(port: int, path: str) -> tuple[int, dict]:
+    return ask(port, "GET", path)
+
+
+def ask(port: int, method: str, path: str, body: str | None = None) -> tuple[int, dict]:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    try:
+        connection.request(method, path, body)
+        response = connection.getresponse()
+        return response.status, json.loads(response.read())
+    finally:
+        connection.close()
+
+
+def states(port: int) -> dict[str, tuple[str, str]]:
+    _, answer = get(port, "/v1/models/m")
+    return {item["version"]: (item["state"], item["status"]["error_code"]) for item in answer["model_version_status"]}
+
+
+def wait_for_states(port: int, expected: dict[str, tuple[str, str]]) -> None:
+    deadline = time.monotonic() + 30
+    while states(port) != expected:
+        assert time.monotonic() < deadline, states(port)
+        time.sleep(0.02)
+
+
+def test_versions_move_under_load_and_a_broken_one_is_left_out(contract_models, launcher, tmp_path):
+    base = tmp_path / "m"
+    publish(contract_models, base, 1, warmup=record(1, 3))
+    server = launcher.start("--model_name=m", f"--model_base_path={base}", POLL)
+    assert "version 1 answered 1 warm-up requests" in server.log.read_text()
+    answers, done = [], threading.Event()
+
+    def client() -> None:
+        while not done.is_set():
+            answers.append(ask(server.rest_port, "POST", "/v1/models/m:predict", '{"instances": [[1,2,3]]}'))
+
+    clients = [threading.Thread(target=client) for _ in range(4)]
+    for thread in clients:
+        thread.start()
+    publish(contract_models, base, 2, warmup=record(1, 2))  # its own warm-up request does not fit it
+    wait_for_states(server.rest_port, {"2": ("END", "INVALID_ARGUMENT"), "1": ("AVAILABLE", "OK")})
+    publish(contract_models, base, 3, source="affine/2", warmup=b"no records")
+    wait_for_states(
+        server.rest_port, {"3": ("END", "DATA_LOSS"), "2": ("END", "INVALID_ARGUMENT"), "1": ("AVAILABLE", "OK")}
+    )
+    publish(contract_models, base, 4, source="affine/2")
+    wait_for_states(
+        server.rest_port,
+        {"4": ("AVAILABLE", "OK"), "3": ("END", "DATA_LOSS"), "2": ("END", "INVALID_ARGUMENT"), "1": ("END", "OK")},
+    )
+    done.set()
+    for thread in clients:
+        thread.join()
+    assert {status for status, _ in answers} == {200}
+    first, last = answers[0][1]["predictions"][0], answers[-1][1]["predictions"][0]
+    assert (first, last) == (pytest.approx([14.1, -0.95]), pytest.approx([28.1, -1.7]))
+    assert server.stop() == 0
+
+
+def test_what_cannot_be_served_ends_the_start_with_a_reason(contract_models, launcher, tmp_path):
+    publish(contract_models, tmp_path / "bare", 1)
+    shutil.rmtree(tmp_path / "bare/1/variables")
+    (tmp_path / "empty/1").mkdir(parents=True)
+    publish(contract_models, tmp_path / "cut", 1)
+    data = tmp_path / "cut/1/variables/variables.data-00000-of-00001"
+    data.write_bytes(data.read_bytes()[:10])
+    (tmp_path / "bad.config").write_text("model_config_list { config {")
+    publish(contract_models, tmp_path / "fine", 1)
+    reasons = {
+        launcher.launch(f"--model_base_path={tmp_path / 'bare'}"): "the graph has variables, but there is no",
+        launcher.launch(f"--model_base_path={tmp_path / 'empty'}"): "does not appear to contain a SavedModel bundle",
+        launcher.launch(f"--model_base_path={tmp_path / 'cut'}"): "1 servable(s) did not become available",
+        launcher.launch(f"--model_config_file={tmp_path / 'bad.config'}"): "Invalid protobuf file",
+        launcher.launch("--model_base_path=relative"): "to have an absolute path or URI; got base_path()=relative",
+        launcher.launch(f"--model_base_path={tmp_path / 'fine'}", "--saved_model_tags=gpu"): "supplied tags: { gpu }",
+    }
+    for server, reason in zip(launcher.running, reasons.values(), strict=True):
+        assert server.process.wait(120) == 1
+        assert reason.lower() in server.log.read_text().lower()
+        assert "Failed to start server. Error: " in server.log.read_text()
+
+
+def test_a_base_path_without_versions_waits_and_can_be_stopped(launcher, tmp_path):
+    server = launcher.launch(f"--model_base_path={tmp_path / 'later'}")
+    while "No versions of servable" not in server.log.read_text():
+        time.sleep(0.05)
+    with pytest.raises(ConnectionRefusedError):
+        get(server.rest_port, "/v1/models/default")
+    assert server.stop(signal.SIGINT) == 0
+
+
+def test_a_stop_answers_the_requests_under_way(contract_models, launcher, tmp_path):
+    publish(contract_models, tmp_path / "m", 1, source="lookup/1")
+    server = launcher.start("--model_name=m", f"--model_base_path={tmp_path / 'm'}")
+    body = json.dumps({"instances": [[0, 1, 2] * 1000] * 300})
+    answers = []
+    clients = [
+        threading.Thread(target=lambda: answers.append(ask(server.rest_port, "POST", "/v1/models/m:predict", body)))
+        for _ in range(3)
+    ]
+    for thread in clients:
+        thread.start()
+    time.sleep(0.2)
+    start = time.monotonic()
+    assert server.stop() == 0
+    assert time.monotonic() - start < 10
+    for thread in clients:
+        thread.join()
+    assert [status for status, _ in answers] == [200] * 3
+
+
+def test_a_taken_port_is_said_at_once(contract_server, contract_models, launcher):
+    flags = [f"--model_base_path={contract_models / 'affine'}", f"--port={contract_server.grpc_port}"]
+    server = launcher.launch(*flags)
+    assert server.process.wait(120) == 1
+    assert "Failed to start server. Error: " in server.log.read_text()
