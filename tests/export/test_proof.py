@@ -39,7 +39,7 @@ def test_one_changed_weight_is_found(refused, monkeypatch):
     """A SavedModel of other weights than the ones evaluated: the person must not serve it."""
     run = small_runs.image_run()
     kernel = run.model.get_layer("logits").kernel
-    changed = np.array(kernel)
+    changed = kernel.numpy()
     changed[0, 0] += 0.5
     after_writing(monkeypatch, lambda: kernel.assign(changed))
     said = refused(run)

@@ -44,7 +44,7 @@ def test_rollback_publishes_the_previous_version_again(base):
 
 def test_rollback_to_a_number(base):
     assert export.rollback(base, to=1).card["copy_of"]["version"] == 1
-    with pytest.raises(ValueError, match="Unknown version 4.*Accepted: 1, 2, 5, 6"):
+    with pytest.raises(ValueError, match=r"Unknown version 4.*Accepted: 1, 2, 5, 6"):
         export.rollback(base, to=4)
 
 
