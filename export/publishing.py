@@ -106,7 +106,12 @@ def _prove(
     return found
 
 
-def _proof_record(run: Run, examples, allowed, found) -> dict[str, Any]:
+def _proof_record(
+    run: Run,
+    examples: Mapping[str, Golden],
+    allowed: Mapping[str, Mapping[str, Tolerance]],
+    found: Mapping[str, Comparison],
+) -> dict[str, Any]:
     return {
         "created": card.now(),
         **card.environment(),

@@ -26,7 +26,8 @@ def write(model: keras.Model, signatures: list[Signature], folder: Path) -> None
     """
     archive = keras.export.ExportArchive()
     archive.track(model)
-    names = {name: _node_name(i, name) for s in signatures for i, name in enumerate(s.inputs)}
+    inputs = dict.fromkeys(name for signature in signatures for name in signature.inputs)
+    names = {name: _node_name(i, name) for i, name in enumerate(inputs)}
     for signature in signatures:
         _trace(archive, signature, names)
     try:

@@ -89,6 +89,24 @@ def test_mixed_precision_answers_in_float32(awkward_version):
     assert outputs["probabilities"]["dtype"] == FLOAT
 
 
+def test_inputs_of_two_signatures_keep_their_names_apart(tmp_path):
+    """Each of them has a first input whose name TensorFlow would change."""
+    import keras
+
+    from export.signatures import Signature
+
+    model = keras.Sequential([keras.Input((1,), name="x"), keras.layers.Dense(1)])
+
+    def signature(name, column):
+        specs = {column: tf.TensorSpec([None], tf.float32)}
+        return Signature(name, specs, lambda inputs: {"y": 2 * inputs[column]}, None, None)
+
+    saved_model.write(model, [signature("serving_default", "a b"), signature("row", "c d")], tmp_path)
+    found = saved_model.describe(tmp_path)
+    assert found["serving_default"]["inputs"].keys() == {"a b"}
+    assert found["row"]["inputs"].keys() == {"c d"}
+
+
 def test_several_values_have_no_regress():
     """TF Serving's Regress gives one number per example; a second one would be lost."""
     import zoo
