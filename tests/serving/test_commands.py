@@ -176,8 +176,13 @@ def test_a_base_path_is_served_for_the_query_alone(models, pictures, monkeypatch
 # --- serve ---------------------------------------------------------------------------------------------------------
 
 
-def test_serve_announces_itself_and_ends_on_sigterm(models):
-    script = "from serving.commands import serve; serve(prog_name='zoo serve')"
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_serve_announces_itself_and_ends_when_told(models, number):
+    # a shell that runs the tests in the background would hand on an ignored SIGINT
+    script = (
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+        "from serving.commands import serve; serve(prog_name='zoo serve')"
+    )
     arguments = [str(models / "tiny"), "--engine", "embedded", "--rest-port", "0", "--grpc-port", "0"]
     process = subprocess.Popen(
         [sys.executable, "-c", script, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -193,7 +198,7 @@ def test_serve_announces_itself_and_ends_on_sigterm(models):
         with serving.Client(target) as client:
             assert client.predict("tiny", [[0, 0, 0]])["y"].shape == (1, 2)
     _run_curl(next(line for line in lines if "curl" in line), models)
-    process.send_signal(signal.SIGTERM)
+    process.send_signal(number)
     _, err = process.communicate(timeout=30)
     assert process.returncode == 0
     assert err.rstrip().endswith("stopped")
