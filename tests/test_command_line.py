@@ -7,7 +7,8 @@ import time
 
 import pytest
 
-COMMANDS = "list show train evaluate publish versions verify rollback prune serve query demo".split()
+ROAD = "list show train evaluate publish versions verify rollback prune serve query demo"
+COMMANDS = ROAD.split()
 
 
 def zoo(*words, timeout=120):

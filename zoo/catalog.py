@@ -20,19 +20,25 @@ def compute() -> dict[str, dict[str, Any]]:
 
 
 def _entry(spec) -> dict[str, Any]:
-    model = spec.build()
+    model, tiny = spec.build(), spec.build(**spec.tiny)
     (model_input,) = model.inputs
     return {
         "summary": spec.summary,
         "task": spec.task,
         "paper": spec.paper,
-        "parameters": sum(math.prod(weight.shape) for weight in model.trainable_weights),
+        "parameters": _parameters(model),
         "input": {"name": model_input.name, "shape": list(model_input.shape[1:]), "dtype": model_input.dtype},
         "output": {"shape": list(model.output_shape[1:]), "dtype": model.outputs[0].dtype},
         "min_size": spec.min_size,
         "stages": [layer.name for layer in model.layers if layer.name.startswith("stage")],
         "arguments": spec.arguments,
+        "tiny": {"arguments": spec.tiny, "parameters": _parameters(tiny)},
     }
+
+
+def _parameters(model) -> int:
+    """Trainable parameters."""
+    return sum(math.prod(weight.shape) for weight in model.trainable_weights)
 
 
 def write() -> None:

@@ -13,9 +13,9 @@ from zoo.registry import register
 
 def _linear_unit(input_shape, num_classes, include_top, name, head):
     features = keras.Input(input_shape, name="features")
-    x = layers.Flatten(name="flatten")(features) if len(input_shape) > 1 else features
+    x = layers.Flatten(name="stage1")(features)
     if not include_top:
-        return keras.Model(features, layers.Identity(name="stage1")(x), name=name)
+        return keras.Model(features, x, name=name)
     for layer in head(num_classes):
         x = layer(x)
     return keras.Model(features, x, name=name)

@@ -1,0 +1,40 @@
+"""Small raw data that a network can learn, for every task: what `tests/test_every_model.py` trains on."""
+
+import numpy as np
+
+CLASSES = 3
+COUNT = 24
+
+
+def for_spec(spec):
+    """Arrays `(x, y)` for a registered model at its tiny size."""
+    shape = tuple(spec.tiny["input_shape"])
+    return {"image-classification": pictures, "binary-classification": rows_of_two_classes, "regression": rows}[
+        spec.task
+    ](shape)
+
+
+def pictures(shape):
+    """Uint8 pictures of three classes: bright above, bright on the left, bright in the middle; with noise."""
+    rng = np.random.default_rng(0)
+    height, width, channels = shape
+    y = np.arange(COUNT) % CLASSES
+    down, across = np.mgrid[0:height, 0:width]
+    middle = (abs(down - height / 2) < height / 4) & (abs(across - width / 2) < width / 4)
+    masks = np.stack([down < height / 2, across < width / 2, middle])[..., None]
+    x = masks[y] * 170 + rng.integers(0, 80, (COUNT, height, width, channels))
+    return x.astype(np.uint8), y
+
+
+def rows_of_two_classes(shape):
+    """Rows of two classes that a plane tells apart."""
+    x = np.random.default_rng(0).normal(size=(4 * COUNT, *shape)).astype(np.float32)
+    side = x.sum(1)
+    clear = np.abs(side) > 0.5
+    return x[clear][:COUNT], (side[clear][:COUNT] > 0).astype(int)
+
+
+def rows(shape):
+    """Rows whose target is a weighted sum of their columns."""
+    x = np.random.default_rng(0).normal(size=(COUNT, *shape)).astype(np.float32)
+    return x, (x @ np.arange(1, 1 + shape[0]) + 0.5).astype(np.float32)
