@@ -131,13 +131,14 @@ def test_an_output_filter_leaves_the_others_out(stub):
         (
             predict("affine", x=floats([1]), z=floats([1])),
             "INVALID_ARGUMENT",
-            "input size does not match signature: 2!=1 len({x,z}) != len({x}). Sent extra: {z}. Missing but required: {}.",
+            "input size does not match signature: 2!=1 len({x,z}) != len({x}). Sent extra: {z}. "
+            "Missing but required: {}.",
         ),
         (
             predict("affine", z=floats([1])),
             "INVALID_ARGUMENT",
-            "Signature input alias: x(feed name: serving_default_x:0) not found in request and no default value provided. "
-            "Inputs expected to be in the request {z}, or default input alias set: ",
+            "Signature input alias: x(feed name: serving_default_x:0) not found in request and no default value "
+            "provided. Inputs expected to be in the request {z}, or default input alias set: ",
         ),
         (
             predict("affine", x=np.array([[1, 2, 3]])),
@@ -268,7 +269,8 @@ def test_status_lists_the_newest_first(stub):
 def test_a_reload_that_cannot_be_served_changes_nothing(stub):
     assert stub.error("HandleReloadConfigRequest", pb.ReloadConfigRequest()) == (
         "INVALID_ARGUMENT",
-        "ServerModelConfig type not supported by HandleReloadConfigRequest. Only ModelConfigList is currently supported",
+        "ServerModelConfig type not supported by HandleReloadConfigRequest. "
+        "Only ModelConfigList is currently supported",
     )
     request = pb.ReloadConfigRequest()
     request.config.model_config_list.config.add(name="z", base_path="z", model_platform="tensorflow")
