@@ -44,7 +44,7 @@ def train(task_type: type[Task], model: str | keras.Model, data, config: Config)
     final = Path(config.run_dir or f"runs/{name}-{source.name.replace('/', '-').replace(':', '-')}")
     with staged_run(final, config.overwrite, keep_on=TrainingDiverged) as folder:
         # Same seed, same run: with op determinism the order of additions is part of the result.
-        keras.utils.set_random_seed(config.seed)
+        keras.utils.set_random_seed(config.seed + 1)  # a global seed of 0 is one that tf.data cannot trace
         tf.config.experimental.enable_op_determinism()
 
         task = task_type(source, config)

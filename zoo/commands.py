@@ -7,6 +7,9 @@ import click
 from zoo import catalog
 from zoo.nearest import unknown
 
+WIDE = 110
+"""Columns of a terminal that has room for what each model is, in words."""
+
 
 @click.command("list")
 @click.option("--pattern", default="*", help="Shell pattern of names, such as 'mnist*'.")
@@ -25,13 +28,12 @@ def list_(pattern, task, as_json):
     if as_json:
         click.echo(json.dumps(entries, indent=1))
         return
-    _print_table(
-        ["model", "task", "parameters", "input", "what it is"],
-        [
-            [name, entry["task"], f"{entry['parameters']:,}", _shape(entry["input"]["shape"]), entry["summary"]]
-            for name, entry in entries.items()
-        ],
-    )
+    header = ["model", "parameters", "input", "task", "what it is"]
+    rows = [
+        [name, f"{entry['parameters']:,}", _shape(entry["input"]["shape"]), entry["task"], entry["summary"]]
+        for name, entry in entries.items()
+    ]
+    _print_table(header, rows)
 
 
 @click.command()
@@ -74,9 +76,11 @@ def _print_table(header, rows):
     from rich.console import Console
     from rich.table import Table
 
+    console = Console()
     table = Table(box=None, header_style="bold", pad_edge=False)
-    for column in header:
-        table.add_column(column, justify="right" if column == "parameters" else "left", overflow="fold")
+    shown = header if console.width >= WIDE else header[:-1]
+    for column in shown:
+        table.add_column(column, justify="right" if column == "parameters" else "left", no_wrap=True)
     for row in rows:
-        table.add_row(*row)
-    Console().print(table)
+        table.add_row(*row[: len(shown)])
+    console.print(table)
