@@ -79,8 +79,11 @@ def _print_table(header, rows):
     console = Console()
     table = Table(box=None, header_style="bold", pad_edge=False)
     shown = header if console.width >= WIDE else header[:-1]
-    for column in shown:
-        table.add_column(column, justify="right" if column == "parameters" else "left", no_wrap=True)
+    for i, column in enumerate(shown):
+        # What does not fit is cut from the words, never from names and numbers.
+        width = max(len(row[i]) for row in [header, *rows]) if i < len(header) - 1 else None
+        justify = "right" if column == "parameters" else "left"
+        table.add_column(column, justify=justify, no_wrap=True, min_width=width)
     for row in rows:
         table.add_row(*row[: len(shown)])
     console.print(table)

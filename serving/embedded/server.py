@@ -14,6 +14,7 @@ from serving.embedded.flags import Options
 from serving.embedded.grpc_server import GrpcServer
 from serving.embedded.manager import Manager
 from serving.embedded.metrics import Metrics
+from serving.embedded.quiet import without_startup_chatter
 from serving.embedded.rest import RestApi
 from serving.embedded.rest_server import RestServer
 from serving.embedded.service import Service
@@ -24,6 +25,8 @@ log = logging.getLogger(__name__)
 
 GRACE_SECONDS = 10.0
 DEFAULT_LOAD_THREADS = 2
+
+_importing = threading.Lock()  # versions load in several threads, and there is one descriptor 2
 
 
 class Server:
@@ -125,7 +128,8 @@ def _repeat(action: Callable[[], None], seconds: float, stopping: threading.Even
 
 def _load_version(options: Options, metrics: Metrics, model: str, version: int, path: Path) -> object:
     """Loads and warms one version, and counts how that went."""
-    from serving.embedded import saved_model  # TensorFlow: seconds that a wrong flag need not wait for
+    with _importing, without_startup_chatter():
+        from serving.embedded import saved_model  # TensorFlow: seconds that a wrong flag need not wait for
 
     session = saved_model.SessionOptions(
         tags=frozenset(options.saved_model_tags.split(",")),

@@ -41,7 +41,7 @@ def test_unknown_task_offers_the_nearest():
 
 
 def test_unknown_argument_offers_the_nearest():
-    with pytest.raises(ValueError, match="Unknown argument of 'lenet5' 'num_clases'. Did you mean 'num_classes'"):
+    with pytest.raises(ValueError, match=r"Unknown argument of 'lenet5' 'num_clases'\. Did you mean 'num_classes'"):
         zoo.build("lenet5", num_clases=3)
 
 
@@ -86,7 +86,7 @@ def test_features_gives_the_named_stages():
 
 
 def test_features_of_an_unknown_layer_offers_the_nearest():
-    with pytest.raises(ValueError, match="Unknown layer of 'lenet5' 'stage9'. Did you mean 'stage"):
+    with pytest.raises(ValueError, match=r"Unknown layer of 'lenet5' 'stage9'\. Did you mean 'stage"):
         zoo.features(zoo.build("lenet5"), ["stage9"])
 
 
