@@ -54,7 +54,7 @@ def versions(base, as_json):
         [
             [
                 str(version.number),
-                version.card.get("created", "?"),
+                version.card.get("created", "?")[:16].replace("T", " "),
                 version.card.get("lineage", {}).get("run", "?"),
                 ", ".join(f"{name} {value:.4g}" for name, value in version.card.get("metrics", {}).items()),
                 ", ".join(version.card.get("signatures", {})),

@@ -90,7 +90,7 @@ def answer_test_part(bundle: Bundle, source: Data) -> tuple[dict[str, np.ndarray
     part = _prepare(source, source.evaluated_on, bundle.preprocessing, lambda y: y)
     answers, truth = [], []
     for x, y in part.batches(EVALUATION_BATCH):
-        answers.append(bundle.answer(tf.convert_to_tensor(bundle.model(x, training=False))))
+        answers.append(bundle.answer(tf.constant(bundle.model.predict_on_batch(x))))
         truth.append(y)
     return {name: np.concatenate([a[name] for a in answers]) for name in answers[0]}, np.concatenate(truth)
 

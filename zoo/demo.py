@@ -4,6 +4,7 @@ Every step is a command of this script, shown before it runs. Nothing here knows
 anyone can do from a shell.
 """
 
+import base64
 import contextlib
 import json
 import shlex
@@ -12,7 +13,6 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -47,7 +47,7 @@ def demo(folder, epochs):
     _say("3. Serve it")
     rest, grpc = _free_ports(2)
     url = f"http://127.0.0.1:{rest}"
-    with _server(f"serve {base} --rest-port {rest} --grpc-port {grpc}", url, folder / "server.log"):
+    with _server(f"serve {base} --rest-port {rest} --grpc-port {grpc}", folder / "server.log"):
         _say("4. Ask it, with PNG files it has never seen: over REST, then over gRPC")
         _zoo(f"query lenet5 {run}/examples.csv --limit 10 --rest {url}")
         _zoo(f"query lenet5 {run}/examples.csv --limit 10 --grpc 127.0.0.1:{grpc}")
@@ -103,7 +103,7 @@ def _free_ports(count: int) -> list[int]:
 
 
 @contextlib.contextmanager
-def _server(command: str, url: str, log: Path) -> Iterator[None]:
+def _server(command: str, log: Path) -> Iterator[None]:
     """`zoo serve` as its own process, from ready to stopped."""
     click.secho(f"$ zoo {command} &", fg="cyan")
     with log.open("w") as output:
@@ -111,17 +111,17 @@ def _server(command: str, url: str, log: Path) -> Iterator[None]:
             [sys.executable, "-m", "zoo", *shlex.split(command)], stdout=output, stderr=subprocess.STDOUT
         )
         try:
-            _wait_ready(process, url, log)
-            click.echo("".join(line for line in log.read_text().splitlines(True) if line.startswith(("engine", "no "))))
+            _wait_ready(process, log)
+            click.echo(log.read_text().partition("Ask it:")[0].rstrip())
             yield
         finally:
             process.terminate()
             process.wait()
 
 
-def _wait_ready(process: subprocess.Popen, url: str, log: Path) -> None:
+def _wait_ready(process: subprocess.Popen, log: Path) -> None:
     deadline = time.monotonic() + START_SECONDS
-    while _get(f"{url}/v1/models/lenet5/metadata") is None:
+    while "Ask it:" not in log.read_text():
         if process.poll() is not None or time.monotonic() > deadline:
             raise OSError(f"The server did not start. Its log:\n{log.read_text()[-2000:]}")
         time.sleep(0.1)
@@ -129,30 +129,19 @@ def _wait_ready(process: subprocess.Popen, url: str, log: Path) -> None:
 
 def _watch_move(url: str, version: int, picture: Path) -> None:
     """Ask without a pause until the version answers, showing every change of state; no answer may fail."""
-    import base64
-
     body = json.dumps(
         {"signature_name": "bytes", "instances": [{"b64": base64.b64encode(picture.read_bytes()).decode()}]}
     ).encode()
     deadline, answers, shown = time.monotonic() + MOVE_SECONDS, 0, None
-    while True:
+    while shown is None or f"{version} AVAILABLE" not in shown:
         with urllib.request.urlopen(f"{url}/v1/models/lenet5:predict", body, timeout=10) as answer:
             answers += answer.status == 200
-        status = json.loads(_get(f"{url}/v1/models/lenet5"))["model_version_status"]
+        with urllib.request.urlopen(f"{url}/v1/models/lenet5", timeout=10) as answer:
+            status = json.load(answer)["model_version_status"]
         states = ", ".join(f"{entry['version']} {entry['state']}" for entry in status)
         if states != shown:
             click.echo(f"  versions: {states}")
             shown = states
-        if (str(version), "AVAILABLE") == (status[0]["version"], status[0]["state"]):
-            click.echo(f"  {answers} requests while it moved, all of them answered")
-            return
         if time.monotonic() > deadline:
             raise OSError(f"The server did not move to version {version} within {MOVE_SECONDS} s.")
-
-
-def _get(url: str) -> bytes | None:
-    try:
-        with urllib.request.urlopen(url, timeout=5) as answer:
-            return answer.read()
-    except (urllib.error.URLError, OSError):
-        return None
+    click.echo(f"  {answers} requests while it moved, all of them answered")
