@@ -4,6 +4,7 @@ Each package owns its commands; the entry-point group `zoo.commands` lists them.
 command is asked for, and imports what is heavy when it runs, so that help and listings answer at once.
 """
 
+import logging
 import sys
 from importlib import metadata
 
@@ -48,7 +49,9 @@ class LazyGroup(click.Group):
 @click.version_option(package_name="servable-zoo")
 def root():
     """Name a classic architecture, train it, publish it with its proof, serve it, ask it."""
-    absl.logging.set_verbosity(absl.logging.ERROR)  # notes of TensorFlow's libraries to their developers
+    # Notes of TensorFlow and its libraries to their developers.
+    absl.logging.set_verbosity(absl.logging.ERROR)
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
 
 
 def main():
