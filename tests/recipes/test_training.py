@@ -178,7 +178,7 @@ def test_any_keras_model_can_be_trained(train):
     image = keras.Input((12, 12, 1), name="pixels")
     x = keras.layers.Flatten()(image)
     model = keras.Model(image, keras.layers.Dense(2, "softmax")(x), name="mine")
-    run = train(recipes.image_classification, model, stripes(), epochs=5)
+    run = train(recipes.image_classification, model, stripes(), epochs=30, learning_rate=0.01)
     assert run.metrics["accuracy"] > 0.9
     assert run.bundle.answer.head == "probabilities"
     np.testing.assert_allclose(run.bundle.predict(run.examples.raw)["probabilities"].sum(1), 1, rtol=1e-5)
