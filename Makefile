@@ -13,7 +13,7 @@ demo: $(READY)
 	@$(BIN)/zoo demo
 
 test: $(READY)
-	$(BIN)/pytest -n 2 --dist worksteal -m "not slow"
+	$(BIN)/pytest -n 2 --dist loadgroup -m "not slow"
 
 test-slow: $(READY)
 	$(BIN)/pytest -m slow

@@ -19,7 +19,7 @@ from serving import engines
 from tests import raw_data
 from zoo import catalog
 
-LEARNING = {"epochs": 250, "batch_size": raw_data.COUNT, "learning_rate": 0.01, "schedule": "cosine", "clip_norm": 1.0}
+LEARNING = {"epochs": 250, "batch_size": raw_data.COUNT, "learning_rate": 0.02, "schedule": "cosine", "clip_norm": 1.0}
 EVERY_EXAMPLE = {"validation": 0, "test": 0}
 ENGINES = [name for name, engine in engines.ENGINES.items() if engine.why_not() is None]
 
