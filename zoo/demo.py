@@ -39,6 +39,7 @@ def demo(folder, epochs):
 
     _say("1. Train LeNet-5 on 1,437 scanned digits")
     _zoo(f"train lenet5 --data digits --epochs {epochs} --run-dir {run}")
+    _zoo(f"evaluate {run}")
 
     _say("2. Publish it: a version folder that carries its own proof")
     _zoo(f"publish {run} {base}")
@@ -56,8 +57,9 @@ def demo(folder, epochs):
         _zoo(f"verify {base}/1 --rest {url}")
         _zoo(f"verify {base}/1 --grpc 127.0.0.1:{grpc}")
 
-        _say("6. Publish version 2, trained with augmentation: the server moves to it, answering all the while")
-        _zoo(f"train lenet5 --data digits --epochs {epochs} --augment shift,rotate --run-dir {better}")
+        _say("6. Publish version 2, trained with a schedule: the server moves to it, answering all the while")
+        schedule = "--learning-rate 0.004 --schedule cosine"
+        _zoo(f"train lenet5 --data digits --epochs {epochs} {schedule} --run-dir {better}")
         picture = run / "examples" / "0000.png"
         _zoo(f"publish {better} {base}")
         _watch_move(url, 2, picture)
