@@ -7,7 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test test-slow lint format catalog protos constraints bench clean
+.PHONY: demo test test-slow lint format catalog protos constraints clean
 
 demo: $(READY)
 	@$(BIN)/zoo demo

@@ -1,16 +1,12 @@
 """What a Run must be before anything of it is published."""
 
-import re
 from collections.abc import Iterator
 
 import keras
 import numpy as np
 
-from recipes.bundle import Bundle
+from recipes.bundle import Bundle, check_one_input_and_output, input_is_named
 from recipes.run import Run
-
-# The name Keras gives to an input without one. It counts the inputs built before, so it differs from run to run.
-_AUTOMATIC_NAME = re.compile(r"keras_tensor(_\d+)?|input(_layer)?(_\d+)?")
 
 
 def check(run: Run) -> None:
@@ -31,16 +27,11 @@ def layers_of(model: keras.Model) -> Iterator[keras.Layer]:
 
 
 def _check_tensors(model: keras.Model) -> None:
-    if len(model.inputs) != 1 or len(model.outputs) != 1:
+    check_one_input_and_output(model)
+    if not input_is_named(model):
         raise ValueError(
-            f"Model {model.name!r} has {len(model.inputs)} inputs and {len(model.outputs)} outputs. "
-            "Accepted: one of each."
-        )
-    name = model.inputs[0].name
-    if _AUTOMATIC_NAME.fullmatch(name):
-        raise ValueError(
-            f"The input of model {model.name!r} has no name of its own. Received: {name!r}, which Keras made up. "
-            "Clients send inputs by name: build it with keras.Input(..., name='image')."
+            f"The input of model {model.name!r} has no name of its own. Received: {model.inputs[0].name!r}, which "
+            "Keras made up. Clients send inputs by name: build it with keras.Input(..., name='image')."
         )
 
 

@@ -46,6 +46,9 @@ def versions(base, as_json):
     import export
 
     found = export.versions(base)
+    if not found and not as_json:
+        click.echo(f"No version under {base}: a version is a folder with a number for a name.")
+        return
     if as_json:
         click.echo(json.dumps([_record(version) for version in found], indent=1))
         return

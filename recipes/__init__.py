@@ -12,6 +12,7 @@ __getattr__, __dir__, __all__ = attach(
     {
         "Bundle": "recipes.bundle",
         "Run": "recipes.run",
+        "TrainingDiverged": "recipes.callbacks",
         "binary_classification": "recipes.tasks.binary_classification",
         "evaluate": "recipes.evaluation",
         "image_classification": "recipes.tasks.image_classification",

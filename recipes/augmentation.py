@@ -9,9 +9,7 @@ from collections.abc import Callable, Sequence
 import keras
 import tensorflow as tf
 
-from zoo.nearest import choose
-
-AUGMENTATIONS: dict[str, Callable[[], keras.Layer]] = {
+LAYERS: dict[str, Callable[[], keras.Layer]] = {
     "flip": lambda: keras.layers.RandomFlip("horizontal"),
     "rotate": lambda: keras.layers.RandomRotation(15 / 360, fill_mode="constant"),
     "shift": lambda: keras.layers.RandomTranslation(0.1, 0.1, fill_mode="constant"),
@@ -24,15 +22,12 @@ class Augmentation:
     """Named changes, one after the other, as a function of a batch and the step's number.
 
     Args:
-        names: keys of `AUGMENTATIONS`.
+        names: of `recipes.config.AUGMENTATIONS`.
         seed: of the run.
-
-    Raises:
-        ValueError: an unknown name; the nearest one is offered.
     """
 
     def __init__(self, names: Sequence[str], seed: int):
-        self.layers = [AUGMENTATIONS[choose("augmentation", name, AUGMENTATIONS)]() for name in names]
+        self.layers = [LAYERS[name]() for name in names]
         self.seed = seed
 
     def __call__(self, pictures: tf.Tensor, step: tf.Tensor) -> tf.Tensor:

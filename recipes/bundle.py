@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -59,9 +60,34 @@ class Answer:
         return tf.concat([1 - positive, positive], axis=-1)
 
 
+# The name Keras gives to an input without one. It counts the inputs built before, so it differs from run to run.
+_AUTOMATIC_NAME = re.compile(r"keras_tensor(_\d+)?|input(_layer)?(_\d+)?")
+
+
+def check_one_input_and_output(model: keras.Model) -> None:
+    """Raise ValueError unless the model is built, with one input and one output."""
+    inputs, outputs = getattr(model, "inputs", None), getattr(model, "outputs", None)
+    if not inputs or not outputs:
+        raise ValueError(
+            f"Model {model.name!r} has no inputs yet. Accepted: a Functional model, or a Sequential one that begins "
+            "with keras.Input(...)."
+        )
+    if len(inputs) != 1 or len(outputs) != 1:
+        raise ValueError(
+            f"Model {model.name!r} has {len(inputs)} inputs and {len(outputs)} outputs. Accepted: one of each."
+        )
+
+
+def input_is_named(model: keras.Model) -> bool:
+    """Whether the input has a name of its own, by which clients can send it."""
+    return not _AUTOMATIC_NAME.fullmatch(model.inputs[0].name)
+
+
 def head_of(model: keras.Model) -> str:
     """What a classifier's last layer gives: "logits", "probabilities" or "decisions"."""
     last = model.outputs[0]._keras_history.operation
+    if isinstance(last, keras.Model):
+        return head_of(last)
     if type(last).__name__ == "Step":
         return "decisions"
     activation = getattr(last, "activation", None)
@@ -114,7 +140,7 @@ class Bundle:
     def save(self, folder: Path) -> None:
         """Write `model.keras`, without the optimizer's state, and `bundle.json`."""
         # The same layers and weights, but not compiled: the file needs nothing of ours to be loaded.
-        keras.Model(self.model.input, self.model.output, name=self.model.name).save(folder / MODEL_FILE)
+        keras.Model(self.model.inputs[0], self.model.outputs[0], name=self.model.name).save(folder / MODEL_FILE)
         record = {
             "task": self.task,
             "preprocessing": pre.to_json(self.preprocessing),

@@ -21,7 +21,10 @@ class TrainingDiverged(ValueError):
 
 
 class StopOnNonFiniteLoss(keras.callbacks.Callback):
-    """Stops at the first step whose loss is NaN or infinite; `step` then holds its number, from 1, else None."""
+    """Stops at the first step whose loss is NaN or infinite, or after the epoch whose validation loss is.
+
+    `step` then holds the number of the last step taken, from 1, else None.
+    """
 
     def __init__(self):
         super().__init__()
@@ -31,9 +34,15 @@ class StopOnNonFiniteLoss(keras.callbacks.Callback):
     def on_train_batch_end(self, batch, logs=None):
         self._seen += 1
         if self.step is None and not math.isfinite(float(logs["loss"])):
-            self.step = self._seen
-            self.model.stop_training = True
-            raise Interrupted
+            self._stop()
+
+    def on_epoch_end(self, epoch, logs=None):
+        if not math.isfinite(float(logs.get("val_loss", 0.0))):
+            self._stop()
+
+    def _stop(self):
+        self.step = self._seen
+        raise Interrupted
 
 
 class Interrupted(Exception):
@@ -44,23 +53,21 @@ class BestWeights(keras.callbacks.Callback):
     """Remembers the weights of the best epoch, and stops when no epoch has been better for `patience` epochs.
 
     Args:
-        monitor: name in the epoch's logs; higher is better for `accuracy`, `auc` and `r2`, lower for all else.
+        monitor: name in the epoch's logs; higher is better for `accuracy`, lower for all else.
         patience: epochs without gain before training stops; None never stops.
     """
 
     def __init__(self, monitor: str, patience: int | None):
         super().__init__()
         self.monitor, self.patience = monitor, patience
-        self.sign = 1 if monitor.removeprefix("val_") in ("accuracy", "auc", "r2") else -1
+        self.sign = 1 if monitor.removeprefix("val_") == "accuracy" else -1
         self.best, self.epoch, self.weights = -math.inf, None, None
 
     def on_epoch_end(self, epoch, logs=None):
-        if self.monitor not in logs:
-            raise ValueError(f"Nothing to monitor as {self.monitor!r}. Measured: {', '.join(logs)}.")
         value = self.sign * float(logs[self.monitor])
         if value > self.best:
             self.best, self.epoch, self.weights = value, epoch, self.model.get_weights()
-        elif self.patience is not None and epoch - (self.epoch or 0) > self.patience:
+        elif self.patience is not None and epoch - self.epoch >= self.patience:
             self.model.stop_training = True
 
 

@@ -20,16 +20,35 @@ CONFIGS: dict[str, type[Config]] = {
 
 
 class Json(click.ParamType):
-    """A JSON object, such as {"hidden_sizes": [16, 16]}; a plain word stays a word."""
+    """A JSON object, such as {"hidden_sizes": [16, 16]}; or one of some words."""
 
     name = "json"
 
+    def __init__(self, *words: str):
+        self.words = words
+
+    def convert(self, value, param, ctx):
+        if value in self.words:
+            return value
+        try:
+            record = json.loads(value)
+        except ValueError:
+            record = None
+        if not isinstance(record, dict):
+            example = 'a JSON object, such as {"name": value}'
+            self.fail(f"{value!r} is not {' or '.join([*self.words, example])}.", param, ctx)
+        return record
+
+
+class NumberOrText(click.ParamType):
+    """A number where it is one, else the text."""
+
+    name = "number|text"
+
     def convert(self, value, param, ctx):
         try:
-            return json.loads(value)
+            return float(value)
         except ValueError:
-            if value[:1] in "{[":
-                self.fail(f"{value!r} is not JSON.", param, ctx)
             return value
 
 
@@ -78,7 +97,11 @@ def _base_type(annotation):
 
 
 def _param_type(kind, field):
-    if field.metadata["choices"]:
+    if field.name == "class_weights":
+        return Json("balanced")
+    if field.type == str | float:
+        return NumberOrText()
+    if field.metadata["choices"] and kind is str:
         return click.Choice(field.metadata["choices"])
     origin = typing.get_origin(kind)
     if origin is tuple:
@@ -96,8 +119,6 @@ def make_config(task: str, options: dict) -> dict:
     for name in given:
         if name not in CONFIGS[task].__dataclass_fields__:
             raise click.UsageError(f"--{name.replace('_', '-')} has no meaning for {task}.")
-    if isinstance(given.get("class_weights"), dict):
-        given["class_weights"] = {int(key): weight for key, weight in given["class_weights"].items()}
     try:
         CONFIGS[task](**given)
     except ValueError as error:
@@ -131,7 +152,7 @@ def train(model, data, task, as_json, **options):
     if as_json:
         click.echo(json.dumps({"run": str(run.dir), "metrics": run.metrics, **run.facts}))
         return
-    _print_figures(run.metrics, run.facts["evaluated_on"])
+    _print_figures(run.metrics, f"{run.facts['evaluated_on']} part")
     click.echo(f"Run in {run.dir} after {run.facts['seconds']['total']} s: {', '.join(_pictures(run.dir))}")
 
 
@@ -143,6 +164,8 @@ def train(model, data, task, as_json, **options):
 def evaluate(run, data, data_dir, as_json):
     """Evaluate a finished RUN on its test part, or on that of other data with the same labels.
 
+    Of data without a test part, such as a CSV file, a tenth is split off for it, as in training.
+
     \b
     Example: zoo evaluate runs/lenet5
     """
@@ -153,11 +176,11 @@ def evaluate(run, data, data_dir, as_json):
     if as_json:
         click.echo(json.dumps(figures))
         return
-    _print_figures(figures, "test" if data else loaded.facts["evaluated_on"])
+    _print_figures(figures, f"test part of {data}" if data else f"{loaded.facts['evaluated_on']} part")
 
 
 def _print_figures(figures: dict[str, float], part: str) -> None:
-    click.echo(f"On the {part} part: " + "  ".join(f"{name} {value:.4f}" for name, value in figures.items()))
+    click.echo(f"On the {part}: " + "  ".join(f"{name} {value:.4f}" for name, value in figures.items()))
 
 
 def _pictures(folder) -> list[str]:

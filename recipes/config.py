@@ -5,18 +5,30 @@ import functools
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from numbers import Integral, Real
+from typing import Any, get_args
 
 from zoo.nearest import choose, unknown
 
 OPTIMIZERS = ("sgd", "momentum", "nesterov", "rmsprop", "adam", "adamw")
 SCHEDULES = ("constant", "step", "cosine")
+AUGMENTATIONS = ("flip", "rotate", "shift", "zoom", "contrast")
+RESIZE_METHODS = ("bilinear", "bicubic", "nearest", "area", "lanczos3", "lanczos5")
 
 
-def option(default, text: str, *, choices: tuple[str, ...] = (), least: float | None = None):
+def option(
+    default,
+    text: str,
+    *,
+    choices: tuple[str, ...] = (),
+    least: float | None = None,
+    above: float | None = None,
+    below: float | None = None,
+):
     """A field with its explanation, and what values are accepted."""
     default = {"default_factory": default} if callable(default) else {"default": default}
-    return field(**default, metadata={"help": text, "choices": choices, "least": least})
+    accepted = {"choices": choices, "least": least, "above": above, "below": below}
+    return field(**default, metadata={"help": text, **accepted})
 
 
 @dataclass(frozen=True)
@@ -29,28 +41,34 @@ class Config:
     data_dir: str | None = option(None, "Where TFDS data sets lie. Default: TFDS_DATA_DIR or ~/tensorflow_datasets.")
     train_split: str = option("train", "TFDS split to train on, such as train[:80%].")
     test_split: str | None = option(None, "TFDS split to test on. Default: the data set's own test part.")
-    validation: float = option(0.1, "Fraction of the training part kept for validation; 0 for none.", least=0)
-    test: float = option(0.1, "Fraction split off for the test where the data has no test part.", least=0)
+    validation: str | float = option(
+        0.1, "Fraction of the training part kept for validation, 0 for none; or a TFDS split.", least=0, below=1
+    )
+    test: float = option(0.1, "Fraction split off for the test where the data has no test part.", least=0, below=1)
     target: str | None = option(None, "The CSV's target column.")
 
-    model_args: Mapping[str, Any] = option(dict, "Arguments of the builder, such as hidden_sizes=[16,16].")
-    dropout: float | None = option(None, "Rate of dropout, for builders that take it.", least=0)
+    model_args: Mapping[str, Any] = option(dict, 'Arguments of the builder, such as {"hidden_sizes": [16, 16]}.')
+    dropout: float | None = option(None, "Rate of dropout, for builders that take it.", least=0, below=1)
 
     epochs: int = option(5, "Passes over the training part.", least=1)
     batch_size: int = option(64, "Examples per step.", least=1)
     optimizer: str = option("adam", "How the weights are updated.", choices=OPTIMIZERS)
-    learning_rate: float | None = option(None, "Peak rate. Default: 0.01 for sgd's family, else 0.001.", least=0)
+    learning_rate: float | None = option(None, "Peak rate. Default: 0.01 for sgd's family, else 0.001.", above=0)
     schedule: str = option("constant", "Rate over time; step divides by 10 at 1/2 and 3/4.", choices=SCHEDULES)
     warmup_epochs: float = option(0.0, "Epochs of linear warm-up before the schedule.", least=0)
     weight_decay: float | None = option(None, "Decoupled decay. Default: 0.01 for adamw, else 0.", least=0)
     l1: float = option(0.0, "Penalty on |w| of every kernel.", least=0)
     l2: float = option(0.0, "Penalty on w² of every kernel.", least=0)
-    clip_norm: float | None = option(None, "Largest global norm of the gradients.", least=0)
-    class_weights: str | Mapping[int, float] | None = option(None, "'balanced', or a weight per class id.")
-    patience: int | None = option(None, "Stop after so many epochs without gain, keep the best weights.", least=0)
+    clip_norm: float | None = option(None, "Largest global norm of the gradients.", above=0)
+    class_weights: str | Mapping[str | int, float] | None = option(
+        None, "'balanced', or a weight for every class, by name or id."
+    )
+    patience: int | None = option(None, "Stop after so many epochs without gain, keep the best weights.", least=1)
     monitor: str | None = option(None, "What 'best' is measured by. Default: val_loss, or loss without validation.")
     shuffle: bool = option(True, "Another order of the examples in every epoch.")
-    seed: int = option(0, "Seed of weights, order, augmentation and dropout: same seed, same run.", least=0)
+    seed: int = option(
+        0, "Seed of weights, order, augmentation and dropout: same seed, same run.", least=0, below=2**32 - 1
+    )
     verbose: bool = option(True, "Show progress.")
 
     def __post_init__(self):
@@ -60,15 +78,20 @@ class Config:
 
 def _check(spec: dataclasses.Field, value) -> None:
     """Raise ValueError for a value outside what the option accepts."""
-    if spec.metadata["choices"]:
-        choose(spec.name, value, spec.metadata["choices"])
-    least = spec.metadata["least"]
-    if least is None or value is None:
+    accepted = spec.metadata
+    for word in (value if isinstance(value, tuple) else (value,)) if accepted["choices"] else ():
+        choose(spec.name, word, accepted["choices"])
+    least, above, below = accepted["least"], accepted["above"], accepted["below"]
+    if (least is None and above is None) or value is None or (isinstance(value, str) and str in get_args(spec.type)):
         return
     whole = spec.type in (int, int | None)
-    if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)) or value < least:
+    is_number = isinstance(value, Integral if whole else Real) and not isinstance(value, bool)
+    in_range = is_number and (least is None or value >= least) and (above is None or value > above)
+    if not in_range or (below is not None and value >= below):
+        bounds = [f"of at least {least}" if above is None else f"above {above}"]
+        bounds += [f"below {below}"] if below is not None else []
         kind = "a whole number" if whole else "a number"
-        raise ValueError(f"{spec.name} must be {kind} of at least {least}. Received: {value!r}.")
+        raise ValueError(f"{spec.name} must be {kind} {' and '.join(bounds)}. Received: {value!r}.")
 
 
 @dataclass(frozen=True)
@@ -91,7 +114,7 @@ class RegressionConfig(TableConfig):
 class BinaryConfig(TableConfig):
     """Options of `binary_classification`."""
 
-    label_smoothing: float = option(0.0, "Share of the truth given to the other class.", least=0)
+    label_smoothing: float = option(0.0, "Share of the truth given to the other class.", least=0, below=1)
 
 
 @dataclass(frozen=True)
@@ -102,9 +125,26 @@ class ImageConfig(Config):
         None, "Height and width in pixels. Default: the pictures' own where the model takes it, else the model's."
     )
     channels: int | None = option(None, "1, 3 or 4. Default: the pictures' own.")
-    resize: str = option("bilinear", "How pictures are resized.")
-    augment: tuple[str, ...] = option((), "Random changes of training pictures, such as flip, rotate, shift, zoom.")
-    label_smoothing: float = option(0.0, "Share of the truth given to the other classes.", least=0)
+    resize: str = option("bilinear", "How pictures are resized.", choices=RESIZE_METHODS)
+    augment: tuple[str, ...] = option((), "Random changes of training pictures.", choices=AUGMENTATIONS)
+    label_smoothing: float = option(0.0, "Share of the truth given to the other classes.", least=0, below=1)
+
+    def __post_init__(self):
+        if isinstance(self.augment, (str, list)):
+            names = self.augment.split(",") if isinstance(self.augment, str) else self.augment
+            object.__setattr__(self, "augment", tuple(names))
+        if self.image_size is not None:
+            object.__setattr__(self, "image_size", _size(self.image_size))
+        super().__post_init__()
+
+
+def _size(value) -> tuple[int, int]:
+    """Height and width of what was given: two numbers, or one for both."""
+    size = tuple(value) if isinstance(value, (tuple, list)) else (value,)
+    size = size * 2 if len(size) == 1 else size
+    if len(size) != 2 or not all(isinstance(n, Integral) and n > 0 for n in size):
+        raise ValueError(f"image_size must be height and width in pixels, or one number for both. Received: {value!r}.")
+    return size
 
 
 def takes(config: type[Config]) -> Callable:

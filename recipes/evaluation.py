@@ -25,7 +25,7 @@ def evaluate(run: Run, data=None, *, data_dir: str | None = None) -> dict[str, f
         data_dir: where TFDS data sets lie; None: as when the Run was made.
 
     Raises:
-        ValueError: other labels than the Run's, or the Run's data cannot be read again.
+        ValueError: other labels or columns than the Run's, or the Run's data is not there or has changed.
     """
     task_type, config_type = TASKS[run.bundle.task]
     config = config_type(**run.facts["options"])
@@ -35,11 +35,22 @@ def evaluate(run: Run, data=None, *, data_dir: str | None = None) -> dict[str, f
         data = run.facts["data"]["source"]
         if data is None:
             raise ValueError("The Run was made from data in memory, which it did not keep. Say data=….")
+        recorded = run.facts["data"]["fingerprint"]
+    else:
+        recorded = None
     source = load_data(data, task_type, config)
+    if recorded not in (None, source.fingerprint):
+        raise ValueError(
+            f"{source.name!r} is not the data that the Run was made with: it has changed since. To evaluate on it all "
+            "the same, say data=…; what is split off for the test may then be examples the Run was trained on."
+        )
     if (source.labels or ()) != run.bundle.labels:
         raise ValueError(
             f"The Run answers with the labels {', '.join(run.bundle.labels) or 'none'}. "
             f"{source.name!r} has: {', '.join(source.labels or ()) or 'none'}."
         )
+    columns = getattr(run.bundle.preprocessing, "columns", None)
+    if source.columns != columns:
+        raise ValueError(f"The Run reads the columns {columns}. {source.name!r} has {source.columns}.")
     answers, truth = answer_test_part(run.bundle, source)
     return task_type(source, config).figures(answers, truth)

@@ -67,16 +67,19 @@ class Examples:
             labelled: whether the truth is a label's name, and not a number.
         """
         header = pd.read_csv(folder / INDEX, nrows=0).columns
-        targets = [column for column in header if column not in {*columns, "file"}]
+        inputs = {"file"} if list(columns) == ["image_bytes"] else set(columns)
+        targets = [column for column in header if column not in inputs]
         # A label may be called "1" or "NA": it is text, and never missing.
         table = pd.read_csv(folder / INDEX, dtype=dict.fromkeys(targets, str) if labelled else None, na_filter=False)
-        if "file" in table.columns:
+        if list(columns) == ["image_bytes"]:
             raw = {"image_bytes": np.array([(folder / file).read_bytes() for file in table["file"]], object)}
         else:
             raw = {column: table[column].to_numpy(np.float32) for column in columns}
         if labelled:
             return cls(raw, table[targets[0]].to_numpy(object), targets[0])
-        return cls(raw, table[targets].to_numpy(np.float32), targets[0].removesuffix("_0"))
+        return cls(
+            raw, table[targets].to_numpy(np.float32), targets[0].removesuffix("_0") if len(targets) > 1 else targets[0]
+        )
 
 
 def sample(source: Data, seed: int, count: int = COUNT) -> Examples:

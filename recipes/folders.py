@@ -10,13 +10,13 @@ from recipes.run import HISTORY_FILE, METRICS_FILE
 
 
 @contextlib.contextmanager
-def staged_run(final: Path, overwrite: bool, keep_on: type[Exception]) -> Iterator[Path]:
+def staged_run(final: Path, overwrite: bool, keep_on: tuple[type[BaseException], ...]) -> Iterator[Path]:
     """Yield an empty folder beside `final`, which becomes `final` when the block ends.
 
     Args:
         final: the run's folder.
         overwrite: replace a finished Run that is there.
-        keep_on: an exception of the block after which what was written is kept in `final` all the same.
+        keep_on: exceptions of the block after which what was written is kept in `final` all the same.
 
     Raises:
         ValueError: `final` is taken.
@@ -44,7 +44,9 @@ def _check_free(final: Path, overwrite: bool) -> None:
         raise ValueError(f"run_dir {str(final)!r} is a file. Accepted: a folder, or a path where nothing is.")
     if (final / METRICS_FILE).exists():
         if not overwrite:
-            raise ValueError(f"{final} holds a finished Run. Choose another run_dir, or overwrite it (overwrite=True).")
+            raise ValueError(
+                f"{final} holds a finished Run. Choose another run_dir, or overwrite it (overwrite=True, --overwrite)."
+            )
     elif not (final / HISTORY_FILE).exists() and any(final.iterdir()):
         raise ValueError(f"{final} holds other files and no Run; they are not overwritten. Choose another run_dir.")
 

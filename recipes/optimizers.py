@@ -11,9 +11,16 @@ _SGD = {"sgd": {}, "momentum": {"momentum": 0.9}, "nesterov": {"momentum": 0.9, 
 _ADAPTIVE = {"rmsprop": keras.optimizers.RMSprop, "adam": keras.optimizers.Adam, "adamw": keras.optimizers.AdamW}
 
 
+def peak_rate(config: Config) -> float:
+    """The learning rate asked for, or the optimizer's default."""
+    if config.learning_rate is not None:
+        return config.learning_rate
+    return 0.01 if config.optimizer in _SGD else 0.001
+
+
 def make(config: Config, steps_per_epoch: int) -> keras.optimizers.Optimizer:
     """The optimizer that a configuration asks for, with its schedule, weight decay and clipping."""
-    rate = config.learning_rate or (0.01 if config.optimizer in _SGD else 0.001)
+    rate = peak_rate(config)
     decay = config.weight_decay if config.weight_decay is not None else 0.01 * (config.optimizer == "adamw")
     arguments = {
         "learning_rate": Schedule(

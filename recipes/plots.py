@@ -1,6 +1,7 @@
 """The pictures of a Run: curves, predictions, confusion."""
 
 import io
+import logging
 from collections.abc import Callable
 
 import matplotlib
@@ -23,10 +24,10 @@ def draw(run: Run, answers: dict[str, np.ndarray], truth: np.ndarray) -> None:
         answers: the bundle's answers on the whole test part.
         truth: class ids `(n,)`, or values `(n, k)`, of the test part.
     """
-    _save(curves(run), run, "curves.png")
-    _save(_predictions_of(run)(run, answers, truth), run, "predictions.png")
+    _save("curves.png", run, curves, run)
+    _save("predictions.png", run, _predictions_of(run), run, answers, truth)
     if run.bundle.labels:
-        _save(confusion(run, answers, truth), run, "confusion.png")
+        _save("confusion.png", run, confusion, run, answers, truth)
 
 
 def curves(run: Run) -> Figure:
@@ -56,8 +57,9 @@ def confusion(run: Run, answers: dict[str, np.ndarray], truth: np.ndarray) -> Fi
     axes.imshow(counts, cmap="Blues")
     axes.set(xlabel="predicted", ylabel="true", title=f"{run.bundle.card['evaluated_on']} part, {len(truth)} examples")
     if len(labels) <= MAX_NAMED_CLASSES:
-        axes.set_xticks(range(len(labels)), labels, rotation=90 if max(map(len, labels)) > 3 else 0)
-        axes.set_yticks(range(len(labels)), labels)
+        names = list(map(_text, labels))
+        axes.set_xticks(range(len(labels)), names, rotation=90 if max(map(len, labels)) > 3 else 0)
+        axes.set_yticks(range(len(labels)), names)
         for (row, column), count in np.ndenumerate(counts):
             if count:
                 shade = "white" if count > counts.max() / 2 else "black"
@@ -85,8 +87,8 @@ def pictures(run: Run, answers, truth) -> Figure:
         figure.axes, shown, predicted["classes"], run.examples.truth, predicted["probabilities"], strict=False
     ):
         right = label.decode() == true
-        axes.imshow(np.asarray(Image.open(io.BytesIO(data))), cmap="gray")
-        title = f"{label.decode()} {probabilities.max():.0%}" + ("" if right else f"\ntrue: {true}")
+        axes.imshow(np.asarray(Image.open(io.BytesIO(data)).convert("RGBA")))
+        title = f"{_text(label.decode())} {probabilities.max():.0%}" + ("" if right else f"\ntrue: {_text(true)}")
         axes.set_title(title, fontsize=8, color="green" if right else "red")
     return figure
 
@@ -123,10 +125,10 @@ def plane(run: Run, answers, truth) -> Figure:
     shades = axes.contourf(
         grid_x, grid_y, grid["probabilities"][:, 1].reshape(grid_x.shape), 20, cmap="RdBu_r", vmin=0, vmax=1, alpha=0.7
     )
-    figure.colorbar(shades, label=f"probability of {run.bundle.labels[1]}")
+    figure.colorbar(shades, label=f"probability of {_text(run.bundle.labels[1])}")
     for label, marker in zip(run.bundle.labels, "ox", strict=False):
         mine = run.examples.truth == label
-        axes.scatter(x[mine], y[mine], marker=marker, color="black", label=f"true: {label}")
+        axes.scatter(x[mine], y[mine], marker=marker, color="black", label=f"true: {_text(label)}")
     axes.set(xlabel=first, ylabel=second)
     axes.legend()
     return figure
@@ -138,12 +140,23 @@ def scores(run: Run, answers, truth) -> Figure:
     axes = figure.subplots()
     for i, label in enumerate(run.bundle.labels):
         axes.hist(
-            answers["probabilities"][truth == i, 1], bins=np.linspace(0, 1, 26), alpha=0.6, label=f"true: {label}"
+            answers["probabilities"][truth == i, 1],
+            bins=np.linspace(0, 1, 26),
+            alpha=0.6,
+            label=f"true: {_text(label)}",
         )
-    axes.set(xlabel=f"predicted probability of {run.bundle.labels[1]}", ylabel="test examples")
+    axes.set(xlabel=f"predicted probability of {_text(run.bundle.labels[1])}", ylabel="test examples")
     axes.legend()
     return figure
 
 
-def _save(figure: Figure, run: Run, name: str) -> None:
-    figure.savefig(run.dir / name, dpi=100)
+def _text(label: str) -> str:
+    """A label as it is: a dollar sign would begin a formula."""
+    return label.replace("$", r"\$")
+
+
+def _save(name: str, run: Run, draw: Callable[..., Figure], *arguments) -> None:
+    try:
+        draw(*arguments).savefig(run.dir / name, dpi=100)
+    except Exception:  # whatever it is, a picture is not worth a training
+        logging.getLogger(__name__).warning("%s could not be drawn", name, exc_info=True)

@@ -11,9 +11,8 @@ from typing import Any, ClassVar
 
 import tensorflow as tf
 
+from recipes.config import RESIZE_METHODS
 from zoo.nearest import choose
-
-RESIZE_METHODS = ("bilinear", "bicubic", "nearest", "area", "lanczos3", "lanczos5")
 
 
 @dataclass(frozen=True)
@@ -61,7 +60,10 @@ class ImagePreprocessing:
         )
 
     def one(self, picture: tf.Tensor) -> tf.Tensor:
-        """One picture, as encoded bytes or as uint8 or 0..255 float pixels `(h, w, channels)` → the model's tensor."""
+        """One picture, as encoded bytes or as uint8 or 0..255 float pixels `(h, w, any channels)` → the tensor."""
+        if picture.dtype != tf.string and picture.shape[-1] != self.channels:
+            # Grey becomes colour, and colour grey, as they do in a file.
+            picture = tf.io.encode_png(tf.cast(tf.round(tf.cast(picture, tf.float32)), tf.uint8))
         pixels = self.decode(picture) if picture.dtype == tf.string else picture
         size = (self.height, self.width)
         pixels = tf.cond(

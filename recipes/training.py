@@ -13,17 +13,18 @@ import tensorflow as tf
 
 import zoo
 from recipes import command_line, plots
-from recipes.bundle import Bundle
+from recipes.bundle import Bundle, check_one_input_and_output, input_is_named
 from recipes.callbacks import BestWeights, History, Interrupted, ProgressBar, StopOnNonFiniteLoss, TrainingDiverged
 from recipes.config import Config
 from recipes.data import Data, load
 from recipes.examples import sample
 from recipes.folders import staged_run
-from recipes.optimizers import make
+from recipes.optimizers import make, peak_rate
 from recipes.pipeline import Part, prepare
 from recipes.preprocessing import Preprocessing
 from recipes.run import HISTORY_FILE, Run
 from recipes.tasks.task import Task
+from zoo.nearest import choose
 
 EVALUATION_BATCH = 256
 BEST_WEIGHTS_FILE = "best.weights.h5"
@@ -37,12 +38,11 @@ def train(task_type: type[Task], model: str | keras.Model, data, config: Config)
     history, but no Run.
     """
     started = time.perf_counter()
+    check_model(model)  # before the data is read
     name = model if isinstance(model, str) else model.name
-    if isinstance(model, str):
-        zoo.spec(model)  # an unknown name is told before the data is read
     source = load_data(data, task_type, config)
     final = Path(config.run_dir or f"runs/{name}-{source.name.replace('/', '-').replace(':', '-')}")
-    with staged_run(final, config.overwrite, keep_on=TrainingDiverged) as folder:
+    with staged_run(final, config.overwrite, keep_on=(TrainingDiverged, KeyboardInterrupt)) as folder:
         # Same seed, same run: with op determinism the order of additions is part of the result.
         keras.utils.set_random_seed(config.seed + 1)  # a global seed of 0 is one that tf.data cannot trace
         tf.config.experimental.enable_op_determinism()
@@ -63,11 +63,21 @@ def train(task_type: type[Task], model: str | keras.Model, data, config: Config)
             **_facts(data, source, config),
         }
         run = Run(folder, bundle, pd.DataFrame(history), metrics, facts, sample(source, config.seed))
-        plots.draw(run, answers, truth)
         facts["seconds"]["total"] = round(time.perf_counter() - started, 2)
         run.save()
+        plots.draw(run, answers, truth)
     run.dir = final
     return run
+
+
+def check_model(model) -> None:
+    """Raise ValueError unless the model is a registry name, or a built `keras.Model` with one input and output."""
+    if isinstance(model, str):
+        zoo.spec(model)
+    elif isinstance(model, keras.Model):
+        check_one_input_and_output(model)
+    else:
+        raise ValueError(f"model is of type {type(model).__name__}. Accepted: a registry name, or a keras.Model.")
 
 
 def load_data(data, task_type: type[Task], config: Config) -> Data:
@@ -100,7 +110,7 @@ def _network(model, task: Task, preprocessing: Preprocessing, config: Config) ->
     if not isinstance(model, str):
         if config.model_args or config.dropout is not None:
             raise ValueError("model_args and dropout build a model by name; here a built keras.Model was given.")
-        network = model
+        network = model if input_is_named(model) else _with_named_input(model, preprocessing)
     else:
         arguments = dict(config.model_args)
         if config.dropout is not None:
@@ -115,6 +125,12 @@ def _network(model, task: Task, preprocessing: Preprocessing, config: Config) ->
     return network
 
 
+def _with_named_input(model: keras.Model, preprocessing: Preprocessing) -> keras.Model:
+    """The same network and weights behind an input with a name, by which clients can send it."""
+    named = keras.Input(model.inputs[0].shape[1:], name="image" if preprocessing.kind == "image" else "features")
+    return keras.Model(named, model(named), name=model.name)
+
+
 def _fit(task: Task, preprocessing: Preprocessing, folder: Path) -> list[dict[str, float]]:
     """Fit the task's model; return one row of figures per epoch."""
     config, model = task.config, task.model
@@ -124,9 +140,12 @@ def _fit(task: Task, preprocessing: Preprocessing, folder: Path) -> list[dict[st
         validation = _prepare(task.data, "validation", preprocessing, task.encode).batches(EVALUATION_BATCH)
     steps = training.steps(config.batch_size)
 
-    model.compile(make(config, steps), task.loss(), metrics=task.metrics())
-    history, finite = History(), StopOnNonFiniteLoss()
-    best = BestWeights(config.monitor or ("val_loss" if validation else "loss"), config.patience)
+    metrics = task.metrics()
+    model.compile(make(config, steps), task.loss(), metrics=metrics)
+    measured = ["loss", *(metric.name for metric in metrics)]
+    measured += [f"val_{name}" for name in measured] if validation else []
+    monitor = choose("monitor", config.monitor or ("val_loss" if validation else "loss"), measured)
+    history, finite, best = History(), StopOnNonFiniteLoss(), BestWeights(monitor, config.patience)
     progress = [ProgressBar(config.epochs, steps)] if config.verbose else []
     try:
         model.fit(
@@ -140,7 +159,10 @@ def _fit(task: Task, preprocessing: Preprocessing, folder: Path) -> list[dict[st
             verbose=0,
         )
     except Interrupted:
-        raise _diverged(finite.step, steps, best, history, model, folder, config) from None
+        raise _diverged(finite.step, steps, config, _keep_best(best, history, model, folder)) from None
+    except KeyboardInterrupt:
+        _keep_best(best, history, model, folder)
+        raise
     finally:
         for bar in progress:
             bar.on_train_end()
@@ -149,19 +171,21 @@ def _fit(task: Task, preprocessing: Preprocessing, folder: Path) -> list[dict[st
     return history.rows
 
 
-def _diverged(step, steps, best: BestWeights, history: History, model, folder: Path, config) -> TrainingDiverged:
-    """Keep the best weights so far and the history; return the error that says where training stopped."""
+def _keep_best(best: BestWeights, history: History, model: keras.Model, folder: Path) -> str:
+    """Keep the history and the best weights of a training that stops short; return a sentence on them."""
+    if best.weights is None:
+        return "No epoch was finished, so no weights were kept."
     pd.DataFrame(history.rows).to_csv(folder / HISTORY_FILE, index=False)
-    kept = "No epoch was finished, so no weights were kept."
-    if best.weights is not None:
-        model.set_weights(best.weights)
-        model.save_weights(folder / BEST_WEIGHTS_FILE)
-        kept = f"The weights of the best epoch, {best.epoch + 1}, are kept as {BEST_WEIGHTS_FILE} in the run's folder."
-    rate = config.learning_rate or "its default"
+    model.set_weights(best.weights)
+    model.save_weights(folder / BEST_WEIGHTS_FILE)
+    return f"The weights of the best epoch, {best.epoch + 1}, are kept as {BEST_WEIGHTS_FILE} in the run's folder."
+
+
+def _diverged(step: int, steps: int, config: Config, kept: str) -> TrainingDiverged:
     return TrainingDiverged(
         step,
         f"The loss became NaN or infinite at step {step} (epoch {(step - 1) // steps + 1}). {kept} "
-        f"Try a lower learning_rate (it was {rate}), clip_norm=1, or standardize=True.",
+        f"Try a learning_rate below {peak_rate(config):g}, or clip_norm=1.",
     )
 
 

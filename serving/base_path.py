@@ -7,6 +7,8 @@ from pathlib import Path
 def check_base_path(base_path: str | os.PathLike) -> Path:
     """The absolute path of a base path whose newest version holds a model. ValueError says what is wrong with it."""
     path = Path(base_path).expanduser().resolve()
+    if path.is_file():
+        raise ValueError(f"{base_path} is a file. A base path is a folder that holds version folders, such as 1 and 2")
     if not path.is_dir():
         raise ValueError(
             f"No such folder: {base_path}. A base path holds version folders: {path.name}/1, {path.name}/2"

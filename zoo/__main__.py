@@ -5,6 +5,7 @@ command is asked for, and imports what is heavy when it runs, so that help and l
 """
 
 import logging
+import signal
 import sys
 from importlib import metadata
 
@@ -44,7 +45,7 @@ class LazyGroup(click.Group):
 @click.command(
     cls=LazyGroup,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
-    epilog="Example: zoo train lenet5 --data digits --run runs/lenet5",
+    epilog="Example: zoo train lenet5 --data digits --run-dir runs/lenet5",
 )
 @click.version_option(package_name="servable-zoo")
 def root():
@@ -56,6 +57,7 @@ def root():
 
 def main():
     """Run the command line. Exit status 0: done, 1: it failed, 2: wrong usage."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that what was begun is cleaned up
     try:
         root()
     except (ValueError, OSError) as error:

@@ -47,7 +47,7 @@ def without_startup_chatter() -> Iterator[None]:
         os.dup2(chatter.fileno(), 2)
         try:
             yield
-        except BaseException:
+        except Exception:
             os.dup2(terminal, 2)
             chatter.seek(0)
             os.write(2, chatter.read())

@@ -11,6 +11,7 @@ import inspect
 import pkgutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from numbers import Integral
 from typing import Any
 
 import keras
@@ -89,7 +90,7 @@ def register(*, task: str, paper: str, tiny: Mapping[str, Any], min_size: int = 
 
 def check_input_shape(name: str, input_shape: Sequence[int], min_size: int) -> None:
     """Raise ValueError unless `input_shape` is a tuple of positive sizes and, for a picture, (H, W, 1 | 3 | 4)."""
-    legal = isinstance(input_shape, (tuple, list)) and all(isinstance(n, int) and n > 0 for n in input_shape)
+    legal = isinstance(input_shape, (tuple, list)) and all(isinstance(n, Integral) and n > 0 for n in input_shape)
     if not legal or not input_shape:
         raise ValueError(f"input_shape of {name!r} must be a tuple of positive integers. Received: {input_shape!r}.")
     if not min_size:
@@ -108,7 +109,7 @@ def check_input_shape(name: str, input_shape: Sequence[int], min_size: int) -> N
 
 def check_num_classes(name: str, num_classes: int) -> None:
     """Raise ValueError unless `num_classes` is a positive integer."""
-    if not isinstance(num_classes, int) or isinstance(num_classes, bool) or num_classes < 1:
+    if not isinstance(num_classes, Integral) or isinstance(num_classes, bool) or num_classes < 1:
         raise ValueError(f"num_classes of {name!r} must be a positive integer. Received: {num_classes!r}.")
 
 

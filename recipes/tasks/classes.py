@@ -1,5 +1,8 @@
 """What the tasks that choose a class have together."""
 
+from collections.abc import Mapping
+from numbers import Real
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -63,7 +66,7 @@ class ClassTask(Task):
         return found
 
     def class_weights(self):
-        """As given, or "balanced": every class weighs the same in the sum, n / (classes * count)."""
+        """As given by class name or id; or "balanced": every class weighs the same, n / (classes * count)."""
         wanted = self.config.class_weights
         if wanted is None:
             return None
@@ -72,9 +75,16 @@ class ClassTask(Task):
             ids = targets(self.data.parts["train"])
             counts = np.bincount(ids, minlength=len(labels))
             return {i: len(ids) / (len(labels) * max(count, 1)) for i, count in enumerate(counts.tolist())}
-        if isinstance(wanted, str) or set(wanted) != set(range(len(labels))):
+        if not isinstance(wanted, Mapping):
+            raise ValueError(f"class_weights must be 'balanced', or a weight for every class. Received: {wanted!r}.")
+        ids = {label: i for i, label in enumerate(labels)} | {
+            str(i): i for i in range(len(labels)) if str(i) not in labels
+        }
+        weights = {ids.get(str(key)): weight for key, weight in wanted.items()}
+        legal = all(isinstance(weight, Real) and weight >= 0 for weight in weights.values())
+        if set(weights) != set(range(len(labels))) or not legal:
             raise ValueError(
-                f"class_weights must be 'balanced' or a weight for every class id, 0 to {len(labels) - 1}. "
-                f"Received: {wanted!r}."
+                "class_weights must hold a number of at least 0 for every class, by name or id: "
+                f"{', '.join(labels[:10])}. Received: {dict(wanted)!r}."
             )
-        return dict(wanted)
+        return weights

@@ -40,7 +40,7 @@ class ImageClassification(ClassTask):
         if self.data.kind != "image":
             raise ValueError(
                 f"{self.data.name!r} holds no pictures but a table of {len(self.data.columns)} columns. "
-                "For tables, see binary_classification and regression."
+                "For tables there are the tasks binary-classification and regression (--task)."
             )
         height, width, channels = self._named_shape(model) if isinstance(model, str) else self._model_shape(model)
         return ImagePreprocessing(height, width, channels, resize=self.config.resize)
@@ -57,14 +57,18 @@ class ImageClassification(ClassTask):
         shape = input_shape_of(model)
         if len(shape) != 3 or shape[-1] not in (1, 3, 4):
             raise ValueError(f"{model.name!r} takes {shape}. Accepted: (height, width, channels), 1, 3 or 4 channels.")
-        height, width = (
-            self.config.image_size or [n or m for n, m in zip(shape, self.data.image_shape, strict=True)][:2]
-        )
+        wanted = (*(self.config.image_size or (None, None)), self.config.channels)
+        for what, own, asked in zip(("height", "width", "channels"), shape, wanted, strict=True):
+            if own is not None and asked not in (None, own):
+                raise ValueError(
+                    f"{model.name!r} takes a {what} of {own}. Received: {asked}. Accepted: {own}, or none."
+                )
+        height, width, channels = (n or w or d for n, w, d in zip(shape, wanted, self.data.image_shape, strict=True))
         if None in (height, width):
             raise ValueError(
-                f"{model.name!r} takes pictures of any size and {self.data.name!r} has several: say image_size."
+                f"{model.name!r} takes pictures of any size and {self.data.name!r} has several sizes: say image_size."
             )
-        return height, width, shape[-1]
+        return height, width, channels
 
     def augment(self):
         return Augmentation(self.config.augment, self.config.seed) if self.config.augment else None

@@ -31,7 +31,8 @@ def regression(model, data, config):
         data: a TFDS name, a CSV file, arrays `(x, y)`, or a `tf.data.Dataset`.
 
     Returns:
-        A Run. Figures of the test part, in the target's own unit: `mae`, `rmse`, `r2` (1 is perfect, 0 is the mean).
+        A Run. Figures of the test part, in the target's own unit: `mae`, `rmse`, and `r2` (1 is perfect, 0 is the mean;
+        averaged over the values predicted).
 
     Raises:
         ValueError: bad data or options; `TrainingDiverged` when the loss becomes NaN.
@@ -75,12 +76,11 @@ class Regression(Task):
 
     def figures(self, answers, y):
         error = answers["value"].astype(np.float64) - y
-        variance = np.var(y.astype(np.float64))
-        return {
-            "mae": float(np.abs(error).mean()),
-            "rmse": float(np.sqrt((error**2).mean())),
-            "r2": float(1 - (error**2).mean() / variance) if variance else float("nan"),
-        }
+        found = {"mae": float(np.abs(error).mean()), "rmse": float(np.sqrt((error**2).mean()))}
+        variance = np.var(y.astype(np.float64), axis=0)
+        if variance.all():  # else there is nothing to explain
+            found["r2"] = float((1 - (error**2).mean(0) / variance).mean())
+        return found
 
     @functools.cached_property
     def _targets(self) -> np.ndarray:

@@ -210,7 +210,7 @@ def test_patience_stops_early_and_keeps_the_best_weights(train):
         validation=0.4, model_args={"hidden_sizes": (64, 64), "activation": "relu"},
     )  # fmt: skip
     best = run.history["val_loss"].idxmin()
-    assert len(run.history) == best + 1 + 4
+    assert len(run.history) == best + 1 + 3
     assert len(run.history) < 60
 
 
@@ -265,8 +265,8 @@ def test_a_folder_with_other_files_is_never_replaced(train, tmp_path):
         ({"resize": "bilinar"}, "Did you mean 'bilinear'?"),
         ({"model_args": {"activatoin": "relu"}}, "Did you mean 'activation'?"),
         ({"dropout": 0.5}, "'lenet5' takes no dropout"),
-        ({"monitor": "val_f1"}, "Nothing to monitor as 'val_f1'"),
-        ({"class_weights": {0: 1.0}}, "a weight for every class id, 0 to 1"),
+        ({"monitor": "val_f1"}, "Unknown monitor 'val_f1'"),
+        ({"class_weights": {0: 1.0}}, "for every class, by name or id: 0, 1. Received: {0: 1.0}"),
     ],
 )
 def test_bad_options_are_named(train, options, said):
