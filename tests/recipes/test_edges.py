@@ -36,6 +36,11 @@ def picture_folder(folder, modes, labels=("a", "b")):
     return folder
 
 
+def two_inputs():
+    inputs = [keras.Input((2,), name="a"), keras.Input((2,), name="b")]
+    return keras.Model(inputs, keras.layers.Add()(inputs))
+
+
 @pytest.mark.parametrize(
     "layers",
     [
@@ -59,7 +64,7 @@ def test_a_sequential_model_can_be_trained_and_loaded(tmp_path, layers):
     [
         (lambda: keras.Sequential([keras.layers.Dense(1)]), "has no inputs yet"),
         (lambda: 5, "model is of type int"),
-        (lambda: keras.Model([keras.Input((2,)), keras.Input((2,))], keras.Input((2,))), "2 inputs and 1 outputs"),
+        (two_inputs, "2 inputs and 1 outputs"),
     ],
 )
 def test_a_model_that_cannot_be_used_is_refused_before_training(tmp_path, model, said):
@@ -90,7 +95,7 @@ def test_one_number_is_height_and_width(tmp_path):
     assert run.model.input_shape == (None, 16, 16, 1)
     with pytest.raises(ValueError, match="image_size must be height and width"):
         recipes.image_classification("lenet5", data, image_size=(1, 2, 3))
-    with pytest.raises(ValueError, match="takes a height of 28. Received: 16"):
+    with pytest.raises(ValueError, match=r"takes a height of 28\. Received: 16"):
         recipes.image_classification(
             zoo.build("lenet5", num_classes=2), data, run_dir=tmp_path / "other", image_size=16
         )
@@ -175,11 +180,12 @@ def test_a_training_that_is_stopped_cleans_up(tmp_path, number):
     process = subprocess.Popen([sys.executable, *command.split()], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     deadline = time.monotonic() + 120
     while not list(tmp_path.glob(".run-*")):
-        assert time.monotonic() < deadline and process.poll() is None
+        assert time.monotonic() < deadline
+        assert process.poll() is None
         time.sleep(0.1)
     time.sleep(8)  # into the first epochs
     process.send_signal(number)
-    output, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=60)
     assert process.returncode == (1 if number == signal.SIGINT else 128 + number), errors
     assert b"Traceback" not in errors
     assert not list(tmp_path.glob(".run-*"))
