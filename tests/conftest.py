@@ -1,10 +1,20 @@
-"""What all tests share: quiet TensorFlow, and data sets prepared in a folder of their own."""
+"""What all tests share: quiet TensorFlow, prepared data sets, and one worker for the tests of a file."""
 
 import os
 
 import pytest
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+
+def pytest_collection_modifyitems(items):
+    """Keep a file's tests in one worker, which then starts its servers and trains its models once.
+
+    Only the tests of every model are spread, one model to one worker: they say so themselves.
+    """
+    for item in items:
+        if item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group(str(item.path)))
 
 
 @pytest.fixture(scope="session")
