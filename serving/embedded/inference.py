@@ -16,7 +16,6 @@ from serving.protos import serving_pb2 as pb
 from serving.tensors import data_type, dtype_name, to_array
 
 DEFAULT_SIGNATURE = "serving_default"
-PREDICT = "tensorflow/serving/predict"
 CLASSIFY = "tensorflow/serving/classify"
 REGRESS = "tensorflow/serving/regress"
 
