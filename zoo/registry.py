@@ -12,11 +12,13 @@ import pkgutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from numbers import Integral
+from types import MappingProxyType
 from typing import Any
 
 import keras
 
 from zoo.nearest import choose, unknown
+from zoo.weights import KerasApplication
 
 TASKS = ("regression", "binary-classification", "image-classification")
 CHANNELS = (1, 3, 4)
@@ -32,6 +34,7 @@ class Spec:
         paper: where the architecture comes from.
         tiny: arguments that make the smallest legal network of this kind, for tests.
         min_size: least height and width of an input picture in pixels, 0 where the input is no picture.
+        weights: published weights by tag, such as "imagenet".
         build: the builder.
     """
 
@@ -40,6 +43,7 @@ class Spec:
     paper: str
     tiny: Mapping[str, Any] = field(repr=False)
     min_size: int = field(repr=False)
+    weights: Mapping[str, KerasApplication] = field(repr=False)
     build: Callable[..., keras.Model] = field(repr=False)
 
     @property
@@ -56,7 +60,14 @@ class Spec:
 _SPECS: dict[str, Spec] = {}
 
 
-def register(*, task: str, paper: str, tiny: Mapping[str, Any], min_size: int = 0):
+def register(
+    *,
+    task: str,
+    paper: str,
+    tiny: Mapping[str, Any],
+    min_size: int = 0,
+    weights: Mapping[str, KerasApplication] = MappingProxyType({}),
+):
     """Record the decorated builder under its own name.
 
     The builder's signature is `name(input_shape=…, num_classes=…, *, include_top=True, name=…)`, every argument with a
@@ -82,7 +93,7 @@ def register(*, task: str, paper: str, tiny: Mapping[str, Any], min_size: int = 
             check_num_classes(name, bound.arguments["num_classes"])
             return builder(*args, **kwargs)
 
-        _SPECS[name] = Spec(name, task, paper, dict(tiny), min_size, checked)
+        _SPECS[name] = Spec(name, task, paper, dict(tiny), min_size, dict(weights), checked)
         return checked
 
     return decorate
