@@ -18,6 +18,7 @@ __getattr__, __dir__, __all__ = attach(
         "build": "zoo.registry",
         "features": "zoo.registry",
         "list_models": "zoo.registry",
+        "load_weights": "zoo.registry",
         "register": "zoo.registry",
         "spec": "zoo.registry",
     },

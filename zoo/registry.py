@@ -9,19 +9,23 @@ import functools
 import importlib
 import inspect
 import pkgutil
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from numbers import Integral
+from os import PathLike
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 import keras
 
 from zoo.nearest import choose, unknown
-from zoo.weights import KerasApplication
+from zoo.weights import KerasApplication, read_file, transfer, variables_of
 
 TASKS = ("regression", "binary-classification", "image-classification")
 CHANNELS = (1, 3, 4)
+_STAGE = re.compile(r"stage\d+")
 
 
 @dataclass(frozen=True)
@@ -155,11 +159,12 @@ def spec(name: str) -> Spec:
     return _SPECS[name]
 
 
-def build(name: str, **arguments) -> keras.Model:
+def build(name: str, *, weights: str | PathLike | None = None, **arguments) -> keras.Model:
     """Build a registered model.
 
     Args:
         name: a name of `list_models()`.
+        weights: None for fresh ones, or what `load_weights` takes.
         **arguments: what the builder takes: `input_shape` without the batch axis, `num_classes`, `include_top`, and
             the architecture's own. `spec(name).arguments` lists them with their defaults.
 
@@ -168,13 +173,64 @@ def build(name: str, **arguments) -> keras.Model:
         `include_top=False` it gives features.
 
     Raises:
-        ValueError: unknown model or argument, illegal input shape.
+        ValueError: unknown model or argument, illegal input shape, weights that do not fit.
+        OSError: published weights cannot be fetched.
     """
     record = spec(name)
     for argument in arguments:
         if argument not in record.arguments:
-            raise unknown(f"argument of {name!r}", argument, record.arguments)
-    return record.build(**arguments)
+            raise unknown(f"argument of {name!r}", argument, [*record.arguments, "weights"])
+    model = record.build(**arguments)
+    if weights is not None:
+        load_weights(model, name, weights)
+    return model
+
+
+def load_weights(model: keras.Model, name: str, weights: str | PathLike, *, keep_head: bool = True) -> None:
+    """Copy weights into a registered model.
+
+    The backbone, which is everything up to the last stage, must fit; the head is kept where it fits. Another number of
+    classes replaces the layer `logits`, another input size what depends on it. If the pictures have other channels than
+    those the weights were trained on, the first kernel is adapted, with a warning: to grey it is averaged over the
+    colours, from grey every colour gets a third, alpha gets zeros or is left out.
+
+    Args:
+        model: what `build` returned.
+        name: its name in the registry.
+        weights: a tag of `spec(name).weights`, such as "imagenet"; a `.keras` or `.weights.h5` file of the same
+            architecture, of which `#sha256=…` may say the hash; or the folder of a Run.
+        keep_head: `False` leaves the whole head fresh, for other classes of the same number.
+
+    Raises:
+        ValueError: weights of another architecture, no such file, a damaged one or one of another hash. The model is
+            left as it was.
+        OSError: published weights cannot be fetched.
+    """
+    published = spec(name).weights
+    backbone = backbone_of(model)
+    if weights in published:
+        source = f"{name!r} {weights}"
+        theirs = published[weights].download(include_top=_takes_published_head(model, name))
+        arrays = published[weights].read(theirs, variables_of(model))
+    elif isinstance(weights, str) and not Path(weights.partition("#")[0]).exists() and not Path(weights).suffix:
+        raise unknown(f"weights of {name!r}", weights, [*published, "a .keras or .weights.h5 file", "a Run's folder"])
+    else:
+        source, arrays = str(weights), read_file(weights)
+    transfer(arrays, model, backbone, source, keep_head=keep_head)
+
+
+def _takes_published_head(model: keras.Model, name: str) -> bool:
+    """Whether the model has the head that was published: 1,000 classes at the default size."""
+    default = spec(name).arguments
+    return model.output_shape[1:] == (default["num_classes"],) and model.input_shape[1:3] == default["input_shape"][:2]
+
+
+def backbone_of(model: keras.Model) -> set[str]:
+    """Names of the layers up to and including the last stage; of all layers where no stage is named."""
+    stages = [layer.name for layer in model.layers if _STAGE.fullmatch(layer.name)]
+    if not stages:
+        return {layer.name for layer in model.layers}
+    return {layer.name for layer in features(model, stages[-1]).layers}
 
 
 def features(model: keras.Model, layers: str | Sequence[str]) -> keras.Model:

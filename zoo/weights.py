@@ -1,7 +1,30 @@
-"""Weights from elsewhere, copied into a network layer by layer."""
+"""Weights from elsewhere, copied into a network layer by layer.
 
-from collections.abc import Callable
+A network's weights are read as `{layer: arrays}`, whether they come from `keras.applications`, a `.keras` file, a
+`.weights.h5` file or the folder of a Run; what belongs inside a layer follows after a slash (`attention/query`). Layers
+correspond by name. Nothing is copied before all of it is known to fit.
+"""
+
+import hashlib
+import io
+import re
+import warnings
+import zipfile
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
+
+import h5py
+import keras
+import numpy as np
+
+HEAD = "logits"
+RUN_FILE = "model.keras"
+_MEMBER = "model.weights.h5"  # of a .keras file, which is a zip archive
+_HASH = "#sha256="
+
+Arrays = dict[str, list[np.ndarray]]
 
 
 def same_name(layer: str) -> str:
@@ -29,3 +52,210 @@ class KerasApplication:
     mean: tuple[float, ...] = (0.0, 0.0, 0.0)
     std: tuple[float, ...] = (1.0, 1.0, 1.0)
     bgr: bool = False
+
+    def download(self, include_top: bool) -> keras.Model:
+        """The published network with its weights, from the cache of Keras or the network.
+
+        Raises:
+            OSError: the file cannot be fetched.
+            ValueError: the file is not the published one: its hash differs.
+        """
+        try:
+            return getattr(keras.applications, self.application)(weights="imagenet", include_top=include_top)
+        except ValueError as error:
+            raise ValueError(f"The published weights of {self.application} are damaged: {error}") from error
+        except Exception as error:  # get_file raises a bare Exception
+            raise OSError(f"The published weights of {self.application} cannot be fetched: {error}") from error
+
+    def read(self, theirs: keras.Model, layers: Iterable[str]) -> Arrays:
+        """Weights of the published network under the names of our layers.
+
+        Args:
+            theirs: what `download` returns.
+            layers: our layers that have weights, from the first one on; those the published network does not have are
+                left out.
+
+        Raises:
+            ValueError: a layer of the published network has no counterpart among ours.
+        """
+        found = _counted_from_one(theirs)
+        ours = {layer: self.layer(layer) for layer in layers if self.layer(layer) in found}
+        # What normalises the input lies in the preprocessing, not in the network.
+        own = {layer.name for layer in theirs.layers if isinstance(layer, keras.layers.Normalization)}
+        if left := set(found) - set(ours.values()) - own:
+            raise ValueError(f"Layers of {self.application} without a counterpart: {_some(left)}.")
+        arrays = {layer: list(found[published]) for layer, published in ours.items()}
+        if self.bgr:
+            first = arrays[next(iter(arrays))]
+            first[0] = first[0][:, :, ::-1]
+        return arrays
+
+
+_NUMBERED = re.compile(r"(conv2d|batch_normalization)(?:_(\d+))?")
+
+
+def _counted_from_one(model: keras.Model) -> Arrays:
+    """Arrays by layer; the names that Keras numbers across all models of the process, numbered within this one."""
+    found, counts, renamed = arrays_of(model), Counter(), {}
+    numbered = filter(None, map(_NUMBERED.fullmatch, found))
+    for match in sorted(numbered, key=lambda match: int(match[2] or 0)):
+        counts[match[1]] += 1
+        renamed[match[0]] = f"{match[1]}_{counts[match[1]]}"
+    return {renamed.get(layer, layer): arrays for layer, arrays in found.items()}
+
+
+def variables_of(model: keras.Model) -> dict[str, list[keras.Variable]]:
+    """The weights of a Functional model, by layer."""
+    found: dict[str, list] = {}
+    for variable in model.weights:
+        found.setdefault(variable.path.rpartition("/")[0], []).append(variable)
+    return found
+
+
+def arrays_of(model: keras.Model) -> Arrays:
+    """The values of the weights of a Functional model, by layer."""
+    return {
+        layer: [keras.ops.convert_to_numpy(variable) for variable in variables]
+        for layer, variables in variables_of(model).items()
+    }
+
+
+def read_file(path: str | Path) -> Arrays:
+    """The weights in a `.keras` file, a `.weights.h5` file or the folder of a Run, by layer.
+
+    Args:
+        path: `#sha256=` and the file's hash may follow it.
+
+    Raises:
+        ValueError: there is no such file, it has another hash, or it is damaged.
+    """
+    name, _, wanted = str(path).partition(_HASH)
+    file = Path(name)
+    if file.is_dir():
+        file = file / RUN_FILE
+    if not file.is_file() or not file.name.endswith((".keras", ".weights.h5")):
+        raise ValueError(
+            f"No weights at {name!r}. Accepted: a .keras or .weights.h5 file, or the folder of a Run, which holds "
+            f"{RUN_FILE}."
+        )
+    content = file.read_bytes()
+    found = hashlib.sha256(content).hexdigest()
+    if wanted and found != wanted.lower():
+        raise ValueError(f"{file} is not the file that was asked for. SHA-256 received: {found}. Accepted: {wanted}.")
+    try:
+        if file.suffix == ".keras":
+            content = zipfile.ZipFile(io.BytesIO(content)).read(_MEMBER)
+        with h5py.File(io.BytesIO(content)) as store:
+            return _read_store(store, "")
+    except (zipfile.BadZipFile, OSError, KeyError, RuntimeError) as error:
+        raise ValueError(f"{file} is damaged or was cut short ({len(content):,} bytes): {error}") from error
+
+
+def _read_store(group: h5py.Group, name: str) -> Arrays:
+    """Arrays below a group of Keras' format: `vars` holds a layer's own, and its name; the rest what lies inside."""
+    found = {}
+    for key, inner in group.items():
+        if not isinstance(inner, h5py.Group) or (not name and key == "optimizer"):
+            continue
+        if key == "vars":
+            if name and inner:
+                found[name] = [inner[str(i)][()] for i in range(len(inner))]
+            continue
+        own = inner["vars"].attrs.get("name", "") if "vars" in inner else ""
+        found |= _read_store(inner, "/".join(filter(None, [name, own])))
+    return found
+
+
+def transfer(
+    arrays: Arrays, model: keras.Model, backbone: Collection[str], source: str, *, keep_head: bool = True
+) -> None:
+    """Copy weights into a model, layer by layer.
+
+    All of the backbone must fit; only the first kernel may differ in channels, see `adapt_channels`. The head, which is
+    what follows the last stage, is copied if it fits; where only the number of classes differs, all but `logits`;
+    otherwise it keeps its fresh weights.
+
+    Args:
+        arrays: what `read_file` or `KerasApplication.read` returns.
+        model: a registered model.
+        backbone: names of its layers up to the last stage.
+        source: where the weights are from, for messages.
+        keep_head: `False` leaves the whole head fresh, even where the weights fit.
+
+    Raises:
+        ValueError: the weights are another architecture's; the model is left as it was.
+    """
+    wanted = variables_of(model)
+    body = {name for name in wanted if name.partition("/")[0] in backbone}
+    head = set(wanted) - body
+    first = next(name for name in wanted if name in body)
+
+    missing = body - set(arrays)
+    left = {name for name in set(arrays) - set(wanted) if name.startswith(("stem", "stage"))}
+    if missing or left:
+        what = f"no layer {_some(missing)}" if missing else f"layers that it has not: {_some(left)}"
+        raise ValueError(f"{source} holds weights of another architecture than {model.name!r}: {what}.")
+
+    values = {}
+    for name in body:
+        values[name] = _fitted(arrays[name], wanted[name], may_adapt=name == first)
+        if values[name] is None:
+            raise ValueError(
+                f"{source} holds weights of another architecture than {model.name!r}: layer {name!r} has the shapes "
+                f"{_shapes(arrays[name])}. Accepted: {_shapes(wanted[name])}."
+            )
+    fits = {name: _fitted(arrays[name], wanted[name]) if name in arrays else None for name in head}
+    if keep_head and all(fits[name] is not None for name in head - {HEAD}):
+        values |= {name: value for name, value in fits.items() if value is not None}
+    given, taken = (layers[first][0].shape[-2] for layers in (arrays, wanted))
+    if given != taken:
+        warnings.warn(
+            f"The first kernel of {source} reads {given} channels and was adapted to {taken} ({_ADAPTED[taken]}).",
+            stacklevel=2,
+        )
+    for name, layer_values in values.items():
+        for variable, value in zip(wanted[name], layer_values, strict=True):
+            variable.assign(value)
+
+
+_ADAPTED = {1: "average of the colours", 3: "colours alike, or alpha left out", 4: "zeros for alpha"}
+
+
+def adapt_channels(kernel: np.ndarray, channels: int) -> np.ndarray:
+    """A kernel for pictures of another kind, `(height, width, channels in, maps)`.
+
+    To grey: the average of the colours. From grey: a third of it for every colour. Alpha gets zeros, or is left out.
+    """
+    colours = kernel[:, :, :3]
+    if channels == 1:
+        return colours.mean(2, keepdims=True)
+    if kernel.shape[2] == 1:
+        colours = np.repeat(kernel / 3, 3, axis=2)
+    return np.concatenate([colours, np.zeros_like(colours[:, :, :1])], axis=2)[:, :, :channels]
+
+
+def _fitted(arrays, variables, *, may_adapt=False) -> list[np.ndarray] | None:
+    """The arrays in the shapes of the variables; None where they do not fit."""
+    if len(arrays) != len(variables):
+        return None
+    fitted = []
+    for array, variable in zip(arrays, variables, strict=True):
+        shape = tuple(variable.shape)
+        if array.ndim == 4 and array.shape[:2] == (1, 1) and len(shape) == 2:
+            array = array[0, 0]  # a 1x1 convolution of pooled features is a Dense layer
+        differs = [i for i, (n, m) in enumerate(zip(array.shape, shape, strict=False)) if n != m]
+        if may_adapt and array.ndim == len(shape) == 4 and differs == [2] and {array.shape[2], shape[2]} <= {1, 3, 4}:
+            array = adapt_channels(array, shape[2])
+        if array.shape != shape:
+            return None
+        fitted.append(array)
+    return fitted
+
+
+def _some(names: Collection[str]) -> str:
+    names = sorted(names)
+    return ", ".join(map(repr, names[:3])) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+
+
+def _shapes(arrays) -> str:
+    return ", ".join(str(tuple(array.shape)) for array in arrays)
