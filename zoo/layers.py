@@ -36,3 +36,69 @@ class StochasticDepth(layers.Layer):
 
     def get_config(self):
         return {**super().get_config(), "rate": self.rate}
+
+
+@keras.saving.register_keras_serializable("zoo")
+class LayerScale(layers.Layer):
+    """Multiplies every channel by a learned number that starts near zero: a deep network begins as the identity.
+
+    Touvron et al., "Going Deeper with Image Transformers" (2021), §2.
+
+    Args:
+        initial: what every channel's number is at first.
+    """
+
+    def __init__(self, initial=1e-6, **kwargs):
+        super().__init__(**kwargs)
+        self.initial = initial
+
+    def build(self, input_shape):
+        start = keras.initializers.Constant(self.initial)
+        self.scale = self.add_weight(shape=(input_shape[-1],), initializer=start, name="scale")
+
+    def call(self, branch):
+        return branch * self.scale
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+    def get_config(self):
+        return {**super().get_config(), "initial": self.initial}
+
+    def multiply_adds(self, input_shape):
+        """None that papers count: the product is element-wise."""
+        return 0
+
+
+@keras.saving.register_keras_serializable("zoo")
+class LocalResponseNormalization(layers.Layer):
+    """Divides each map by the strength of its neighbours at the same place: the last axis is that of the maps.
+
+    Krizhevsky et al., "ImageNet Classification with Deep Convolutional Neural Networks" (2012), §3.3:
+    `b_i = a_i / (k + alpha * Σ a_j²)^beta`, the sum over the `size` maps nearest to `i`, fewer at the ends.
+
+    Args:
+        size: n of the paper, an odd number of maps.
+        k, alpha, beta: as in the paper. Caffe and PyTorch divide `alpha` by `size`; the paper does not.
+    """
+
+    def __init__(self, size=5, k=2.0, alpha=1e-4, beta=0.75, **kwargs):
+        super().__init__(**kwargs)
+        if size < 1 or size % 2 == 0:
+            raise ValueError(f"The size of local response normalisation must be odd and positive. Received: {size!r}.")
+        self.size, self.k, self.alpha, self.beta = size, k, alpha, beta
+        self.built = True
+
+    def call(self, maps):
+        count = maps.shape[-1]
+        # In half precision the square of an activation beyond 255 is infinite.
+        squares = ops.square(ops.cast(maps, "float32"))
+        padded = ops.pad(squares, [*[(0, 0)] * (len(maps.shape) - 1), (self.size // 2,) * 2])
+        neighbours = sum(padded[..., i : i + count] for i in range(self.size))
+        return maps * ops.cast(ops.power(self.k + self.alpha * neighbours, -self.beta), maps.dtype)
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+    def get_config(self):
+        return {**super().get_config(), "size": self.size, "k": self.k, "alpha": self.alpha, "beta": self.beta}
