@@ -29,10 +29,18 @@ TINY = {"input_shape": (8, 8, 3), "num_classes": 3, "blocks": (1, 1), "widths": 
 
 
 def _conv(x, filters, stride=1, *, name):
-    he_normal = initializers.VarianceScaling(2.0, "fan_out", "untruncated_normal")
-    return layers.Conv2D(filters, 3, stride, "same", use_bias=False, kernel_initializer=he_normal, name=f"{name}_conv")(
-        x
-    )
+    if stride > 1:
+        # "same" would shift the kernel by a pixel from those that the shortcut keeps.
+        x = layers.ZeroPadding2D(1, name=f"{name}_pad")(x)
+    return layers.Conv2D(
+        filters,
+        3,
+        stride,
+        "valid" if stride > 1 else "same",
+        use_bias=False,
+        kernel_initializer=initializers.VarianceScaling(2.0, "fan_out", "untruncated_normal"),
+        name=f"{name}_conv",
+    )(x)
 
 
 def _norm(x, *, name):
