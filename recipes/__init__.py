@@ -11,10 +11,13 @@ __getattr__, __dir__, __all__ = attach(
     __name__,
     {
         "Bundle": "recipes.bundle",
+        "Explanation": "recipes.explanation",
         "Run": "recipes.run",
         "TrainingDiverged": "recipes.callbacks",
         "binary_classification": "recipes.tasks.binary_classification",
         "evaluate": "recipes.evaluation",
+        "explain": "recipes.explanation",
+        "explanation_methods": "recipes.explanation",
         "image_classification": "recipes.tasks.image_classification",
         "load_run": "recipes.run",
         "regression": "recipes.tasks.regression",

@@ -109,7 +109,7 @@ class ProgressBar(keras.callbacks.Callback):
         )
 
     def on_train_begin(self, logs=None):
-        self.progress.start()
+        self.progress.start()  # once: a training may call fit several times
 
     def on_epoch_begin(self, epoch, logs=None):
         self.bar = self.progress.add_task("", total=self.steps, epoch=f"{epoch + 1}/{self.epochs}", figures="")
@@ -124,7 +124,8 @@ class ProgressBar(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         self.progress.update(self.bar, completed=self.steps, figures=_figures(logs))
 
-    def on_train_end(self, logs=None):
+    def close(self):
+        """Leave the terminal as it is."""
         self.progress.stop()
 
 

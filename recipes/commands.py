@@ -1,10 +1,11 @@
-"""`zoo train` and `zoo evaluate`: recipes on the command line."""
+"""`zoo train`, `zoo evaluate` and `zoo explain`: recipes on the command line."""
 
 import dataclasses
 import json
 import types
 import typing
 from collections.abc import Mapping
+from pathlib import Path
 
 import click
 
@@ -177,6 +178,41 @@ def evaluate(run, data, data_dir, as_json):
         click.echo(json.dumps(figures))
         return
     _print_figures(figures, f"test part of {data}" if data else f"{loaded.facts['evaluated_on']} part")
+
+
+@click.command()
+@click.argument("run", type=click.Path(exists=True, file_okay=False))
+@click.argument("image", type=click.Path(exists=True, dir_okay=False))
+@click.option(
+    "--method",
+    type=click.Choice(["auto", "cam", "grad_cam", "occlusion"]),
+    default="auto",
+    show_default=True,
+    help="How the map is made; auto takes the first that the model allows.",
+)
+@click.option("--class", "class_name", help="The label to explain.  [default: the most probable one]")
+@click.option("--out", type=click.Path(dir_okay=False), help="The PNG to write.  [default: IMAGE's name, explained]")
+@click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
+def explain(run, image, method, class_name, out, as_json):
+    """Show which places of IMAGE, a PNG or JPEG, speak for a class, as the network of a finished RUN sees it.
+
+    \b
+    Example: zoo explain runs/lenet5 runs/lenet5/examples/0000.png --out seen.png
+    """
+    import recipes
+
+    out = out or f"{Path(image).stem}_explained.png"
+    found = recipes.explain(run, image, method=method, class_name=class_name, path=out)
+    height, width = found.heat_map.shape
+    row, column = (int(i) for i in divmod(found.heat_map.argmax(), width))
+    flat = not found.heat_map.any()
+    if as_json:
+        record = {"class": found.class_name, "class_id": found.class_id, "probability": found.probability}
+        strongest = None if flat else {"row": row, "column": column}
+        click.echo(json.dumps({**record, "method": found.method, "strongest": strongest, "out": out}))
+        return
+    where = "no place speaks for it" if flat else f"strongest at row {row}, column {column} of {height}x{width}"
+    click.echo(f"{found.class_name}  {found.probability:.1%}  {found.method}: {where}. Written: {out}")
 
 
 def _print_figures(figures: dict[str, float], part: str) -> None:

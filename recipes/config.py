@@ -6,13 +6,15 @@ import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from numbers import Integral, Real
+from os import PathLike
 from typing import Any, get_args
 
 from zoo.nearest import choose, unknown
 
 OPTIMIZERS = ("sgd", "momentum", "nesterov", "rmsprop", "adam", "adamw")
 SCHEDULES = ("constant", "step", "cosine")
-AUGMENTATIONS = ("flip", "rotate", "shift", "zoom", "contrast")
+AUGMENTATIONS = ("flip", "rotate", "shift", "zoom", "contrast", "random_resized_crop", "rand_augment")
+PRECISIONS = ("float32", "bfloat16", "float16")
 RESIZE_METHODS = ("bilinear", "bicubic", "nearest", "area", "lanczos3", "lanczos5")
 
 
@@ -49,9 +51,21 @@ class Config:
 
     model_args: Mapping[str, Any] = option(dict, 'Arguments of the builder, such as {"hidden_sizes": [16, 16]}.')
     dropout: float | None = option(None, "Rate of dropout, for builders that take it.", least=0, below=1)
+    precision: str = option("float32", "What training computes in; the Run is always float32.", choices=PRECISIONS)
+
+    weights: str | None = option(
+        None, "Weights to begin with: 'imagenet' where published, a .keras or .weights.h5 file, or a Run's folder."
+    )
+    freeze: str | None = option(
+        None, "Layers that stay as they are: 'backbone' (all but the head), or all up to a stage, such as stage3."
+    )
+    unfreeze_at: int | None = option(None, "Epochs after which frozen layers train, too. Default: never.", least=1)
+    unfreeze_rate: float = option(0.1, "Factor of the learning rate after unfreezing.", above=0)
+    rate_decay: float = option(1.0, "Factor of the learning rate from each stage to the one before it.", above=0)
 
     epochs: int = option(5, "Passes over the training part.", least=1)
     batch_size: int = option(64, "Examples per step.", least=1)
+    gradient_accumulation: int = option(1, "Steps whose gradients are averaged for one update.", least=1)
     optimizer: str = option("adam", "How the weights are updated.", choices=OPTIMIZERS)
     learning_rate: float | None = option(None, "Peak rate. Default: 0.01 for sgd's family, else 0.001.", above=0)
     schedule: str = option("constant", "Rate over time; step divides by 10 at 1/2 and 3/4.", choices=SCHEDULES)
@@ -63,6 +77,12 @@ class Config:
     class_weights: str | Mapping[str | int, float] | None = option(
         None, "'balanced', or a weight for every class, by name or id."
     )
+    ema: float | None = option(
+        None,
+        "Keep this share of a moving average of the weights at every step; the Run has the average.",
+        above=0,
+        below=1,
+    )
     patience: int | None = option(None, "Stop after so many epochs without gain, keep the best weights.", least=1)
     monitor: str | None = option(None, "What 'best' is measured by. Default: val_loss, or loss without validation.")
     shuffle: bool = option(True, "Another order of the examples in every epoch.")
@@ -72,8 +92,18 @@ class Config:
     verbose: bool = option(True, "Show progress.")
 
     def __post_init__(self):
+        if isinstance(self.freeze, bool):
+            object.__setattr__(self, "freeze", "backbone" if self.freeze else None)
+        if isinstance(self.weights, PathLike):
+            object.__setattr__(self, "weights", str(self.weights))
         for spec in dataclasses.fields(self):
             _check(spec, getattr(self, spec.name))
+        if self.unfreeze_at is not None and self.freeze is None:
+            raise ValueError("unfreeze_at says when frozen layers train, and none are: say freeze='backbone', too.")
+        if self.unfreeze_at is not None and self.unfreeze_at >= self.epochs:
+            raise ValueError(
+                f"unfreeze_at must be below the {self.epochs} epochs of the training. Received: {self.unfreeze_at}."
+            )
 
 
 def _check(spec: dataclasses.Field, value) -> None:
@@ -126,7 +156,12 @@ class ImageConfig(Config):
     )
     channels: int | None = option(None, "1, 3 or 4. Default: the pictures' own.")
     resize: str = option("bilinear", "How pictures are resized.", choices=RESIZE_METHODS)
+    stochastic_depth: float | None = option(
+        None, "Rate at which the last residual branch is dropped, for builders that take it.", least=0, below=1
+    )
     augment: tuple[str, ...] = option((), "Random changes of training pictures.", choices=AUGMENTATIONS)
+    mixup: float = option(0.0, "Mix pictures in pairs: alpha of the Beta distribution, 0 for not at all.", least=0)
+    cutmix: float = option(0.0, "Exchange boxes of pictures: alpha of the Beta distribution.", least=0)
     label_smoothing: float = option(0.0, "Share of the truth given to the other classes.", least=0, below=1)
 
     def __post_init__(self):
@@ -160,6 +195,8 @@ def takes(config: type[Config]) -> Callable:
         def called(model, data, **options):
             for name in options:
                 if name not in {spec.name for spec in fields}:
+                    if name in ImageConfig.__dataclass_fields__:
+                        raise ValueError(f"{name} has no meaning for {recipe.__name__}: it is for pictures of classes.")
                     raise unknown(f"option of {recipe.__name__!r}", name, [spec.name for spec in fields])
             return recipe(model, data, config(**options))
 

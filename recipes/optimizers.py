@@ -1,11 +1,15 @@
 """Optimizers by name, and the learning rate over time."""
 
 import math
+from collections.abc import Mapping
+from types import MappingProxyType
 
 import keras
 from keras import ops
 
 from recipes.config import Config
+from recipes.fine_tuning import Phase
+from recipes.precision import scaled
 
 _SGD = {"sgd": {}, "momentum": {"momentum": 0.9}, "nesterov": {"momentum": 0.9, "nesterov": True}}
 _ADAPTIVE = {"rmsprop": keras.optimizers.RMSprop, "adam": keras.optimizers.Adam, "adamw": keras.optimizers.AdamW}
@@ -18,30 +22,54 @@ def peak_rate(config: Config) -> float:
     return 0.01 if config.optimizer in _SGD else 0.001
 
 
-def make(config: Config, steps_per_epoch: int) -> keras.optimizers.Optimizer:
-    """The optimizer that a configuration asks for, with its schedule, weight decay and clipping."""
-    rate = peak_rate(config)
+def make(
+    config: Config, steps_per_epoch: int, phase: Phase, rate_factors: Mapping[str, float] = MappingProxyType({})
+) -> keras.optimizers.Optimizer:
+    """The optimizer that a configuration asks for, with its schedule, weight decay, clipping and moving average.
+
+    Args:
+        config: the recipe's options.
+        steps_per_epoch: batches.
+        phase: the epochs it is for; the warm-up belongs to the first ones.
+        rate_factors: path of a weight → factor of its learning rate; 1 where none is given.
+    """
+    rate = peak_rate(config) * phase.rate_factor
+    updates_per_epoch = steps_per_epoch / config.gradient_accumulation
+    warmup = 0 if phase.first else config.warmup_epochs
     decay = config.weight_decay if config.weight_decay is not None else 0.01 * (config.optimizer == "adamw")
     arguments = {
         "learning_rate": Schedule(
             config.schedule,
             rate,
-            steps=config.epochs * steps_per_epoch,
-            warmup_steps=round(config.warmup_epochs * steps_per_epoch),
+            steps=round((phase.last - phase.first) * updates_per_epoch),
+            warmup_steps=round(warmup * updates_per_epoch),
         )
-        if config.schedule != "constant" or config.warmup_epochs
+        if config.schedule != "constant" or warmup
         else rate,
         "weight_decay": decay or None,
         "global_clipnorm": config.clip_norm,
+        "use_ema": config.ema is not None,
+        "ema_momentum": config.ema or 0.99,
+        "gradient_accumulation_steps": config.gradient_accumulation if config.gradient_accumulation > 1 else None,
     }
-    if config.optimizer in _SGD:
-        optimizer = keras.optimizers.SGD(**_SGD[config.optimizer], **arguments)
-    else:
-        optimizer = _ADAPTIVE[config.optimizer](**arguments)
+    kind = keras.optimizers.SGD if config.optimizer in _SGD else _ADAPTIVE[config.optimizer]
+    optimizer = _with_rates(kind, rate_factors)(**_SGD.get(config.optimizer, {}), **arguments)
     if decay:
         # Loshchilov & Hutter decay kernels; biases and normalisation scales are left alone.
         optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
-    return optimizer
+    return scaled(optimizer, config.precision)
+
+
+def _with_rates(kind: type[keras.optimizers.Optimizer], factors: Mapping[str, float]):
+    """A kind of optimizer that multiplies the learning rate of some weights."""
+    if not factors:
+        return kind
+
+    class WithRates(kind):
+        def update_step(self, gradient, variable, learning_rate):
+            super().update_step(gradient, variable, learning_rate * factors.get(variable.path, 1.0))
+
+    return WithRates
 
 
 @keras.saving.register_keras_serializable("recipes")

@@ -42,20 +42,24 @@ class Part:
             dataset = self._read(self.stream).batch(batch_size)
         return dataset.prefetch(tf.data.AUTOTUNE)
 
-    def epochs(self, batch_size: int, seed: int, shuffle: bool, augment: Callable | None = None) -> tf.data.Dataset:
+    def epochs(
+        self, batch_size: int, seed: int, shuffle: bool, augment: Callable | None = None, first: int = 0
+    ) -> tf.data.Dataset:
         """Batches of one epoch after the other without end, each in its own order if `shuffle`.
 
         Args:
             batch_size: examples per batch; the last of an epoch may be smaller.
             seed: with the epoch's number it fixes the order.
             shuffle: keep the fixed order if False.
-            augment: `(x, step) -> x`, applied to every batch.
+            augment: `(x, y, step) -> (x, y)`, applied to every batch.
+            first: number of the first epoch, from 0.
         """
         epoch_batches = self._gathered() if self.arrays is not None else self._streamed
-        dataset = tf.data.Dataset.counter().flat_map(lambda epoch: epoch_batches(epoch, batch_size, seed, shuffle))
+        dataset = tf.data.Dataset.counter(first).flat_map(lambda epoch: epoch_batches(epoch, batch_size, seed, shuffle))
         if augment is not None:
-            # One after the other: the layers' generators are variables.
-            dataset = dataset.enumerate().map(lambda step, batch: (augment(batch[0], step), batch[1]))
+            dataset = dataset.enumerate(first * self.steps(batch_size)).map(
+                lambda step, batch: augment(*batch, step), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
+            )
         return dataset.prefetch(tf.data.AUTOTUNE)
 
     def steps(self, batch_size: int) -> int:

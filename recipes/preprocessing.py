@@ -9,6 +9,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import numpy as np
 import tensorflow as tf
 
 from recipes.config import RESIZE_METHODS
@@ -72,6 +73,31 @@ class ImagePreprocessing:
             lambda: tf.cast(tf.image.resize(pixels, size, self.resize, antialias=True), tf.float32),
         )
         return tf.ensure_shape((pixels * self.scale - self.mean) / self.std, self.shape)
+
+    def unit_of(self, pictures: tf.Tensor) -> tf.Tensor:
+        """Preprocessed pictures `(..., channels)` → what they were as 0..1."""
+        return (pictures * self.std + self.mean) / (255 * self.scale)
+
+    def of_unit(self, pictures: tf.Tensor) -> tf.Tensor:
+        """Pictures of 0..1, `(..., channels)` → preprocessed."""
+        return (pictures * (255 * self.scale) - self.mean) / self.std
+
+    def with_channels(self, channels: int) -> "ImagePreprocessing":
+        """The same for weights whose first kernel was adapted to other channels.
+
+        Grey: the kernel's average over three colours answers with a third, so the values are three times as large.
+        Alpha is scaled to 0..1.
+        """
+        if channels == self.channels:
+            return self
+        mean, std = (list(np.broadcast_to(values, self.channels))[:3] for values in (self.mean, self.std))
+        if channels == 1:
+            mean, std = [sum(mean) / 3], [sum(std) / 9]
+        elif self.channels == 1:
+            mean, std = mean * 3, std * 3
+        if channels == 4:
+            mean, std = [*mean, 0.0], [*std, 255 * self.scale]
+        return dataclasses.replace(self, channels=channels, mean=tuple(map(float, mean)), std=tuple(map(float, std)))
 
     def decode(self, encoded: tf.Tensor) -> tf.Tensor:
         """Encoded bytes → uint8 `(h, w, channels)`."""

@@ -12,7 +12,8 @@ import pandas as pd
 import tensorflow as tf
 
 import zoo
-from recipes import command_line, plots
+from recipes import command_line, fine_tuning, initial_weights, plots
+from recipes.auxiliary_heads import LossOfHeads, MetricOfFirstHead, first_head, heads_joined
 from recipes.bundle import Bundle, check_one_input_and_output, input_is_named
 from recipes.callbacks import BestWeights, History, Interrupted, ProgressBar, StopOnNonFiniteLoss, TrainingDiverged
 from recipes.config import Config
@@ -21,12 +22,14 @@ from recipes.examples import sample
 from recipes.folders import staged_run
 from recipes.optimizers import make, peak_rate
 from recipes.pipeline import Part, prepare
+from recipes.precision import computing_in
 from recipes.preprocessing import Preprocessing
 from recipes.run import HISTORY_FILE, Run
 from recipes.tasks.task import Task
 from zoo.nearest import choose
 
 EVALUATION_BATCH = 256
+BUILDER_OPTIONS = ("dropout", "stochastic_depth")
 BEST_WEIGHTS_FILE = "best.weights.h5"
 PACKAGES = ("servable-zoo", "keras", "tensorflow", "tensorflow-datasets", "numpy")
 
@@ -49,9 +52,10 @@ def train(task_type: type[Task], model: str | keras.Model, data, config: Config)
 
         task = task_type(source, config)
         preprocessing = task.preprocessing(model)
-        network = _network(model, task, preprocessing, config)
+        trained = _network(model, task, preprocessing, config)
+        network = first_head(trained)
         task.adopt(network)
-        history = _fit(task, preprocessing, folder)
+        history = _fit(trained, task, preprocessing, folder)
         training_seconds = time.perf_counter() - started
 
         bundle = Bundle(network, task.name, preprocessing, task.answer, _card(name, network, source))
@@ -108,20 +112,23 @@ def answer_test_part(bundle: Bundle, source: Data) -> tuple[dict[str, np.ndarray
 def _network(model, task: Task, preprocessing: Preprocessing, config: Config) -> keras.Model:
     """The network of that name for this data, or the model that was given."""
     if not isinstance(model, str):
-        if config.model_args or config.dropout is not None:
-            raise ValueError("model_args and dropout build a model by name; here a built keras.Model was given.")
-        network = model if input_is_named(model) else _with_named_input(model, preprocessing)
-    else:
-        arguments = dict(config.model_args)
-        if config.dropout is not None:
-            if "dropout" not in zoo.spec(model).arguments:
-                raise ValueError(f"{model!r} takes no dropout. Received: dropout={config.dropout}.")
-            arguments["dropout"] = config.dropout
-        network = zoo.build(model, **{"input_shape": preprocessing.shape, "num_classes": task.num_classes, **arguments})
-    if config.l1 or config.l2:
-        for weight in network.trainable_variables:
-            if weight.name == "kernel":
-                weight.regularizer = keras.regularizers.L1L2(config.l1, config.l2)
+        given = {name: getattr(config, name, None) for name in ("model_args", *BUILDER_OPTIONS, "weights")}
+        if given := [name for name, value in given.items() if value]:
+            raise ValueError(f"{' and '.join(given)} build a model by name; here a built keras.Model was given.")
+        return model if input_is_named(model) else _with_named_input(model, preprocessing)
+    arguments = dict(config.model_args)
+    for name in BUILDER_OPTIONS:
+        value = getattr(config, name, None)
+        if value is not None:
+            if name not in zoo.spec(model).arguments:
+                raise ValueError(f"{model!r} takes no {name}. Received: {name}={value}.")
+            arguments[name] = value
+    network = zoo.build(model, **{"input_shape": preprocessing.shape, "num_classes": task.num_classes, **arguments})
+    if config.weights is not None:
+        keep_head = initial_weights.labels_of(config.weights) in (None, task.data.labels)
+        zoo.load_weights(network, model, config.weights, keep_head=keep_head)
+    elif config.freeze is not None:
+        raise ValueError(f"freeze={config.freeze!r} keeps weights as they are, and none are given: say weights=….")
     return network
 
 
@@ -131,43 +138,62 @@ def _with_named_input(model: keras.Model, preprocessing: Preprocessing) -> keras
     return keras.Model(named, model(named), name=model.name)
 
 
-def _fit(task: Task, preprocessing: Preprocessing, folder: Path) -> list[dict[str, float]]:
-    """Fit the task's model; return one row of figures per epoch."""
-    config, model = task.config, task.model
+def _fit(network: keras.Model, task: Task, preprocessing: Preprocessing, folder: Path) -> list[dict[str, float]]:
+    """Fit a network in the precision asked for, phase after phase; return one row of figures per epoch."""
+    config = task.config
+    phases = fine_tuning.phases(network, config)
+    model = computing_in(network, config.precision)
+    trained = heads_joined(model)
+    if config.l1 or config.l2:
+        for weight in trained.trainable_variables:
+            if weight.name == "kernel":
+                weight.regularizer = keras.regularizers.L1L2(config.l1, config.l2)
     training = _prepare(task.data, "train", preprocessing, task.encode)
     validation = None
     if task.data.sizes.get("validation"):
         validation = _prepare(task.data, "validation", preprocessing, task.encode).batches(EVALUATION_BATCH)
     steps = training.steps(config.batch_size)
 
-    metrics = task.metrics()
-    model.compile(make(config, steps), task.loss(), metrics=metrics)
+    loss, metrics = task.loss(), task.metrics()
+    if trained is not model:
+        loss, metrics = LossOfHeads(loss), [MetricOfFirstHead(metric) for metric in metrics]
     measured = ["loss", *(metric.name for metric in metrics)]
     measured += [f"val_{name}" for name in measured] if validation else []
     monitor = choose("monitor", config.monitor or ("val_loss" if validation else "loss"), measured)
     history, finite, best = History(), StopOnNonFiniteLoss(), BestWeights(monitor, config.patience)
+    averages = [keras.callbacks.SwapEMAWeights(swap_on_epoch=True)] if config.ema is not None else []
     progress = [ProgressBar(config.epochs, steps)] if config.verbose else []
+    factors = fine_tuning.rate_factors(model, config.rate_decay)
     try:
-        model.fit(
-            training.epochs(config.batch_size, config.seed, config.shuffle, task.augment()),
-            epochs=config.epochs,
-            steps_per_epoch=steps,
-            validation_data=validation,
-            class_weight=task.class_weights(),
-            callbacks=[finite, history, best, *progress],
-            shuffle=False,  # the pipeline does it
-            verbose=0,
-        )
+        for phase in phases:
+            with fine_tuning.keeping(model, phase.frozen):
+                trained.compile(make(config, steps, phase, factors), loss, metrics=metrics)
+                trained.fit(
+                    training.epochs(
+                        config.batch_size, config.seed, config.shuffle, task.augment(preprocessing), phase.first
+                    ),
+                    initial_epoch=phase.first,
+                    epochs=phase.last,
+                    steps_per_epoch=steps,
+                    validation_data=validation,
+                    class_weight=task.class_weights(),
+                    # The averages are in the model when those after them look at it.
+                    callbacks=[finite, *averages, history, best, *progress],
+                    shuffle=False,  # the pipeline does it
+                    verbose=0,
+                )
     except Interrupted:
-        raise _diverged(finite.step, steps, config, _keep_best(best, history, model, folder)) from None
+        raise _diverged(finite.step, steps, config, _keep_best(best, history, trained, folder)) from None
     except KeyboardInterrupt:
-        _keep_best(best, history, model, folder)
+        _keep_best(best, history, trained, folder)
         raise
     finally:
         for bar in progress:
-            bar.on_train_end()
+            bar.close()
     if config.patience is not None:
-        model.set_weights(best.weights)
+        trained.set_weights(best.weights)
+    if model is not network:
+        network.set_weights(model.get_weights())
     return history.rows
 
 

@@ -55,9 +55,7 @@ class ClassTask(Task):
         if not self.single:
             return [keras.metrics.CategoricalAccuracy(name="accuracy")]
         threshold = 0.0 if self.answer.head == "logits" else 0.5
-        return [
-            keras.metrics.MeanMetricWrapper(lambda y, p: ops.equal(y, ops.cast(p > threshold, y.dtype)), "accuracy")
-        ]
+        return [keras.metrics.MeanMetricWrapper(lambda y, p: ops.equal(y > 0.5, p > threshold), "accuracy")]
 
     def figures(self, answers, y):
         found = {"accuracy": float(np.mean(answers["class_ids"] == y))}

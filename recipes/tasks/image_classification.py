@@ -1,6 +1,9 @@
 """Image classification: one of many classes for every picture."""
 
+import dataclasses
+
 import zoo
+from recipes import initial_weights
 from recipes.augmentation import Augmentation
 from recipes.config import ImageConfig, takes
 from recipes.preprocessing import ImagePreprocessing
@@ -42,8 +45,19 @@ class ImageClassification(ClassTask):
                 f"{self.data.name!r} holds no pictures but a table of {len(self.data.columns)} columns. "
                 "For tables there are the tasks binary-classification and regression (--task)."
             )
+        if isinstance(model, str) and self.config.weights is not None:
+            return self._of_weights(model)
         height, width, channels = self._named_shape(model) if isinstance(model, str) else self._model_shape(model)
         return ImagePreprocessing(height, width, channels, resize=self.config.resize)
+
+    def _of_weights(self, name):
+        """What belongs to the weights that training begins with; to a weights file, what it would be without them."""
+        wanted = initial_weights.preprocessing_of(name, self.config.weights)
+        if wanted is None:
+            return ImagePreprocessing(*self._named_shape(name), resize=self.config.resize)
+        height, width = self.config.image_size or (wanted.height, wanted.width)
+        wanted = dataclasses.replace(wanted, height=height, width=width)
+        return wanted.with_channels(self.config.channels or wanted.channels)
 
     def _named_shape(self, name):
         *own, channels = self.data.image_shape
@@ -70,5 +84,8 @@ class ImageClassification(ClassTask):
             )
         return height, width, channels
 
-    def augment(self):
-        return Augmentation(self.config.augment, self.config.seed) if self.config.augment else None
+    def augment(self, preprocessing):
+        config = self.config
+        if not (config.augment or config.mixup or config.cutmix):
+            return None
+        return Augmentation(config.augment, config.mixup, config.cutmix, config.seed, preprocessing)

@@ -72,8 +72,8 @@ class Task(abc.ABC):
             raise ValueError(f"class_weights have no meaning for {self.name}. Accepted: None.")
         return None
 
-    def augment(self) -> Callable | None:
-        """Random change of a training batch, `(x, step) -> x`."""
+    def augment(self, preprocessing: Preprocessing) -> Callable | None:
+        """Random change of a training batch, `(x, y, step) -> (x, y)`."""
         return None
 
 
