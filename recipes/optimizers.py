@@ -66,8 +66,13 @@ def _with_rates(kind: type[keras.optimizers.Optimizer], factors: Mapping[str, fl
         return kind
 
     class WithRates(kind):
+        def build(self, variables):
+            self.rate_factors = [factors.get(variable.path, 1.0) for variable in variables]
+            super().build(variables)
+
         def update_step(self, gradient, variable, learning_rate):
-            super().update_step(gradient, variable, learning_rate * factors.get(variable.path, 1.0))
+            factor = self.rate_factors[self._get_variable_index(variable)]
+            super().update_step(gradient, variable, learning_rate * factor)
 
     return WithRates
 

@@ -158,7 +158,7 @@ def _read_store(group: h5py.Group, name: str) -> Arrays:
         if not isinstance(inner, h5py.Group) or (not name and key == "optimizer"):
             continue
         if key == "vars":
-            if name and inner:
+            if name and len(inner):
                 found[name] = [inner[str(i)][()] for i in range(len(inner))]
             continue
         own = inner["vars"].attrs.get("name", "") if "vars" in inner else ""
