@@ -17,7 +17,13 @@ from recipes.run import Run
 PACKAGES = ("servable-zoo", "keras", "tensorflow", "numpy")
 
 
-def describe(run: Run, model_name: str, signatures: Mapping[str, Any], golden: Mapping[str, Golden]) -> dict[str, Any]:
+def describe(
+    run: Run,
+    model_name: str,
+    signatures: Mapping[str, Any],
+    golden: Mapping[str, Golden],
+    explain: str | None = None,
+) -> dict[str, Any]:
     """The card as JSON values.
 
     Args:
@@ -25,6 +31,7 @@ def describe(run: Run, model_name: str, signatures: Mapping[str, Any], golden: M
         model_name: the name a server will know it by: the base path's last part.
         signatures: inputs and outputs of every signature, as `saved_model.describe` gives them.
         golden: the golden examples, of which the example request is made.
+        explain: how the heat maps of the signature `explain` are made, where it has one.
     """
     bundle = run.bundle
     return {
@@ -32,6 +39,7 @@ def describe(run: Run, model_name: str, signatures: Mapping[str, Any], golden: M
         "task": bundle.task,
         "labels": list(bundle.labels),
         "signatures": dict(signatures),
+        **({"explain": explain} if explain else {}),
         "metrics": dict(run.metrics),
         "lineage": lineage(run),
         "created": now(),

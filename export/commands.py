@@ -13,8 +13,13 @@ as_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSO
 @click.argument("run", type=FOLDER)
 @click.argument("base", type=FOLDER)
 @click.option("--golden", type=click.IntRange(min=1), default=64, show_default=True, help="Examples in the proof.")
+@click.option(
+    "--explain",
+    type=click.Choice(["auto", "cam", "grad_cam"]),
+    help="Also answer pictures with a heat map, in the signature `explain`.",
+)
 @as_json_option
-def publish(run, base, golden, as_json):
+def publish(run, base, golden, explain, as_json):
     """Publish a Run as the next version under BASE, with its proof.
 
     \b
@@ -26,7 +31,7 @@ def publish(run, base, golden, as_json):
     tell = (lambda line: None) if as_json else (lambda line: click.echo(f"  {line}"))
     if not as_json:
         click.echo(f"Publishing {run} under {base}")
-    version = export.publish(run, base, golden=golden, tell=tell)
+    version = export.publish(run, base, golden=golden, explain=explain, tell=tell)
     if as_json:
         click.echo(json.dumps({**_record(version), "proof": version.proof}, indent=1))
         return

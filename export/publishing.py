@@ -15,6 +15,7 @@ from export.golden import Golden
 from export.proof import ProofFailed
 from export.signatures import Signature, signatures_of
 from export.version import CARD, PROOF, Version
+from recipes import explanation
 from recipes.run import Run
 
 LABELS = "labels.txt"
@@ -26,6 +27,7 @@ def publish(
     base_path: str | Path,
     *,
     golden: int = GOLDEN_EXAMPLES,
+    explain: str | None = None,
     tell: Callable[[str], None] = lambda line: None,
 ) -> Version:
     """Publish a Run under the next number of a base path, with its proof.
@@ -39,6 +41,8 @@ def publish(
         run: a Run, or the folder of one.
         base_path: folder of the model's versions; its last part is the name servers will know the model by.
         golden: most examples to prove the version on; taken from the Run's, which are raw and real.
+        explain: "cam", "grad_cam" or "auto" (the first of them that the model allows) adds the signature `explain`: the
+            answer to a picture with the heat map of `recipes.explain`, at the model's input size.
         tell: called with a line of text at every step.
 
     Returns:
@@ -47,7 +51,7 @@ def publish(
     Raises:
         ProofFailed: the version answers otherwise than Keras; names signature, output, example and both values.
         ValueError: the Run cannot be published (NaN in a weight, an unnamed input, labels that do not match, …), or
-            `base_path` is a file.
+            explained as asked for; or `base_path` is a file.
         OSError: `base_path` cannot be written.
     """
     if golden < 1:
@@ -55,19 +59,24 @@ def publish(
     if not isinstance(run, Run):
         run = recipes.load_run(run)
     checks.check(run)
+    if explain is not None:
+        explanation.check_image_classifier(run.bundle)
+        explain = explanation.resolve_method(run.model, explain, explanation.SERVED_METHODS)
     with store.staged(Path(base_path)) as folder:
-        _build(run, folder, Path(base_path).resolve().name, golden, tell)
+        _build(run, folder, Path(base_path).resolve().name, golden, explain, tell)
         version = store.commit(folder)
     tell(f"published {version.path}")
     return version
 
 
-def _build(run: Run, folder: Path, model_name: str, golden: int, tell: Callable[[str], None]) -> None:
+def _build(
+    run: Run, folder: Path, model_name: str, golden: int, explain: str | None, tell: Callable[[str], None]
+) -> None:
     """Make `folder` a complete version."""
     bundle = run.bundle
     raw = {name: np.asarray(array)[:golden] for name, array in run.examples.raw.items()}
 
-    signatures = signatures_of(bundle)
+    signatures = signatures_of(bundle, explain)
     saved_model.write(bundle.model, signatures, folder)
     described = saved_model.describe(folder)
     tell("traced    " + ", ".join(described))
@@ -85,7 +94,7 @@ def _build(run: Run, folder: Path, model_name: str, golden: int, tell: Callable[
         tell(f"proved    {summary(of_signature)}")
 
     write_json(folder / PROOF, _proof_record(run, examples, allowed, found))
-    write_json(folder / CARD, card.describe(run, model_name, described, examples))
+    write_json(folder / CARD, card.describe(run, model_name, described, examples, explain))
     manifest.write(folder)
 
 

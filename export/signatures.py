@@ -6,13 +6,15 @@ it: they make the golden inputs and the answers that the graph is measured by.
 Contract of the outputs (TF Serving): named, float32, int64 or string, one row per row of input.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
+from export import golden
+from recipes import explanation
 from recipes.bundle import Bundle
 
 Tensors = dict[str, tf.Tensor]
@@ -21,7 +23,13 @@ Arrays = dict[str, np.ndarray]
 DEFAULT = "serving_default"
 CLASSIFY = "classify"
 REGRESS = "regress"
+EXPLAIN = "explain"
+HEATMAP = "heatmap"
 EXAMPLES_INPUT = "inputs"  # the name under which TF Serving feeds serialized examples
+
+EXPLAINED_EXAMPLES = 16  # in the proof: a map is as large as its picture
+EXPLAINED_AT_ONCE = 8  # by Keras, whose tape keeps what every layer gave
+INVISIBLE = 0.01  # of a map's scale: less than a step of its colours that an eye can see
 
 
 @dataclass(frozen=True)
@@ -34,6 +42,7 @@ class Signature:
         graph: inputs by name → outputs by name, as TensorFlow operations.
         inputs_of: raw examples → the same examples as this signature takes them.
         keras: raw examples and a batch size → the outputs that Keras gives for them.
+        harmless: output → a difference that is no fault, however exact the model is.
     """
 
     name: str
@@ -41,11 +50,17 @@ class Signature:
     graph: Callable[[Tensors], Tensors]
     inputs_of: Callable[[Arrays], Arrays]
     keras: Callable[[Arrays, int], Arrays]
+    harmless: Mapping[str, float] = field(default_factory=dict)
 
 
-def signatures_of(bundle: Bundle) -> list[Signature]:
-    """Every signature a bundle is published with: the model's own tensor, raw input and, for tables, `tf.Example`."""
+def signatures_of(bundle: Bundle, explain: str | None = None) -> list[Signature]:
+    """Every signature a bundle is published with: the model's own tensor, raw input and, for tables, `tf.Example`.
+
+    With `explain`, "cam" or "grad_cam", pictures are answered with a heat map, too.
+    """
     signatures = [_default(bundle), _raw(bundle)]
+    if explain is not None:
+        signatures.append(_explain(bundle, explain))
     if bundle.preprocessing.kind == "table":
         signatures += [_classify(bundle)] if bundle.answer.kind == "class" else _regress(bundle)
     return signatures
@@ -75,6 +90,26 @@ def _raw(bundle: Bundle) -> Signature:
         graph=lambda raw: _answer_raw(bundle, raw),
         inputs_of=lambda raw: {name: np.asarray(raw[name], spec.dtype.as_numpy_dtype) for name, spec in specs.items()},
         keras=bundle.predict,
+    )
+
+
+def _explain(bundle: Bundle, method: str) -> Signature:
+    """The raw signature's answer with `heatmap`, float32 `(batch, height, width)` in 0..1, for the class answered."""
+    raw_signature, answer_with_map = _raw(bundle), explanation.heat_maps(bundle, method)
+
+    def keras(raw, batch_size):
+        tensors = bundle.preprocess(raw)
+        step = min(batch_size, EXPLAINED_AT_ONCE)
+        parts = [answer_with_map(tf.constant(tensors[i : i + step])) for i in range(0, len(tensors), step)]
+        return golden.joined([{name: tensor.numpy() for name, tensor in part.items()} for part in parts])
+
+    return Signature(
+        name=EXPLAIN,
+        inputs=raw_signature.inputs,
+        graph=lambda raw: answer_with_map(bundle.preprocessing(raw)),
+        inputs_of=lambda raw: {k: v[:EXPLAINED_EXAMPLES] for k, v in raw_signature.inputs_of(raw).items()},
+        keras=keras,
+        harmless={HEATMAP: INVISIBLE},
     )
 
 
