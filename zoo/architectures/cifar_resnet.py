@@ -69,7 +69,7 @@ def _block(x, filters, stride, drop, *, name, output):
 
 
 def _resnet(input_shape, num_classes, blocks, widths, stochastic_depth, include_top, name):
-    _check(blocks, widths)
+    _check(blocks, widths, stochastic_depth)
     image = keras.Input(input_shape, name="image")
     x = layers.ReLU(name="stem_relu")(_norm(_conv(image, widths[0], name="stem"), name="stem"))
     built = 0
@@ -86,21 +86,23 @@ def _resnet(input_shape, num_classes, blocks, widths, stochastic_depth, include_
             )
     if include_top:
         x = layers.GlobalAveragePooling2D(name="head_pool")(x)
-        x = layers.Dense(num_classes, kernel_initializer="he_normal", dtype="float32", name="logits")(x)
+        x = layers.Dense(num_classes, dtype="float32", name="logits")(x)
     return keras.Model(image, x, name=name)
 
 
-def _check(blocks, widths):
-    if not blocks or len(blocks) != len(widths) or min(blocks) < 1:
+def _check(blocks, widths, stochastic_depth):
+    if not blocks or len(blocks) != len(widths) or min(*blocks, *widths) < 1:
         raise ValueError(
             "blocks and widths must hold one positive number for each stage. "
-            f"Received: blocks={tuple(blocks)}, widths={tuple(widths)}."
+            f"Received: blocks={blocks!r}, widths={widths!r}."
         )
-    if min(widths) < 1 or list(widths) != sorted(widths):
+    if list(widths) != sorted(widths):
         raise ValueError(
-            "widths must be positive and must not fall from stage to stage: a shortcut without weights can add maps, "
-            f"not take any away. Received: widths={tuple(widths)}."
+            "widths must not fall from stage to stage: a shortcut without weights can add maps, not take any away. "
+            f"Received: widths={widths!r}."
         )
+    if not 0 <= stochastic_depth < 1:
+        raise ValueError(f"stochastic_depth must be at least 0 and below 1. Received: {stochastic_depth!r}.")
 
 
 @register(task="image-classification", paper=PAPER, tiny=TINY, min_size=4)

@@ -82,11 +82,11 @@ def _densenet(stem, input_shape, num_classes, blocks, growth_rate, compression, 
     for i, count in enumerate(blocks, 1):
         last = i == len(blocks)
         if i > 1:
-            x = _transition(x, compression, dropout, name=f"stage{i}_transition")
+            x = _transition(x, compression, dropout, name=f"stage{i}_block1_transition")
         for j in range(1, count + 1):
             output = f"stage{i}" if j == count and not last else f"stage{i}_block{j}_concat"
             x = _dense_layer(x, growth_rate, dropout, name=f"stage{i}_block{j}", output=output)
-    x = _norm_relu(x, name=f"stage{i}", output=f"stage{i}")
+    x = _norm_relu(x, name=f"stage{i}_block{j}_output", output=f"stage{i}")
     if include_top:
         x = layers.GlobalAveragePooling2D(name="head_pool")(x)
         x = layers.Dense(num_classes, dtype="float32", name="logits")(x)
@@ -103,13 +103,15 @@ def _check(blocks, growth_rate, compression):
 
 
 def _keras_layer(name):
-    """Name of `keras.applications`' layer for ours."""
-    name = re.sub(r"^stem_", "conv1_", name)
-    name = re.sub(r"^stage(\d)_block(\d+)_1_bn", lambda m: f"conv{int(m[1]) + 1}_block{m[2]}_0_bn", name)
-    name = re.sub(r"^stage(\d)_block(\d+)_2_bn", lambda m: f"conv{int(m[1]) + 1}_block{m[2]}_1_bn", name)
-    name = re.sub(r"^stage(\d)_block", lambda m: f"conv{int(m[1]) + 1}_block", name)
-    name = re.sub(r"^stage(\d)_transition_", lambda m: f"pool{m[1]}_", name)
-    return {"stage4_bn": "bn", "logits": "predictions"}.get(name, name)
+    """Name of our layer → name of `keras.applications`' layer, which counts stages from 2 and normalisations from 0."""
+    if name == "logits":
+        return "predictions"
+    if name.endswith("output_bn"):
+        return "bn"
+    name = re.sub(r"^stage(\d)_block1_transition", lambda found: f"pool{found[1]}", name)
+    name = re.sub(r"^stage(\d)", lambda found: f"conv{int(found[1]) + 1}", name)
+    name = re.sub(r"_(\d)_bn$", lambda found: f"_{int(found[1]) - 1}_bn", name)
+    return name.replace("stem", "conv1")
 
 
 def _imagenet(application):
