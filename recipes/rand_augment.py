@@ -115,16 +115,16 @@ def _auto_contrast(pictures, signed):
 
 @with_alpha_kept
 def _equalize(pictures, signed):
-    """Every value becomes the share of pixels that are not brighter, per channel."""
+    """Every value becomes the share of pixels that are darker, among those that are not the brightest, per channel."""
     shape = tf.shape(pictures)
     values = tf.reshape(tf.transpose(pictures, [0, 3, 1, 2]), [shape[0] * shape[3], -1])
     levels = tf.cast(tf.round(tf.clip_by_value(values, 0, 1) * 255), tf.int32)
     counts = tf.cast(tf.math.bincount(levels, minlength=256, maxlength=256, axis=-1), tf.float32)
-    below = tf.cumsum(counts, axis=-1)
-    darkest = tf.reduce_min(tf.where(counts > 0, below, tf.int32.max), axis=-1, keepdims=True)
-    share = tf.math.divide_no_nan(below - darkest, below[:, -1:] - darkest)
+    darker = tf.cumsum(counts, axis=-1, exclusive=True)
+    all_but_brightest = tf.gather(darker, tf.reduce_max(levels, axis=-1, keepdims=True), batch_dims=1)
+    share = tf.math.divide_no_nan(darker, all_but_brightest)
     equal = tf.gather(share, levels, batch_dims=1)
-    equal = tf.where(below[:, -1:] > darkest, equal, values)  # a picture of one value stays
+    equal = tf.where(all_but_brightest > 0, equal, values)  # a picture of one value stays
     return tf.transpose(tf.reshape(equal, [shape[0], shape[3], shape[1], shape[2]]), [0, 2, 3, 1])
 
 
