@@ -36,7 +36,7 @@ TINY = {
     "num_classes": 3,
     "patch_size": 4,
     "dim": 16,
-    "depth": 2,
+    "depth": 1,
     "heads": 2,
     "mlp_dim": 32,
     "dropout": 0.0,
