@@ -158,7 +158,7 @@ def explain(
         class_name=bundle.labels[class_id],
         class_id=class_id,
         probability=float(answer["probabilities"][0, class_id]),
-        heat_map=_resized(answer["heatmap"], picture.shape[:2], antialias=True)[0].numpy(),
+        heat_map=_laid_over(picture.shape[:2], answer["heatmap"]),
         picture=picture,
     )
     if path is not None:
@@ -348,6 +348,12 @@ def _check_whole(name: str, received: int, most: int | None = None) -> None:
 def _resized(maps: tf.Tensor, size: tuple[int, int], antialias: bool = False) -> tf.Tensor:
     """Maps `(batch, h, w)` → float32 `(batch, *size)`, bilinear."""
     return tf.image.resize(maps[..., None], size, antialias=antialias)[..., 0]
+
+
+def _laid_over(size: tuple[int, int], heat: tf.Tensor) -> np.ndarray:
+    """A map `(1, h, w)` in a picture's size, float32 `size`; on a smaller picture its peak is as high as before."""
+    resized = _resized(heat, size, antialias=True)[0]
+    return (resized * tf.math.divide_no_nan(tf.reduce_max(heat), tf.reduce_max(resized))).numpy()
 
 
 def _normalised(evidence: tf.Tensor, summed: tf.Tensor) -> tf.Tensor:

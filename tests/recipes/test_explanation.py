@@ -230,6 +230,9 @@ def test_the_map_has_the_pictures_own_size(method):
     row, column = np.unravel_index(found.heat_map.argmax(), found.heat_map.shape)
     assert 35 <= row < 50
     assert 3 <= column < 12
+    small = recipes.explain(bright_spot.bundle(), bright_spot.picture()[::2, ::2], method=method)
+    assert small.heat_map.shape == (6, 6)
+    assert small.heat_map.max() == pytest.approx(1, abs=1e-3)
 
 
 def test_the_png_shows_the_picture_and_the_map(tmp_path):
