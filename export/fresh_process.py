@@ -1,9 +1,13 @@
 """Run `export.replay` in a process of its own."""
 
+import contextlib
 import io
 import os
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
+from multiprocessing.connection import Pipe
 from pathlib import Path
 
 from export import arrays
@@ -12,28 +16,84 @@ from export.arrays import Arrays
 TIME_LIMIT = 1800.0
 
 
-def replay(folder: Path, time_limit: float = TIME_LIMIT) -> dict[str, Arrays]:
-    """Load a version folder in a fresh process, without Keras, and answer its golden inputs.
+class FreshProcess:
+    """A process that knows nothing but TensorFlow and the folders it is told to load.
 
-    Returns:
-        What `export.replay.replay` describes.
-
-    Raises:
-        ChildProcessError: the process ended without an answer; the message ends in what it said.
+    It starts at once, and imports TensorFlow while its owner does other work.
     """
-    root = str(Path(__file__).resolve().parents[1])
-    environment = os.environ | {
-        "TF_CPP_MIN_LOG_LEVEL": "3",
-        "CUDA_VISIBLE_DEVICES": "",  # the proof is made where every server can repeat it
-        "PYTHONPATH": os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH", "")])),
-    }
-    # -P: a folder named `export` where the person happens to stand is not this package.
-    command = [sys.executable, "-P", "-m", "export.replay", str(folder.resolve())]
+
+    def __init__(self):
+        root = str(Path(__file__).resolve().parents[1])
+        environment = os.environ | {
+            "TF_CPP_MIN_LOG_LEVEL": "3",
+            "CUDA_VISIBLE_DEVICES": "",  # the proof is made where every server can repeat it
+            "PYTHONPATH": os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH", "")])),
+        }
+        self._said = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the process
+        self._connection, theirs = Pipe()
+        # -P: a folder named `export` where the person happens to stand is not this package.
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "export.replay", str(theirs.fileno())],
+            env=environment,
+            pass_fds=[theirs.fileno()],
+            stdin=subprocess.DEVNULL,
+            stdout=self._said,
+            stderr=self._said,
+        )
+        theirs.close()
+
+    def replay(self, folder: Path, time_limit: float = TIME_LIMIT) -> dict[str, Arrays]:
+        """Load a version folder, without Keras, and answer its golden inputs.
+
+        Returns:
+            What `export.replay.replay` describes.
+
+        Raises:
+            ChildProcessError: the process ended without an answer; the message ends in what it said.
+        """
+        try:
+            self._connection.send_bytes(os.fsencode(folder.resolve()))
+            if not self._connection.poll(time_limit):
+                raise ChildProcessError(f"{folder} did not answer its golden inputs within {time_limit:.0f} s.")
+            return arrays.load(io.BytesIO(self._connection.recv_bytes()))
+        except (EOFError, OSError) as error:
+            if isinstance(error, ChildProcessError):
+                raise
+            code = self._process.wait()
+            self._said.seek(0)
+            said = self._said.read().decode(errors="replace").strip()
+            raise ChildProcessError(f"{folder} cannot be loaded in a fresh process (exit {code}):\n{said}") from None
+
+    def close(self) -> None:
+        """End the process."""
+        self._connection.close()
+        self._process.kill()
+        self._process.wait()
+        self._said.close()
+
+
+_kept: list[FreshProcess] = []
+
+
+@contextlib.contextmanager
+def started() -> Iterator[FreshProcess]:
+    """A process for one or several replays, which ends with the block; or the one that is kept."""
+    if _kept:
+        yield _kept[-1]
+        return
+    process = FreshProcess()
     try:
-        done = subprocess.run(command, env=environment, capture_output=True, timeout=time_limit, check=False)
-    except subprocess.TimeoutExpired as error:
-        raise ChildProcessError(f"{folder} did not answer its golden inputs within {time_limit:.0f} s.") from error
-    if done.returncode:
-        said = done.stderr.decode(errors="replace").strip()
-        raise ChildProcessError(f"{folder} cannot be loaded in a fresh process (exit {done.returncode}):\n{said}")
-    return arrays.load(io.BytesIO(done.stdout))
+        yield process
+    finally:
+        process.close()
+
+
+@contextlib.contextmanager
+def kept() -> Iterator[None]:
+    """Within the block one process serves for all replays: many versions are proved for the price of one start."""
+    with started() as process:
+        _kept.append(process)
+        try:
+            yield
+        finally:
+            _kept.remove(process)

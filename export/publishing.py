@@ -11,6 +11,7 @@ import recipes
 from export import card, checks, comparison, fresh_process, manifest, proof, saved_model, store, warmup
 from export.arrays import Arrays
 from export.comparison import Comparison, Tolerance
+from export.fresh_process import FreshProcess
 from export.golden import Golden
 from export.proof import ProofFailed
 from export.signatures import Signature, signatures_of
@@ -62,15 +63,15 @@ def publish(
     if explain is not None:
         explanation.check_image_classifier(run.bundle)
         explain = explanation.resolve_method(run.model, explain, explanation.SERVED_METHODS)
-    with store.staged(Path(base_path)) as folder:
-        _build(run, folder, Path(base_path).resolve().name, golden, explain, tell)
+    with store.staged(Path(base_path)) as folder, fresh_process.started() as process:
+        _build(run, folder, Path(base_path).resolve().name, golden, explain, process, tell)
         version = store.commit(folder)
     tell(f"published {version.path}")
     return version
 
 
 def _build(
-    run: Run, folder: Path, model_name: str, golden: int, explain: str | None, tell: Callable[[str], None]
+    run: Run, folder: Path, model_name: str, golden: int, explain: str | None, process: FreshProcess, tell: Callable
 ) -> None:
     """Make `folder` a complete version."""
     bundle = run.bundle
@@ -89,7 +90,7 @@ def _build(
         (folder / LABELS).write_text("".join(f"{label}\n" for label in bundle.labels), encoding="utf-8")
 
     allowed = {s.name: proof.tolerances(s, examples[s.name], raw, bundle.model) for s in signatures}
-    found = _prove(folder, signatures, examples, allowed)
+    found = _prove(folder, process, signatures, examples, allowed)
     for of_signature in found.values():
         tell(f"proved    {summary(of_signature)}")
 
@@ -100,12 +101,13 @@ def _build(
 
 def _prove(
     folder: Path,
+    process: FreshProcess,
     signatures: list[Signature],
     examples: Mapping[str, Golden],
     allowed: Mapping[str, Mapping[str, Tolerance]],
 ) -> dict[str, Comparison]:
     try:
-        replies: dict[str, Arrays] = fresh_process.replay(folder)
+        replies: dict[str, Arrays] = process.replay(folder)
     except ChildProcessError as error:
         raise ProofFailed(f"Nothing was published. {error}") from error
     found = {s.name: comparison.compare_replay(s.name, examples[s.name], replies, allowed[s.name]) for s in signatures}

@@ -1,8 +1,8 @@
 """The stranger's view: load a version with TensorFlow alone and answer its golden inputs.
 
-`python -m export.replay FOLDER` is run in a process of its own, by `export.fresh_process`. Keras is shut out of it, so
-that nothing but the folder can answer. It writes a `.npz` to standard output: for every signature the answers to all
-golden inputs, the same once more, to the first example alone, and to no example at all.
+It runs in a process of its own, which `export.fresh_process` starts. Keras is shut out of it, so that nothing but the
+folder can answer. It sends a `.npz` back: for every signature the answers to all golden inputs, the same once more, to
+the first example alone, and to no example at all.
 """
 
 import contextlib
@@ -10,6 +10,7 @@ import io
 import os
 import sys
 from collections.abc import Callable
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import numpy as np
@@ -83,15 +84,17 @@ def _error(error: Exception) -> Arrays:
 
 
 def main() -> None:
-    """Replay the folder named on the command line."""
-    # What TensorFlow prints must not mix with the answer.
-    answer = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    """Replay the folders named on the connection whose file descriptor is the argument, until it is closed."""
     sys.modules["keras"] = None  # whoever imports it now fails
-    buffer = io.BytesIO()
-    arrays.save(buffer, replay(Path(sys.argv[1])))
-    with answer:
-        answer.write(buffer.getvalue())
+    import tensorflow  # noqa: F401 - while the publisher is still at work
+
+    connection = Connection(int(sys.argv[1]))
+    with contextlib.suppress(EOFError):
+        while True:
+            folder = Path(os.fsdecode(connection.recv_bytes()))
+            buffer = io.BytesIO()
+            arrays.save(buffer, replay(folder))
+            connection.send_bytes(buffer.getvalue())
 
 
 if __name__ == "__main__":

@@ -94,7 +94,8 @@ def _server(version: Version, rest: str | None, grpc: str | None, name: str | No
 def _replayed_here(version: Version) -> dict[str, Comparison]:
     examples = golden.load(version.path)
     try:
-        replies = fresh_process.replay(version.path)
+        with fresh_process.started() as process:
+            replies = process.replay(version.path)
     except ChildProcessError as error:
         return {s: Comparison(s, 0, problems=(str(error),)) for s in examples}
     return {s: comparison.compare_replay(s, examples[s], replies, _tolerances(version, s)) for s in examples}

@@ -1,5 +1,8 @@
 """Small Runs and the versions published from them, once per session."""
 
+import contextlib
+from types import SimpleNamespace
+
 import pytest
 
 import export
@@ -15,10 +18,16 @@ def replay_here(folder):
         raise ChildProcessError(f"{folder} cannot be loaded: {error}") from error
 
 
+@contextlib.contextmanager
+def started_here():
+    """In place of `fresh_process.started`."""
+    yield SimpleNamespace(replay=lambda folder: replay_here(folder))
+
+
 @pytest.fixture
 def here(monkeypatch):
     """Replay proofs in this process."""
-    monkeypatch.setattr(fresh_process, "replay", replay_here)
+    monkeypatch.setattr(fresh_process, "started", started_here)
 
 
 @pytest.fixture(scope="session")
@@ -64,5 +73,5 @@ def awkward_version(awkward_run, tmp_path_factory):
 
 def _published_here(run, base):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(fresh_process, "replay", replay_here)
+        patch.setattr(fresh_process, "started", started_here)
         return export.publish(run, base)

@@ -11,13 +11,13 @@ from pathlib import Path
 
 from export import fresh_process, golden, manifest, publishing, saved_model, store, warmup
 from tests.export import small_runs
-from tests.export.conftest import replay_here
+from tests.export import conftest
 
 HOMES = {
     "saved_model.write": (saved_model, "write"),
     "golden.save": (golden.Golden, "save"),
     "warmup.write": (warmup, "write"),
-    "replay": (fresh_process, "replay"),
+    "replay": (conftest, "replay_here"),
     "manifest.write": (manifest, "write"),
     "sync": (store, "_sync_tree"),
     "mkdir": (Path, "mkdir"),
@@ -26,7 +26,7 @@ HOMES = {
 
 
 def publish_and_die(base: Path, step: str) -> None:
-    fresh_process.replay = replay_here
+    fresh_process.started = conftest.started_here
     before, step = step.startswith("before "), step.removeprefix("before ")
     home, name = HOMES[step]
     original = getattr(home, name)

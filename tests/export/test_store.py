@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 import export
-from export import fresh_process, store
+from export import store
 from export.version import is_number
+from tests.export import conftest
 
 ROOT = Path(__file__).parents[2]
 
@@ -132,7 +133,7 @@ def test_nothing_is_left_when_the_disk_is_full(tmp_path, image_run, monkeypatch)
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(manifest, "write", full)
-    monkeypatch.setattr(fresh_process, "replay", lambda folder: {})
+    monkeypatch.setattr(conftest, "replay_here", lambda folder: {})
     monkeypatch.setattr("export.comparison.compare_replay", lambda *args: _nothing_wrong())
     with pytest.raises(OSError, match="No space left"):
         export.publish(image_run, tmp_path / "served" / "m")
