@@ -20,6 +20,7 @@ __getattr__, __dir__, __all__ = attach(
         "explanation_methods": "recipes.explanation",
         "image_classification": "recipes.tasks.image_classification",
         "load_run": "recipes.run",
+        "pretrained": "recipes.published_weights",
         "regression": "recipes.tasks.regression",
     },
 )

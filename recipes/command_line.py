@@ -26,6 +26,12 @@ def of_training(task: str, model: str | keras.Model, data, config: Config) -> st
     return f"recipes.{task.replace('-', '_')}({', '.join(arguments)})"
 
 
+def of_pretrained(model: str, weights: str, run_dir, examples) -> str:
+    """The `zoo pretrained` command."""
+    options = {"weights": weights, "run_dir": run_dir, "examples": examples}
+    return shlex.join(["zoo", "pretrained", model, *_words({k: v for k, v in options.items() if v is not None})])
+
+
 def _default(spec: dataclasses.Field):
     return spec.default if spec.default is not dataclasses.MISSING else spec.default_factory()
 

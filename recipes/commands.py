@@ -158,6 +158,27 @@ def train(model, data, task, as_json, **options):
 
 
 @click.command()
+@click.argument("model")
+@click.option("--weights", default="imagenet", show_default=True, help="Which of the published ones, see `zoo show`.")
+@click.option("--run-dir", help="Folder of the Run. Default: runs/MODEL-WEIGHTS.")
+@click.option("--examples", type=click.Path(exists=True, file_okay=False), help="Pictures to prove a version on.")
+@click.option("--overwrite", is_flag=True, help="Replace a Run that is in the folder already.")
+def pretrained(model, weights, run_dir, examples, overwrite):
+    """Make a Run of MODEL with published weights, their preprocessing and their labels, to be published as it is.
+
+    \b
+    Example: zoo pretrained mobilenet_v2 && zoo publish runs/mobilenet_v2-imagenet served/mobilenet_v2
+    """
+    entries = catalog.read()
+    if model not in entries:
+        raise click.BadParameter(str(unknown("model", model, entries)), param_hint="MODEL")
+    import recipes
+
+    run = recipes.pretrained(model, weights, run_dir=run_dir, examples=examples, overwrite=overwrite)
+    click.echo(f"Run in {run.dir}: {len(run.bundle.labels)} classes, {len(run.examples)} examples.")
+
+
+@click.command()
 @click.argument("run", type=click.Path(exists=True, file_okay=False))
 @click.option("--data", help="Evaluate on other data than the Run was made with.")
 @click.option("--data-dir", help="Where TFDS data sets lie.")

@@ -23,16 +23,20 @@ def peak_rate(config: Config) -> float:
 
 
 def make(
-    config: Config, steps_per_epoch: int, phase: Phase, rate_factors: Mapping[str, float] = MappingProxyType({})
+    config: Config,
+    steps_per_epoch: int,
+    phase: Phase | None = None,
+    rate_factors: Mapping[str, float] = MappingProxyType({}),
 ) -> keras.optimizers.Optimizer:
     """The optimizer that a configuration asks for, with its schedule, weight decay, clipping and moving average.
 
     Args:
         config: the recipe's options.
         steps_per_epoch: batches.
-        phase: the epochs it is for; the warm-up belongs to the first ones.
+        phase: the epochs it is for, None for all; the warm-up belongs to the first ones.
         rate_factors: path of a weight → factor of its learning rate; 1 where none is given.
     """
+    phase = phase or Phase(0, config.epochs)
     rate = peak_rate(config) * phase.rate_factor
     updates_per_epoch = steps_per_epoch / config.gradient_accumulation
     warmup = 0 if phase.first else config.warmup_epochs

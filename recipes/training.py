@@ -249,6 +249,13 @@ def _facts(data, source: Data, config: Config) -> dict:
             "examples": source.sizes,
         },
         "evaluated_on": source.evaluated_on,
+        **versions(),
+    }
+
+
+def versions() -> dict:
+    """What a Run was made with: packages, Python, platform."""
+    return {
         "versions": {package: metadata.version(package) for package in PACKAGES},
         "python": platform.python_version(),
         "platform": platform.platform(),

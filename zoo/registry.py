@@ -220,9 +220,8 @@ def load_weights(model: keras.Model, name: str, weights: str | PathLike, *, keep
 
 
 def _takes_published_head(model: keras.Model, name: str) -> bool:
-    """Whether the model has the head that was published: 1,000 classes at the default size."""
-    default = spec(name).arguments
-    return model.output_shape[1:] == (default["num_classes"],) and model.input_shape[1:3] == default["input_shape"][:2]
+    """Whether the model has a head for the classes that were published."""
+    return model.output_shape[1:] == (spec(name).arguments["num_classes"],)
 
 
 def backbone_of(model: keras.Model) -> set[str]:

@@ -11,7 +11,7 @@ import re
 import warnings
 import zipfile
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -207,6 +207,8 @@ def transfer(
     fits = {name: _fitted(arrays[name], wanted[name]) if name in arrays else None for name in head}
     if keep_head and all(fits[name] is not None for name in head - {HEAD}):
         values |= {name: value for name, value in fits.items() if value is not None}
+    elif keep_head and head & set(arrays):
+        warnings.warn(f"The head of {source} does not fit {model.name!r}, which keeps its fresh weights.", stacklevel=2)
     given, taken = (layers[first][0].shape[-2] for layers in (arrays, wanted))
     if given != taken:
         warnings.warn(
@@ -243,6 +245,8 @@ def _fitted(arrays, variables, *, may_adapt=False) -> list[np.ndarray] | None:
         shape = tuple(variable.shape)
         if array.ndim == 4 and array.shape[:2] == (1, 1) and len(shape) == 2:
             array = array[0, 0]  # a 1x1 convolution of pooled features is a Dense layer
+        elif array.ndim == len(shape) == 4 and array.shape[2] == 1 and array.shape == (*shape[:2], shape[3], shape[2]):
+            array = array.reshape(shape)  # a convolution in as many groups as channels is a depthwise one
         differs = [i for i, (n, m) in enumerate(zip(array.shape, shape, strict=False)) if n != m]
         if may_adapt and array.ndim == len(shape) == 4 and differs == [2] and {array.shape[2], shape[2]} <= {1, 3, 4}:
             array = adapt_channels(array, shape[2])

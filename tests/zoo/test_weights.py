@@ -1,0 +1,240 @@
+"""Weights from elsewhere: the published ones layer by layer, weights files, Runs; heads replaced, channels adapted."""
+
+import hashlib
+import shutil
+import sys
+
+import h5py
+import keras
+import numpy as np
+import pytest
+
+import zoo
+from zoo import catalog
+from zoo.registry import backbone_of
+from zoo.weights import adapt_channels, arrays_of, transfer, variables_of
+
+SIZES = 5, 37  # added to the least size: even and odd, so that paddings differ
+
+
+def published():
+    """Every model with published weights; the slow tests take all, the others the smallest of every family."""
+    found = {name: entry for name, entry in catalog.read().items() if entry["weights"]}
+    smallest = {}
+    for name, entry in sorted(found.items(), key=lambda item: item[1]["parameters"]):
+        smallest.setdefault(entry["module"], name)
+    marks = {name: () if name in smallest.values() else pytest.mark.slow for name in found}
+    return [pytest.param(name, marks=mark) for name, mark in marks.items()]
+
+
+def with_random_statistics(model):
+    """Weights that show every mistake: no scale is 1, no shift is 0."""
+    rng = np.random.default_rng(0)
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.Normalization):
+            # Where the published file holds them; the network is built without.
+            std = np.array([0.229, 0.224, 0.225])
+            layer.set_weights([np.array([0.485, 0.456, 0.406]), std**2, np.int64(0)][: len(layer.get_weights())])
+        elif isinstance(layer, keras.layers.BatchNormalization):
+            least = {"gamma": 0.8, "beta": -0.2, "moving_mean": -0.2, "moving_variance": 0.8}
+            layer.set_weights([rng.uniform(least[w.name], 1.2, w.shape) for w in layer.weights])
+        else:
+            layer.set_weights([rng.normal(0, 0.02, w.shape) if w.ndim == 1 else w for w in layer.get_weights()])
+    return model
+
+
+@pytest.mark.parametrize("name", published())
+def test_same_answer_as_the_published_architecture(name):
+    """Random weights there, copied here: the same logits on the same pictures, each with its own preprocessing."""
+    spec = zoo.spec(name)
+    record = spec.weights["imagenet"]
+    application = getattr(keras.applications, record.application)
+    theirs_prepare = sys.modules[application.__module__].preprocess_input
+    least = max(spec.min_size, 32)
+    rng = np.random.default_rng(1)
+    for more in SIZES:
+        shape = (least + more, least + more + 4, 3)
+        theirs = with_random_statistics(
+            application(weights=None, input_shape=shape, classes=11, classifier_activation=None)
+        )
+        ours = zoo.build(name, input_shape=shape, num_classes=11)
+        transfer(record.read(theirs, variables_of(ours)), ours, backbone_of(ours), name)
+        pixels = rng.integers(0, 256, (2, *shape)).astype(np.float32)
+        expected = theirs.predict(theirs_prepare(pixels.copy()), verbose=0)
+        prepared = (pixels * record.scale - record.mean) / record.std
+        np.testing.assert_allclose(
+            ours.predict(prepared, verbose=0), expected, rtol=0, atol=1e-5 * max(1, np.abs(expected).max())
+        )
+
+
+@pytest.fixture
+def small(tmp_path):
+    """A network with stages, and its weights as a file of either kind."""
+    model = zoo.build("resnet20", **zoo.spec("resnet20").tiny)
+    model.save(tmp_path / "small.keras")
+    model.save_weights(tmp_path / "small.weights.h5")
+    return model
+
+
+def tiny(**arguments):
+    return zoo.build("resnet20", **{**zoo.spec("resnet20").tiny, **arguments})
+
+
+def assert_equal_weights(model, other, but=()):
+    expected = arrays_of(other)
+    for layer, arrays in arrays_of(model).items():
+        if layer not in but:
+            for array, wanted in zip(arrays, expected[layer], strict=True):
+                np.testing.assert_array_equal(array, wanted)
+
+
+@pytest.mark.parametrize("file", ["small.keras", "small.weights.h5"])
+def test_weights_of_a_file(small, tmp_path, file):
+    assert_equal_weights(tiny(weights=tmp_path / file), small)
+    assert_equal_weights(tiny(weights=str(tmp_path / file)), small)
+    assert_equal_weights(tiny(weights=str(tmp_path / file), include_top=False), small)
+
+
+def test_weights_with_layers_inside_of_layers(tmp_path):
+    arguments = zoo.spec("vit_tiny16").tiny
+    model = zoo.build("vit_tiny16", **arguments)
+    for weight in model.weights:
+        weight.assign(np.random.default_rng(0).normal(size=weight.shape))
+    model.save_weights(tmp_path / "vit.weights.h5")
+    assert_equal_weights(zoo.build("vit_tiny16", weights=tmp_path / "vit.weights.h5", **arguments), model)
+
+
+def test_another_number_of_classes_keeps_the_backbone_and_replaces_the_head(small, tmp_path):
+    model = tiny(weights=tmp_path / "small.keras", num_classes=7)
+    assert model.output_shape == (None, 7)
+    assert_equal_weights(model, small, but=["logits"])
+
+
+def test_another_input_size_replaces_what_depends_on_it(tmp_path):
+    arguments = zoo.spec("vgg11").tiny
+    height, width, channels = arguments["input_shape"]
+    model = zoo.build("vgg11", **arguments)
+    model.save(tmp_path / "vgg.keras")
+    larger = {**arguments, "input_shape": (height * 2, width * 2, channels)}
+    with pytest.warns(UserWarning, match="head of .* does not fit"):
+        other = zoo.build("vgg11", weights=tmp_path / "vgg.keras", **larger)
+    backbone = backbone_of(model)
+    assert_equal_weights(other, model, but=[layer for layer in arrays_of(model) if layer not in backbone])
+
+
+def test_a_head_for_other_classes_of_the_same_number(small, tmp_path):
+    model = tiny()
+    fresh = model.get_layer("logits").get_weights()
+    zoo.load_weights(model, "resnet20", tmp_path / "small.keras", keep_head=False)
+    assert_equal_weights(model, small, but=["logits"])
+    np.testing.assert_array_equal(model.get_layer("logits").get_weights()[0], fresh[0])
+
+
+@pytest.mark.parametrize("channels", [1, 4])
+def test_other_channels_adapt_the_first_kernel_and_say_so(small, tmp_path, channels):
+    shape = (*zoo.spec("resnet20").tiny["input_shape"][:2], channels)
+    with pytest.warns(UserWarning, match=f"reads 3 channels and was adapted to {channels}"):
+        model = tiny(weights=tmp_path / "small.keras", input_shape=shape)
+    kernel, adapted = (m.get_layer("stem_conv").get_weights()[0] for m in (small, model))
+    if channels == 1:
+        np.testing.assert_allclose(adapted[:, :, 0], kernel.mean(2), rtol=1e-6)
+    else:
+        np.testing.assert_array_equal(adapted[:, :, :3], kernel)
+        assert not adapted[:, :, 3].any()
+    assert_equal_weights(model, small, but=["stem_conv"])
+
+
+def test_a_grey_kernel_in_colour_answers_a_grey_picture_alike():
+    kernel = np.random.default_rng(0).normal(size=(3, 3, 1, 4)).astype(np.float32)
+    np.testing.assert_allclose(adapt_channels(kernel, 3).sum(2), kernel[:, :, 0], rtol=1e-5)
+    np.testing.assert_allclose(adapt_channels(kernel, 4).sum(2), kernel[:, :, 0], rtol=1e-5)
+
+
+def refused(match, name="resnet20", weights=None, **arguments):
+    before = {**zoo.spec(name).tiny, **arguments}
+    with pytest.raises(ValueError, match=match):
+        zoo.build(name, weights=weights, **before)
+
+
+def test_weights_of_another_architecture(small, tmp_path):
+    zoo.build("lenet5").save(tmp_path / "lenet.keras")
+    refused("another architecture than 'resnet20': no layer 'stage1", weights=tmp_path / "lenet.keras")
+    deeper = zoo.build("resnet20", **{**zoo.spec("resnet20").tiny, "blocks": (2, 1)})
+    deeper.save(tmp_path / "deeper.keras")
+    refused("layers that it has not: 'stage1_block2", weights=tmp_path / "deeper.keras")
+    refused("layer 'stem_conv' has the shapes", weights=tmp_path / "small.keras", widths=(4, 16))
+
+
+@pytest.mark.parametrize("file", ["small.keras", "small.weights.h5"])
+def test_a_file_cut_short(small, tmp_path, file):
+    path = tmp_path / file
+    path.write_bytes(path.read_bytes()[:-3000])
+    refused("damaged or was cut short", weights=path)
+
+
+def test_a_file_with_another_hash(small, tmp_path):
+    path = f"{tmp_path / 'small.keras'}#sha256="
+    refused("not the file that was asked for. SHA-256 received: [0-9a-f]{64}. Accepted: 00ff", weights=path + "00ff")
+    right = hashlib.sha256((tmp_path / "small.keras").read_bytes()).hexdigest()
+    assert_equal_weights(tiny(weights=path + right), small)
+
+
+def test_what_is_no_weights_at_all(tmp_path):
+    refused("Unknown weights of 'resnet20' 'imagnet'", weights="imagnet")
+    refused("Did you mean 'imagenet'", "mobilenet_v2", weights="imagnet")
+    refused("No weights at", weights=tmp_path / "nowhere.keras")
+    refused("No weights at", weights=tmp_path)
+
+
+def test_a_refused_file_leaves_the_model_as_it_was(small, tmp_path):
+    model = tiny(widths=(4, 16))
+    before = arrays_of(model)
+    with pytest.raises(ValueError, match="shapes"):
+        zoo.load_weights(model, "resnet20", tmp_path / "small.keras")
+    for layer, arrays in arrays_of(model).items():
+        for array, old in zip(arrays, before[layer], strict=True):
+            np.testing.assert_array_equal(array, old)
+
+
+@pytest.fixture
+def mirror(tmp_path, monkeypatch):
+    """A mirror of the published weights of MobileNetV3-small on this machine, with random weights."""
+    from keras.src.applications import mobilenet_v3
+    from keras.src.legacy.saving import legacy_h5_format
+
+    folder = tmp_path / "mirror"
+    folder.mkdir()
+    theirs = {}
+    for include_top, suffix in ((True, ""), (False, "_no_top_v2")):
+        theirs[include_top] = mobilenet_v3.MobileNetV3Small(weights=None, include_top=include_top)
+        file = folder / f"weights_mobilenet_v3_small_224_1.0_float{suffix}.h5"
+        with h5py.File(file, "w") as store:
+            legacy_h5_format.save_weights_to_hdf5_group(store, theirs[include_top])
+    monkeypatch.setattr(mobilenet_v3, "BASE_WEIGHT_PATH", folder.as_uri() + "/")
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
+    return mobilenet_v3, folder, theirs
+
+
+def test_published_weights_are_fetched_checked_and_copied(mirror, monkeypatch):
+    module, folder, theirs = mirror
+    files = sorted(folder.iterdir())  # with the head, without it
+    hashes = tuple(hashlib.md5(file.read_bytes()).hexdigest() for file in files)
+    monkeypatch.setattr(module, "WEIGHTS_HASHES", {"small_224_1.0_float": hashes})
+    pixels = np.random.default_rng(0).integers(0, 256, (1, 224, 224, 3)).astype(np.float32)
+    model = zoo.build("mobilenet_v3_small", weights="imagenet")
+    probabilities = keras.ops.softmax(model.predict(pixels / 127.5 - 1, verbose=0))
+    np.testing.assert_allclose(probabilities, theirs[True].predict(pixels, verbose=0), atol=1e-5)
+    other = zoo.build("mobilenet_v3_small", weights="imagenet", num_classes=5, input_shape=(64, 64, 3))
+    body = arrays_of(other)["stem_conv"][0]
+    np.testing.assert_array_equal(body, theirs[False].get_layer("conv").get_weights()[0])
+
+
+def test_published_weights_with_another_hash(mirror):
+    with pytest.raises(ValueError, match="published weights of MobileNetV3Small are damaged"):
+        zoo.build("mobilenet_v3_small", weights="imagenet")
+
+
+def test_published_weights_that_cannot_be_fetched(mirror):
+    shutil.rmtree(mirror[1])
+    with pytest.raises(OSError, match="published weights of MobileNetV3Small cannot be fetched"):
+        zoo.build("mobilenet_v3_small", weights="imagenet")
