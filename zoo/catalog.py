@@ -16,10 +16,13 @@ def compute() -> dict[str, dict[str, Any]]:
     """Build every registered model with its defaults and read its facts off it, by name."""
     from zoo import registry
 
-    return {name: _entry(registry.spec(name)) for name in registry.list_models()}
+    return {name: entry(registry.spec(name)) for name in registry.list_models()}
 
 
-def _entry(spec) -> dict[str, Any]:
+def entry(spec) -> dict[str, Any]:
+    """Build a model with its defaults, and its tiny version, and read its facts off them."""
+    from zoo.complexity import activation_bytes, multiply_adds
+
     model, tiny = spec.build(), spec.build(**spec.tiny)
     (model_input,) = model.inputs
     return {
@@ -27,9 +30,13 @@ def _entry(spec) -> dict[str, Any]:
         "task": spec.task,
         "paper": spec.paper,
         "parameters": _parameters(model),
+        "multiply_adds": multiply_adds(model),
+        "activation_bytes": activation_bytes(model),
         "input": {"name": model_input.name, "shape": list(model_input.shape[1:]), "dtype": model_input.dtype},
         "output": {"shape": list(model.output_shape[1:]), "dtype": model.outputs[0].dtype},
         "min_size": spec.min_size,
+        "module": spec.build.__wrapped__.__module__.rpartition(".")[2],
+        "weights": sorted(spec.weights),
         "stages": [layer.name for layer in model.layers if layer.name.startswith("stage")],
         "arguments": spec.arguments,
         "tiny": {"arguments": spec.tiny, "parameters": _parameters(tiny)},
@@ -46,10 +53,20 @@ def write() -> None:
     PATH.write_text(json.dumps(compute(), indent=1) + "\n")
 
 
-def read(pattern: str = "*", task: str | None = None) -> dict[str, dict[str, Any]]:
-    """The stored catalogue by name, of the models that match a shell pattern and, if given, answer a task."""
+def read(pattern: str = "*", task: str | None = None, max_params: float = math.inf) -> dict[str, dict[str, Any]]:
+    """The stored catalogue by name, of the models that match a shell pattern and what else is given.
+
+    Args:
+        pattern: of names.
+        task: what they answer.
+        max_params: most trainable parameters.
+    """
     entries = json.loads(PATH.read_text())
-    return {name: entries[name] for name in fnmatch.filter(entries, pattern) if task in (None, entries[name]["task"])}
+    return {
+        name: entries[name]
+        for name in fnmatch.filter(entries, pattern)
+        if task in (None, entries[name]["task"]) and entries[name]["parameters"] <= max_params
+    }
 
 
 if __name__ == "__main__":

@@ -1,6 +1,8 @@
 """`zoo list` and `zoo show`: the registry on the command line, read from the catalogue."""
 
 import json
+import math
+from typing import ClassVar
 
 import click
 
@@ -11,26 +13,58 @@ WIDE = 110
 """Columns of a terminal that has room for what each model is, in words."""
 
 
+SORTS = {
+    "name": lambda name, entry: name,
+    "parameters": lambda name, entry: entry["parameters"],
+    "multiply-adds": lambda name, entry: entry["multiply_adds"],
+}
+
+
+class Count(click.ParamType):
+    """A number, such as 5000000, 5M or 500k."""
+
+    name = "number"
+    units: ClassVar = {"k": 10**3, "m": 10**6, "g": 10**9}
+
+    def convert(self, value, param, ctx):
+        number, unit = (value[:-1], value[-1].lower()) if value[-1:].isalpha() else (value, None)
+        try:
+            count = float(number) * (self.units[unit] if unit else 1)
+        except (KeyError, ValueError):
+            self.fail(f"{value!r} is no number such as 5000000, 5M or 500k.", param, ctx)
+        return count
+
+
 @click.command("list")
 @click.option("--pattern", default="*", help="Shell pattern of names, such as 'mnist*'.")
 @click.option("--task", help="Only models that answer this task, such as image-classification.")
+@click.option("--max-params", type=Count(), help="Only models of at most so many parameters, such as 5M.")
+@click.option("--sort", type=click.Choice(SORTS), default="name", show_default=True, help="What comes first.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def list_(pattern, task, as_json):
-    """List the models.
+def list_(pattern, task, max_params, sort, as_json):
+    """List the models. Multiply-adds are those of one example at the default input.
 
     \b
-    Example: zoo list --task image-classification
+    Example: zoo list --pattern "*net*" --max-params 5M --sort multiply-adds
     """
     tasks = sorted({entry["task"] for entry in catalog.read().values()})
     if task is not None and task not in tasks:
         raise click.BadParameter(str(unknown("task", task, tasks)), param_hint="--task")
-    entries = catalog.read(pattern, task)
+    entries = catalog.read(pattern, task, max_params or math.inf)
+    entries = dict(sorted(entries.items(), key=lambda item: SORTS[sort](*item)))
     if as_json:
         click.echo(json.dumps(entries, indent=1))
         return
-    header = ["model", "parameters", "input", "task", "what it is"]
+    header = ["model", "parameters", "multiply-adds", "input", "task", "what it is"]
     rows = [
-        [name, f"{entry['parameters']:,}", _shape(entry["input"]["shape"]), entry["task"], entry["summary"]]
+        [
+            name,
+            f"{entry['parameters']:,}",
+            _rounded(entry["multiply_adds"]),
+            _shape(entry["input"]["shape"]),
+            entry["task"],
+            entry["summary"],
+        ]
         for name, entry in entries.items()
     ]
     _print_table(header, rows)
@@ -59,13 +93,24 @@ def show(name, as_json):
         "task": entry["task"],
         "paper": entry["paper"],
         "parameters": f"{entry['parameters']:,}",
+        "multiply-adds": f"{entry['multiply_adds']:,}",
+        "activations": f"{entry['activation_bytes'] / 2**20:,.1f} MiB per example, in training",
         "input": f"{entry['input']['name']}: {entry['input']['dtype']} {_shape(entry['input']['shape'])}{least}",
         "output": f"{entry['output']['dtype']} {_shape(entry['output']['shape'])}",
         "stages": ", ".join(entry["stages"]) or "none",
+        "weights": ", ".join(entry["weights"]) or "none published",
         "arguments": ", ".join(f"{k}={v!r}" for k, v in entry["arguments"].items() if k != "name"),
     }
     for key, value in facts.items():
-        click.echo(f"  {key:<11} {value}")
+        click.echo(f"  {key:<13} {value}")
+
+
+def _rounded(count):
+    """Three digits: 3.86 G, 569 M, 42."""
+    for unit, size in (("G", 10**9), ("M", 10**6), ("k", 10**3)):
+        if count >= size:
+            return f"{count / size:.3g} {unit}"
+    return str(count)
 
 
 def _shape(shape):
@@ -82,7 +127,7 @@ def _print_table(header, rows):
     for i, column in enumerate(shown):
         # What does not fit is cut from the words, never from names and numbers.
         width = max(len(row[i]) for row in [header, *rows]) if i < len(header) - 1 else None
-        justify = "right" if column == "parameters" else "left"
+        justify = "right" if column in ("parameters", "multiply-adds") else "left"
         table.add_column(column, justify=justify, no_wrap=True, min_width=width)
     for row in rows:
         table.add_row(*row[: len(shown)])
