@@ -10,16 +10,19 @@ import time
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import export
 import recipes
 import serving
 import zoo
+from export import fresh_process
 from serving import engines
 from tests import raw_data
 from zoo import catalog
 
-LEARNING = {"epochs": 250, "batch_size": raw_data.COUNT, "learning_rate": 0.02, "schedule": "cosine", "clip_norm": 1.0}
+LEARNING = {"batch_size": raw_data.COUNT, "learning_rate": 0.02, "schedule": "cosine", "clip_norm": 1.0}
+STEPS = {"image-classification": 100, "binary-classification": 250, "regression": 250}
 EVERY_EXAMPLE = {"validation": 0, "test": 0}
 ENGINES = [name for name, engine in engines.ENGINES.items() if engine.why_not() is None]
 
@@ -32,6 +35,13 @@ def every_model():
 @pytest.fixture(scope="session", params=every_model())
 def spec(request):
     return zoo.spec(request.param)
+
+
+@pytest.fixture(scope="session")
+def model(spec):
+    """The tiny model, with fresh weights. Not to be changed."""
+    keras.utils.set_random_seed(0)
+    return tiny(spec)
 
 
 def tiny(spec, **arguments):
@@ -57,6 +67,7 @@ def trained(tmp_path_factory):
                 run_dir=str(folder / spec.name),
                 model_args=arguments,
                 verbose=False,
+                epochs=STEPS[spec.task],
                 **LEARNING,
                 **EVERY_EXAMPLE,
             )
@@ -67,15 +78,19 @@ def trained(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def published(trained, tmp_path_factory):
-    """Model name → its Version, all of them under one base path."""
+    """Model name → its Version, all of them under one base path, proved by one process that has no Keras."""
     versions, base = {}, tmp_path_factory.mktemp("served") / "every_model"
 
     def version_of(spec):
         if spec.name not in versions:
-            versions[spec.name] = export.publish(trained(spec), base)
+            run = trained(spec)
+            pictures = spec.task == "image-classification"
+            mapped = pictures and "grad_cam" in recipes.explanation_methods(run.model)
+            versions[spec.name] = export.publish(run, base, explain="auto" if mapped else None)
         return versions[spec.name]
 
-    return version_of
+    with fresh_process.kept():
+        yield version_of
 
 
 @pytest.fixture(scope="session", params=ENGINES)
@@ -90,24 +105,24 @@ def test_registry_and_catalogue_hold_the_same_models():
     assert zoo.list_models() == list(catalog.read())
 
 
-def test_tiny_model_has_its_parameters_and_shapes(spec):
-    model = tiny(spec)
+def test_tiny_model_has_its_parameters_and_shapes(spec, model):
     assert model.count_params() == catalog.read()[spec.name]["tiny"]["parameters"]
     assert model.output_shape == (None, spec.tiny.get("num_classes", spec.arguments["num_classes"]))
     assert model(some_input(model)).shape == (2, model.output_shape[1])
     assert model.name == spec.name
 
 
-def test_every_input_is_named(spec):
-    assert [tensor.name for tensor in tiny(spec).inputs] in (["image"], ["features"])
+def test_every_input_is_named(model):
+    assert [tensor.name for tensor in model.inputs] in (["image"], ["features"])
 
 
-def test_without_its_top_it_gives_features(spec):
-    model = tiny(spec, include_top=False)
-    assert np.isfinite(np.asarray(model(some_input(model)))).all()
+def test_without_its_top_it_gives_the_last_stage(spec, model):
+    backbone = tiny(spec, include_top=False)
     stages = [layer.name for layer in model.layers if layer.name.startswith("stage")]
-    backbone = zoo.features(tiny(spec), stages[-1:])
-    assert backbone.output_shape == [model.output_shape] or backbone.output_shape == model.output_shape
+    assert zoo.features(model, stages[-1]).output_shape == backbone.output_shape
+    backbone.set_weights(zoo.features(model, stages[-1]).get_weights())
+    x = some_input(model)
+    np.testing.assert_allclose(backbone(x), zoo.features(model, stages[-1])(x), rtol=1e-5, atol=1e-6)
 
 
 def test_other_channels_and_sizes(spec):
@@ -117,18 +132,28 @@ def test_other_channels_and_sizes(spec):
     else:
         shapes = [(*shape[:-1], shape[-1] + 4), (3, 5, 4)]
     for other in shapes:
-        model = tiny(spec, input_shape=other, num_classes=7)
-        assert model(some_input(model)).shape == (2, 7)
+        assert tiny(spec, input_shape=other, num_classes=7).output_shape == (None, 7)
+    assert tiny(spec, input_shape=other, num_classes=7)(np.zeros((2, *other), np.float32)).shape == (2, 7)
 
 
-def test_gradient_reaches_every_weight(spec):
-    model = tiny(spec)
-    before = [keras.ops.convert_to_numpy(weight) for weight in model.trainable_weights]
-    # A target that no output has: every output must change, and with it every weight that bears on it.
-    model.compile(keras.optimizers.SGD(0.1), "mse")
-    model.fit(some_input(model, 16), np.full((16, model.output_shape[1]), 5.0), epochs=3, verbose=0)
-    for weight, old in zip(model.trainable_weights, before, strict=True):
-        assert (keras.ops.convert_to_numpy(weight) != old).any(), f"{weight.path} has not moved"
+def test_the_least_size_is_named(spec):
+    if not spec.min_size:
+        return
+    least = (spec.min_size, spec.min_size, 3)
+    assert tiny(spec, input_shape=least)(np.zeros((1, *least), np.float32)).shape[0] == 1
+    with pytest.raises(ValueError, match=f"at least {spec.min_size}x{spec.min_size} pixels"):
+        tiny(spec, input_shape=(spec.min_size - 1, spec.min_size, 3))
+
+
+def test_gradient_reaches_every_weight(model):
+    x = some_input(model, 8)
+    with tf.GradientTape() as tape:
+        # A target that no output has: every output must change, and with it every weight that bears on it.
+        loss = tf.reduce_mean((model(x, training=True) - 5) ** 2)
+    gradients = tape.gradient(loss, [weight.value for weight in model.trainable_weights])
+    for weight, gradient in zip(model.trainable_weights, gradients, strict=True):
+        assert gradient is not None, f"{weight.path} has no gradient"
+        assert np.any(gradient), f"the gradient of {weight.path} is 0"
 
 
 def test_one_batch_is_learned_by_heart(spec, trained):
@@ -141,6 +166,19 @@ def test_keras_file_round_trip(spec, trained):
     again = recipes.load_run(run.dir)
     tensors = run.bundle.preprocess(run.examples.raw)
     np.testing.assert_array_equal(again.model.predict(tensors, verbose=0), run.model.predict(tensors, verbose=0))
+
+
+def test_what_a_picture_is_told_by_can_be_seen(spec, trained):
+    run = trained(spec)
+    if spec.task != "image-classification":
+        with pytest.raises(ValueError, match="image-classification"):
+            recipes.explain(run, b"")
+        return
+    for method in recipes.explanation_methods(run.model):
+        found = recipes.explain(run, run.examples.raw["image_bytes"][0], method=method)
+        assert found.heat_map.shape == found.picture.shape[:2]
+        assert np.isfinite(found.heat_map).all()
+        assert 0 <= found.heat_map.min() <= found.heat_map.max() <= 1
 
 
 @pytest.mark.parametrize("protocol", ["rest", "grpc"])
