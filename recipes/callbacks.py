@@ -49,6 +49,17 @@ class Interrupted(Exception):
     """Leaves `fit` in the middle of an epoch."""
 
 
+class AveragedWeights(keras.callbacks.SwapEMAWeights):
+    """Puts the moving average of the weights into the model for validation and for the callbacks after this one."""
+
+    def __init__(self):
+        super().__init__(swap_on_epoch=True)
+
+    def _tf_swap_variables(self, optimizer):
+        # Keras exchanges by adding and subtracting, which rounds: training would go on from other weights.
+        self._backend_swap_variables(optimizer)
+
+
 class BestWeights(keras.callbacks.Callback):
     """Remembers the weights of the best epoch, and stops when no epoch has been better for `patience` epochs.
 

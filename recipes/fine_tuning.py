@@ -5,7 +5,6 @@ fine-tuning, new statistics would undo what was learned before (Keras guide "Tra
 """
 
 import contextlib
-import re
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
@@ -57,22 +56,17 @@ def frozen_layers(model: keras.Model, freeze: str) -> frozenset[str]:
 
     A model without stages has as its backbone all but the last layer that has weights.
     """
-    names = [layer.name for layer in model.layers if layer.weights]
+    names, stages = [layer.name for layer in model.layers if layer.weights], zoo.stages(model)
     if freeze == BACKBONE:
-        found = stages_of(model) and zoo.features(model, stages_of(model)[-1])
+        found = zoo.features(model, list(stages)[-1]) if stages else None
     elif freeze in {layer.name for layer in model.layers}:
         found = zoo.features(model, freeze)
     else:
-        raise unknown("layer to freeze up to", freeze, [BACKBONE, *stages_of(model)])
+        raise unknown("layer to freeze up to", freeze, [BACKBONE, *stages])
     frozen = frozenset(names[:-1] if not found else {layer.name for layer in found.layers} & set(names))
     if frozen == set(names):
         raise ValueError(f"freeze={freeze!r} freezes every layer of {model.name!r} that has weights: none would learn.")
     return frozen
-
-
-def stages_of(model: keras.Model) -> list[str]:
-    """Names of a model's stages, in order."""
-    return [layer.name for layer in model.layers if re.fullmatch(r"stage\d+", layer.name)]
 
 
 @contextlib.contextmanager
@@ -100,7 +94,7 @@ def rate_factors(model: keras.Model, decay: float) -> dict[str, float]:
     """
     if decay == 1:
         return {}
-    stages = stages_of(model)
+    stages = zoo.stages(model)
     if not stages:
         raise ValueError(f"rate_decay goes from stage to stage, and {model.name!r} has none. Received: {decay}.")
     factors: dict[str, float] = {}

@@ -38,15 +38,14 @@ def make(
     """
     phase = phase or Phase(0, config.epochs)
     rate = peak_rate(config) * phase.rate_factor
-    updates_per_epoch = steps_per_epoch / config.gradient_accumulation
     warmup = 0 if phase.first else config.warmup_epochs
     decay = config.weight_decay if config.weight_decay is not None else 0.01 * (config.optimizer == "adamw")
     arguments = {
         "learning_rate": Schedule(
             config.schedule,
             rate,
-            steps=round((phase.last - phase.first) * updates_per_epoch),
-            warmup_steps=round(warmup * updates_per_epoch),
+            steps=(phase.last - phase.first) * steps_per_epoch,
+            warmup_steps=round(warmup * steps_per_epoch),
         )
         if config.schedule != "constant" or warmup
         else rate,

@@ -15,7 +15,15 @@ import zoo
 from recipes import command_line, fine_tuning, initial_weights, plots
 from recipes.auxiliary_heads import LossOfHeads, MetricOfFirstHead, first_head, heads_joined
 from recipes.bundle import Bundle, check_one_input_and_output, input_is_named
-from recipes.callbacks import BestWeights, History, Interrupted, ProgressBar, StopOnNonFiniteLoss, TrainingDiverged
+from recipes.callbacks import (
+    AveragedWeights,
+    BestWeights,
+    History,
+    Interrupted,
+    ProgressBar,
+    StopOnNonFiniteLoss,
+    TrainingDiverged,
+)
 from recipes.config import Config
 from recipes.data import Data, load
 from recipes.examples import sample
@@ -161,7 +169,7 @@ def _fit(network: keras.Model, task: Task, preprocessing: Preprocessing, folder:
     measured += [f"val_{name}" for name in measured] if validation else []
     monitor = choose("monitor", config.monitor or ("val_loss" if validation else "loss"), measured)
     history, finite, best = History(), StopOnNonFiniteLoss(), BestWeights(monitor, config.patience)
-    averages = [keras.callbacks.SwapEMAWeights(swap_on_epoch=True)] if config.ema is not None else []
+    averages = [AveragedWeights()] if config.ema is not None else []
     progress = [ProgressBar(config.epochs, steps)] if config.verbose else []
     factors = fine_tuning.rate_factors(model, config.rate_decay)
     try:

@@ -21,5 +21,6 @@ __getattr__, __dir__, __all__ = attach(
         "load_weights": "zoo.registry",
         "register": "zoo.registry",
         "spec": "zoo.registry",
+        "stages": "zoo.registry",
     },
 )

@@ -21,6 +21,7 @@ def compute() -> dict[str, dict[str, Any]]:
 
 def entry(spec) -> dict[str, Any]:
     """Build a model with its defaults, and its tiny version, and read its facts off them."""
+    from zoo import registry
     from zoo.complexity import activation_bytes, multiply_adds
 
     model, tiny = spec.build(), spec.build(**spec.tiny)
@@ -37,7 +38,7 @@ def entry(spec) -> dict[str, Any]:
         "min_size": spec.min_size,
         "module": spec.build.__wrapped__.__module__.rpartition(".")[2],
         "weights": sorted(spec.weights),
-        "stages": [layer.name for layer in model.layers if layer.name.startswith("stage")],
+        "stages": {name: list(shape) for name, shape in registry.stages(model).items()},
         "arguments": spec.arguments,
         "tiny": {"arguments": spec.tiny, "parameters": _parameters(tiny)},
     }

@@ -97,7 +97,7 @@ def show(name, as_json):
         "activations": f"{entry['activation_bytes'] / 2**20:,.1f} MiB per example, in training",
         "input": f"{entry['input']['name']}: {entry['input']['dtype']} {_shape(entry['input']['shape'])}{least}",
         "output": f"{entry['output']['dtype']} {_shape(entry['output']['shape'])}",
-        "stages": ", ".join(entry["stages"]) or "none",
+        "stages": ", ".join(f"{name} {_shape(shape)}" for name, shape in entry["stages"].items()) or "none",
         "weights": ", ".join(entry["weights"]) or "none published",
         "arguments": ", ".join(f"{k}={v!r}" for k, v in entry["arguments"].items() if k != "name"),
     }

@@ -224,12 +224,16 @@ def _takes_published_head(model: keras.Model, name: str) -> bool:
     return model.output_shape[1:] == (spec(name).arguments["num_classes"],)
 
 
+def stages(model: keras.Model) -> dict[str, tuple[int, ...]]:
+    """Names of a model's stages, in order, with the shape of what each gives for one example."""
+    return {layer.name: layer.output.shape[1:] for layer in model.layers if _STAGE.fullmatch(layer.name)}
+
+
 def backbone_of(model: keras.Model) -> set[str]:
     """Names of the layers up to and including the last stage; of all layers where no stage is named."""
-    stages = [layer.name for layer in model.layers if _STAGE.fullmatch(layer.name)]
-    if not stages:
+    if not stages(model):
         return {layer.name for layer in model.layers}
-    return {layer.name for layer in features(model, stages[-1]).layers}
+    return {layer.name for layer in features(model, list(stages(model))[-1]).layers}
 
 
 def features(model: keras.Model, layers: str | Sequence[str]) -> keras.Model:

@@ -159,7 +159,7 @@ def test_alpha_is_no_colour(pictures):
 
 
 def test_changes_know_nothing_of_mean_and_std(pictures):
-    """A picture is changed as 0..1, whatever the network wants: ImageNet's mean and deviation change no augmentation."""
+    """A picture is changed as 0..1, whatever the network wants: ImageNet's mean and deviation change nothing."""
     plain = ImagePreprocessing(SIZE, SIZE, 3)
     imagenet = ImagePreprocessing(SIZE, SIZE, 3, scale=1.0, mean=(123.7, 116.8, 103.9), std=(58.4, 57.1, 57.4))
     step, targets = tf.constant(0, tf.int64), tf.zeros([8, 2])

@@ -1,0 +1,87 @@
+"""Forward pass and training step of our networks beside the same architectures in `keras.applications`.
+
+    python benchmarks/architectures.py --size 96 --rounds 7
+
+Both are built with random weights and run on the same batch in one process, in turns; the median of the rounds counts.
+A ratio above 1 says that ours does more pictures per second. By default it takes the smallest member of every family
+that `keras.applications` has.
+"""
+
+import argparse
+import statistics
+import time
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+import zoo
+from zoo import catalog
+
+
+def main():
+    """Print a Markdown table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--models", default=",".join(smallest_of_every_family()), help="names, separated by commas")
+    parser.add_argument("--size", type=int, default=96, help="height and width in pixels")
+    parser.add_argument("--batch-size", type=int, default=8)
+    parser.add_argument("--rounds", type=int, default=7)
+    options = parser.parse_args()
+
+    print(f"{options.size}x{options.size} pixels, batches of {options.batch_size}\n")
+    print("| model | forward, pictures/s | ours / Keras' | training step, pictures/s | ours / Keras' |")
+    print("|---|---:|---:|---:|---:|")
+    for name in options.models.split(","):
+        shape = (options.size, options.size, 3)
+        networks = [zoo.build(name, input_shape=shape), published(name, shape)]
+        pixels = np.random.default_rng(0).random((options.batch_size, *shape), np.float32)
+        cells = []
+        for step_of in (forward, training_step):
+            ours, theirs = in_turns([step_of(network, pixels) for network in networks], options.rounds)
+            cells += [f"{options.batch_size / ours:,.0f}", f"{theirs / ours:.2f}"]
+        print(f"| {name} | {' | '.join(cells)} |", flush=True)
+        keras.backend.clear_session()
+
+
+def smallest_of_every_family():
+    """Names of the models that `keras.applications` has, too, one of every family."""
+    found = sorted((e["parameters"], name, e["module"]) for name, e in catalog.read().items() if e["weights"])
+    return {module: name for _, name, module in reversed(found)}.values()
+
+
+def published(name, shape):
+    """The same architecture of `keras.applications`, with logits."""
+    application = zoo.spec(name).weights["imagenet"].application
+    return getattr(keras.applications, application)(weights=None, input_shape=shape, classifier_activation=None)
+
+
+def forward(network, pixels):
+    """A call that runs the network on a batch."""
+    run = tf.function(lambda x: network(x, training=False))
+    batch = tf.constant(pixels)
+    return lambda: run(batch).numpy()
+
+
+def training_step(network, pixels):
+    """A call that makes a step of gradient descent."""
+    network.compile(
+        keras.optimizers.SGD(1e-3, momentum=0.9), keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    )
+    labels = np.arange(len(pixels))
+    return lambda: network.train_on_batch(pixels, labels)
+
+
+def in_turns(calls, rounds) -> list[float]:
+    """Median seconds of every call, made one after the other in every round; two rounds before them trace."""
+    seconds = [[] for _ in calls]
+    for i in range(rounds + 2):
+        for call, times in zip(calls, seconds, strict=True):
+            started = time.perf_counter()
+            call()
+            if i >= 2:
+                times.append(time.perf_counter() - started)
+    return [statistics.median(times) for times in seconds]
+
+
+if __name__ == "__main__":
+    main()
