@@ -108,13 +108,11 @@ def residual_network(
     """
     if not blocks or len(blocks) != len(widths) or min(*blocks, *widths) < 1:
         raise ValueError(
-            f"blocks and widths must hold one positive number for each stage. "
+            "blocks and widths must hold one positive number for each stage. "
             f"Received: blocks={blocks!r}, widths={widths!r}."
         )
     if not 0 <= stochastic_depth < 1:
-        raise ValueError(
-            f"stochastic_depth of {name!r} must be at least 0 and below 1. Received: {stochastic_depth!r}."
-        )
+        raise ValueError(f"stochastic_depth must be at least 0 and below 1. Received: {stochastic_depth!r}.")
     image = keras.Input(input_shape, name="image")
     x = _conv_norm_relu(image, widths[0], 7, 2, layout, name="stem")
     x = layers.ZeroPadding2D(1, name="stem_pool_pad")(x)
