@@ -9,7 +9,7 @@ from keras import ops
 
 from recipes.config import Config
 from recipes.fine_tuning import Phase
-from recipes.precision import scaled
+from recipes.trained_form import scaled
 
 _SGD = {"sgd": {}, "momentum": {"momentum": 0.9}, "nesterov": {"momentum": 0.9, "nesterov": True}}
 _ADAPTIVE = {"rmsprop": keras.optimizers.RMSprop, "adam": keras.optimizers.Adam, "adamw": keras.optimizers.AdamW}

@@ -30,10 +30,10 @@ from recipes.examples import sample
 from recipes.folders import staged_run
 from recipes.optimizers import make, peak_rate
 from recipes.pipeline import Part, prepare
-from recipes.precision import computing_in
 from recipes.preprocessing import Preprocessing
 from recipes.run import HISTORY_FILE, Run
 from recipes.tasks.task import Task
+from recipes.trained_form import trained_form
 from zoo.nearest import choose
 
 EVALUATION_BATCH = 256
@@ -150,7 +150,7 @@ def _fit(network: keras.Model, task: Task, preprocessing: Preprocessing, folder:
     """Fit a network in the precision asked for, phase after phase; return one row of figures per epoch."""
     config = task.config
     phases = fine_tuning.phases(network, config)
-    model = computing_in(network, config.precision)
+    model = trained_form(network, config.precision)
     trained = heads_joined(model)
     if config.l1 or config.l2:
         for weight in trained.trainable_variables:

@@ -9,7 +9,7 @@ import recipes
 import zoo
 from export import fresh_process
 from recipes.auxiliary_heads import LossOfHeads, MetricOfFirstHead, first_head, heads_joined
-from recipes.precision import computing_in, scaled
+from recipes.trained_form import scaled, trained_form
 from tests import raw_data
 from tests.export.conftest import started_here
 from zoo.layers import StochasticDepth
@@ -155,7 +155,7 @@ def test_a_scaled_loss_keeps_small_gradients_of_float16():
         features = keras.Input((4,), name="features")
         x = keras.layers.Dense(4, name="hidden")(features)
         x = keras.layers.Rescaling(1e-5, name="small")(x)
-        model = computing_in(keras.Model(features, keras.layers.Dense(1, name="value")(x)), "float16")
+        model = trained_form(keras.Model(features, keras.layers.Dense(1, name="value")(x)), "float16")
         before = model.get_layer("hidden").get_weights()[0]
         model.compile(optimizer, lambda y, p: keras.ops.mean(p) * 1e-3)
         model.fit(np.ones((4, 4), np.float32), np.ones((4, 1), np.float32), verbose=0)

@@ -1,0 +1,78 @@
+"""The form in which a network is trained: the same layers and weights, computed faster, or in 16 bits.
+
+What is evaluated, saved and exported is the network itself, in float32; only its weights come from training.
+
+- Batch normalisation is computed by TensorFlow's fused kernel, which Keras does not use, with the same results.
+- Mixed precision is that of Micikevicius et al., "Mixed Precision Training" (2018): float32 weights (§3.1) and, for
+  float16, a scaled loss (§3.2).
+"""
+
+import keras
+import tensorflow as tf
+from keras import layers
+
+
+def trained_form(model: keras.Model, precision: str) -> keras.Model:
+    """The network as it is trained: a copy with the same names and weights, or the model itself.
+
+    Args:
+        model: a Functional model.
+        precision: "float32"; or "bfloat16" or "float16" for everything up to the last layer, whose output and loss need
+            float32 (Keras guide "Mixed precision").
+    """
+    fused = any(type(layer) is layers.BatchNormalization for layer in model.layers) and all(
+        map(_is_known, model.layers)
+    )
+    if precision == "float32" and not fused:
+        return model
+    outputs = {tensor._keras_history.operation.name for tensor in model.outputs}
+
+    def copy(layer):
+        config = layer.get_config()
+        if precision != "float32":
+            config["dtype"] = "float32" if layer.name in outputs else f"mixed_{precision}"
+        kind = FusedBatchNormalization if type(layer) is layers.BatchNormalization else type(layer)
+        return kind.from_config(config)
+
+    form = keras.models.clone_model(model, clone_function=copy, recursive=True)
+    form.set_weights(model.get_weights())
+    return form
+
+
+def scaled(optimizer: keras.optimizers.Optimizer, precision: str) -> keras.optimizers.Optimizer:
+    """The optimizer; in float16 with a loss scaled so that small gradients do not become 0."""
+    return keras.optimizers.LossScaleOptimizer(optimizer) if precision == "float16" else optimizer
+
+
+def _is_known(layer: keras.Layer) -> bool:
+    """Whether a layer is one of ours or of Keras, which can be copied by their configuration."""
+    return type(layer).__module__.partition(".")[0] in ("keras", "zoo") and not isinstance(layer, layers.Lambda)
+
+
+class FusedBatchNormalization(layers.BatchNormalization):
+    """Keras' batch normalisation of pictures, `(batch, height, width, channels)`, in one operation.
+
+    Other shapes and options are left to Keras.
+    """
+
+    def call(self, inputs, training=None, mask=None):
+        plain = len(inputs.shape) == 4 and self.axis in (-1, 3) and mask is None and self.center and self.scale
+        if not plain or self.synchronized or self.renorm:
+            return super().call(inputs, training=training, mask=mask)
+        learns = bool(training) and self.trainable
+        outputs, mean, variance = tf.compat.v1.nn.fused_batch_norm(
+            inputs,
+            self.gamma,
+            self.beta,
+            None if learns else self.moving_mean,
+            None if learns else self.moving_variance,
+            epsilon=self.epsilon,
+            is_training=learns,
+        )
+        if learns:
+            # The kernel gives the variance of a sample, n / (n - 1) times that of the batch, which Keras averages.
+            count = tf.cast(tf.size(inputs) / inputs.shape[-1], variance.dtype)
+            variance = variance * (count - 1) / count
+            for average, value in ((self.moving_mean, mean), (self.moving_variance, variance)):
+                average.assign(average * self.momentum + value * (1 - self.momentum))
+        return outputs
