@@ -91,7 +91,7 @@ def test_averaged_weights_are_evaluated_saved_and_exported(train, tmp_path, monk
     assert run.history["loss"].equals(raw_run.history["loss"])  # training itself is the same
     assert not np.isclose(run.history["val_loss"].iloc[-1], raw_run.history["val_loss"].iloc[-1], rtol=1e-3)
     monkeypatch.setattr(fresh_process, "started", started_here)
-    assert export.verify(export.publish(run, tmp_path / "served")).ok
+    assert export.verify(export.publish(run, tmp_path / "served").path).ok
 
 
 def test_accumulated_gradients_are_those_of_the_large_batch(train):
