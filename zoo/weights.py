@@ -186,11 +186,11 @@ def transfer(
         ValueError: the weights are another architecture's; the model is left as it was.
     """
     wanted = variables_of(model)
-    body = {name for name in wanted if name.partition("/")[0] in backbone}
-    head = set(wanted) - body
-    first = next(name for name in wanted if name in body)
+    body = [name for name in wanted if name.partition("/")[0] in backbone]
+    head = set(wanted) - set(body)
+    first = next((name for name in body if wanted[name][0].ndim == 4), None)
 
-    missing = body - set(arrays)
+    missing = set(body) - set(arrays)
     left = {name for name in set(arrays) - set(wanted) if name.startswith(("stem", "stage"))}
     if missing or left:
         what = f"no layer {_some(missing)}" if missing else f"layers that it has not: {_some(left)}"
@@ -209,8 +209,7 @@ def transfer(
         values |= {name: value for name, value in fits.items() if value is not None}
     elif keep_head and head & set(arrays):
         warnings.warn(f"The head of {source} does not fit {model.name!r}, which keeps its fresh weights.", stacklevel=2)
-    given, taken = (layers[first][0].shape[-2] for layers in (arrays, wanted))
-    if given != taken:
+    if first is not None and (given := arrays[first][0].shape[2]) != (taken := wanted[first][0].shape[2]):
         warnings.warn(
             f"The first kernel of {source} reads {given} channels and was adapted to {taken} ({_ADAPTED[taken]}).",
             stacklevel=2,
