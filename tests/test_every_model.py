@@ -28,8 +28,19 @@ ENGINES = [name for name, engine in engines.ENGINES.items() if engine.why_not() 
 
 
 def every_model():
-    """Registered names; all tests of one model run in one worker, which trains and publishes it once."""
-    return [pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in catalog.read()]
+    """Registered names. All tests of one network run in one worker, which trains and publishes it once.
+
+    Members of a family differ in depth and width; at their tiny size some are the same network, layer for layer.
+    """
+    return [
+        pytest.param(name, marks=pytest.mark.xdist_group(network_of(name)))
+        for name in sorted(catalog.read(), key=network_of)
+    ]
+
+
+def network_of(name):
+    """What a model's tiny network is, but for its name."""
+    return catalog.read()[name]["tiny"]["network"]
 
 
 @pytest.fixture(scope="session", params=every_model())
@@ -54,14 +65,15 @@ def some_input(model, batch=2):
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory):
-    """Model name → its Run, trained once to know one batch by heart."""
+    """Model → the Run of its tiny network, trained once to know one batch by heart."""
     runs, folder = {}, tmp_path_factory.mktemp("runs")
 
     def run_of(spec):
-        if spec.name not in runs:
+        network = network_of(spec.name)
+        if network not in runs:
             recipe = getattr(recipes, spec.task.replace("-", "_"))
             arguments = {k: v for k, v in spec.tiny.items() if k not in ("input_shape", "num_classes")}
-            runs[spec.name] = recipe(
+            runs[network] = recipe(
                 spec.name,
                 raw_data.for_spec(spec),
                 run_dir=str(folder / spec.name),
@@ -71,23 +83,24 @@ def trained(tmp_path_factory):
                 **LEARNING,
                 **EVERY_EXAMPLE,
             )
-        return runs[spec.name]
+        return runs[network]
 
     return run_of
 
 
 @pytest.fixture(scope="session")
 def published(trained, tmp_path_factory):
-    """Model name → its Version, all of them under one base path, proved by one process that has no Keras."""
+    """Model → the Version of its tiny network, all of them under one base path, proved by one process that has no Keras."""
     versions, base = {}, tmp_path_factory.mktemp("served") / "every_model"
 
     def version_of(spec):
-        if spec.name not in versions:
+        network = network_of(spec.name)
+        if network not in versions:
             run = trained(spec)
             pictures = spec.task == "image-classification"
             mapped = pictures and "grad_cam" in recipes.explanation_methods(run.model)
-            versions[spec.name] = export.publish(run, base, explain="auto" if mapped else None)
-        return versions[spec.name]
+            versions[network] = export.publish(run, base, explain="auto" if mapped else None)
+        return versions[network]
 
     with fresh_process.kept():
         yield version_of

@@ -1,9 +1,10 @@
 """The catalogue: what the registry knows, computed once and kept as JSON, so that a listing needs no Keras.
 
-`make catalog` writes it anew; a test fails when it is stale.
+`make catalog` writes it anew. It holds a hash of the sources it was computed from; a test fails when they have changed.
 """
 
 import fnmatch
+import hashlib
 import json
 import math
 from pathlib import Path
@@ -40,7 +41,7 @@ def entry(spec) -> dict[str, Any]:
         "weights": sorted(spec.weights),
         "stages": {name: list(shape) for name, shape in registry.stages(model).items()},
         "arguments": spec.arguments,
-        "tiny": {"arguments": spec.tiny, "parameters": _parameters(tiny)},
+        "tiny": {"arguments": spec.tiny, "parameters": _parameters(tiny), "network": _fingerprint(tiny)},
     }
 
 
@@ -49,9 +50,22 @@ def _parameters(model) -> int:
     return sum(math.prod(weight.shape) for weight in model.trainable_weights)
 
 
+def _fingerprint(model) -> str:
+    """Equal for two models that are the same network, layer for layer, whatever their names."""
+    config = model.get_config() | {"name": None}
+    return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def sources() -> str:
+    """Hash of the source files that the facts come from."""
+    folder = PATH.parent
+    files = [*sorted(folder.glob("architectures/*.py")), *(folder / f"{n}.py" for n in ("complexity", "layers"))]
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
+
+
 def write() -> None:
     """Write the catalogue of the registry as it is now."""
-    PATH.write_text(json.dumps(compute(), indent=1) + "\n")
+    PATH.write_text(json.dumps({"sources": sources(), "models": compute()}, indent=1) + "\n")
 
 
 def read(pattern: str = "*", task: str | None = None, max_params: float = math.inf) -> dict[str, dict[str, Any]]:
@@ -62,7 +76,7 @@ def read(pattern: str = "*", task: str | None = None, max_params: float = math.i
         task: what they answer.
         max_params: most trainable parameters.
     """
-    entries = json.loads(PATH.read_text())
+    entries = json.loads(PATH.read_text())["models"]
     return {
         name: entries[name]
         for name in fnmatch.filter(entries, pattern)

@@ -163,7 +163,11 @@ def test_weights_of_another_architecture(small, tmp_path):
     deeper = zoo.build("resnet20", **{**zoo.spec("resnet20").tiny, "blocks": (2, 1)})
     deeper.save(tmp_path / "deeper.keras")
     refused("layers that it has not: 'stage1_block2", weights=tmp_path / "deeper.keras")
-    refused("layer 'stem_conv' has the shapes .3, 3, 3, 8.. Accepted: .3, 3, 3, 4.", weights=tmp_path / "small.keras", widths=(4, 16))
+    refused(
+        "layer 'stem_conv' has the shapes .3, 3, 3, 8.. Accepted: .3, 3, 3, 4.",
+        weights=tmp_path / "small.keras",
+        widths=(4, 16),
+    )
 
 
 @pytest.mark.parametrize("file", ["small.keras", "small.weights.h5"])
