@@ -2,10 +2,10 @@
 
     python benchmarks/pipeline.py --models lenet5,cifar10_cnn,mobilenet_v1,resnet18
 
-A folder of JPEG files (parts of real photographs, 256x256 pixels) is decoded and resized anew in every epoch, as
-happens to one that does not fit into memory. For every network: how many pictures per second the pipeline gives alone, how many the
-network trains on from memory, and from the folder. The pipeline does not limit training where the first column is larger
-than the second; it shares the processors with the network, so the last column is below 1 all the same.
+A folder of JPEG files (parts of real photographs, 256x256 pixels) is decoded and resized anew in every epoch, as one
+is that does not fit into memory. For every network: how many pictures per second the pipeline gives alone, how many the
+network trains on from memory, and how many from the folder. The pipeline does not limit training where the first column
+is larger than the second; it shares the processors with the network, so the last column is below 1 all the same.
 """
 
 import argparse

@@ -17,6 +17,14 @@ def pytest_collection_modifyitems(items):
             item.add_marker(pytest.mark.xdist_group(str(item.path)))
 
 
+@pytest.fixture
+def mirror(tmp_path, monkeypatch):
+    """Published weights on this machine; their hashes are wrong until `vouch` is called."""
+    from tests.mirror import Mirror
+
+    return Mirror(tmp_path, monkeypatch)
+
+
 @pytest.fixture(scope="session")
 def data_dir(tmp_path_factory):
     """Where this session's own TFDS data sets are prepared."""

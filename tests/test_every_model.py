@@ -90,7 +90,7 @@ def trained(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def published(trained, tmp_path_factory):
-    """Model → the Version of its tiny network, all of them under one base path, proved by one process that has no Keras."""
+    """Model → the Version of its tiny network, all under one base path, proved by one process that has no Keras."""
     versions, base = {}, tmp_path_factory.mktemp("served") / "every_model"
 
     def version_of(spec):

@@ -21,8 +21,10 @@ class LazyGroup(click.Group):
     ORDER = (
         "list",
         "show",
+        "pretrained",
         "train",
         "evaluate",
+        "explain",
         "publish",
         "versions",
         "verify",

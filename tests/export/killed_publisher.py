@@ -10,8 +10,7 @@ import sys
 from pathlib import Path
 
 from export import fresh_process, golden, manifest, publishing, saved_model, store, warmup
-from tests.export import small_runs
-from tests.export import conftest
+from tests.export import conftest, small_runs
 
 HOMES = {
     "saved_model.write": (saved_model, "write"),

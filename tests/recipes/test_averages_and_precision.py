@@ -9,7 +9,7 @@ import recipes
 import zoo
 from export import fresh_process
 from recipes.auxiliary_heads import LossOfHeads, MetricOfFirstHead, first_head, heads_joined
-from recipes.trained_form import scaled, trained_form
+from recipes.trained_form import FusedBatchNormalization, scaled, trained_form
 from tests import raw_data
 from tests.export.conftest import started_here
 from zoo.layers import StochasticDepth
@@ -164,6 +164,38 @@ def test_a_scaled_loss_keeps_small_gradients_of_float16():
     sgd = lambda: keras.optimizers.SGD(1e6)  # noqa: E731
     assert step(scaled(sgd(), "float32")) == 0
     assert step(scaled(sgd(), "float16")) > 0
+
+
+def test_fused_batch_normalisation_is_that_of_keras():
+    """In training, at inference and frozen: the same outputs, gradients and statistics."""
+    image = keras.Input((5, 4, 3), name="image")
+    x = keras.layers.BatchNormalization(momentum=0.8, name="bn")(image)
+    model = keras.Model(image, keras.layers.Dense(2, name="logits")(keras.layers.Flatten()(x)))
+    model.set_weights([np.random.default_rng(0).uniform(0.5, 1.5, w.shape) for w in model.weights])
+    form = trained_form(model, "float32")
+    assert type(form.get_layer("bn")) is FusedBatchNormalization
+    pixels = np.random.default_rng(1).normal(2, 3, (16, 5, 4, 3)).astype(np.float32)
+    for network in (model, form):
+        network.compile(keras.optimizers.SGD(0.1), "mse")
+        network.fit(pixels, np.ones((16, 2)), batch_size=8, epochs=3, shuffle=False, verbose=0)
+    np.testing.assert_allclose(form(pixels), model(pixels), rtol=1e-4, atol=1e-5)
+    network_weights = [(w.path, w.numpy(), v.numpy()) for w, v in zip(model.weights, form.weights, strict=True)]
+    for path, expected, found in network_weights:
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5, err_msg=path)
+    form.get_layer("bn").trainable = False
+    before = form.get_layer("bn").get_weights()
+    np.testing.assert_allclose(form(pixels, training=True), form(pixels), rtol=1e-5)
+    for found, expected in zip(form.get_layer("bn").get_weights(), before, strict=True):
+        np.testing.assert_array_equal(found, expected)
+
+
+def test_the_trained_form_stays_out_of_the_run(train):
+    """Only weights come from it: what is saved are Keras' own layers, which anybody can load."""
+    options = {"model_args": {"blocks": (1, 1), "widths": (8, 16)}, "epochs": 1, "validation": 0, "test": 0}
+    run = train(recipes.image_classification, "resnet20", raw_data.pictures((8, 8, 3)), **options)
+    kinds = {type(layer) for layer in recipes.load_run(run.dir).model.layers}
+    assert keras.layers.BatchNormalization in kinds
+    assert FusedBatchNormalization not in kinds
 
 
 def test_mixed_pictures_temper_the_answers(train):

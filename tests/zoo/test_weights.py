@@ -4,7 +4,6 @@ import hashlib
 import shutil
 import sys
 
-import h5py
 import keras
 import numpy as np
 import pytest
@@ -201,30 +200,9 @@ def test_a_refused_file_leaves_the_model_as_it_was(small, tmp_path):
             np.testing.assert_array_equal(array, old)
 
 
-@pytest.fixture
-def mirror(tmp_path, monkeypatch):
-    """A mirror of the published weights of MobileNetV3-small on this machine, with random weights."""
-    from keras.src.applications import mobilenet_v3
-    from keras.src.legacy.saving import legacy_h5_format
-
-    folder = tmp_path / "mirror"
-    folder.mkdir()
-    theirs = {}
-    for include_top, suffix in ((True, ""), (False, "_no_top_v2")):
-        theirs[include_top] = mobilenet_v3.MobileNetV3Small(weights=None, include_top=include_top)
-        file = folder / f"weights_mobilenet_v3_small_224_1.0_float{suffix}.h5"
-        with h5py.File(file, "w") as store:
-            legacy_h5_format.save_weights_to_hdf5_group(store, theirs[include_top])
-    monkeypatch.setattr(mobilenet_v3, "BASE_WEIGHT_PATH", folder.as_uri() + "/")
-    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
-    return mobilenet_v3, folder, theirs
-
-
-def test_published_weights_are_fetched_checked_and_copied(mirror, monkeypatch):
-    module, folder, theirs = mirror
-    files = sorted(folder.iterdir())  # with the head, without it
-    hashes = tuple(hashlib.md5(file.read_bytes()).hexdigest() for file in files)
-    monkeypatch.setattr(module, "WEIGHTS_HASHES", {"small_224_1.0_float": hashes})
+def test_published_weights_are_fetched_checked_and_copied(mirror):
+    mirror.vouch()
+    theirs = mirror.networks
     pixels = np.random.default_rng(0).integers(0, 256, (1, 224, 224, 3)).astype(np.float32)
     model = zoo.build("mobilenet_v3_small", weights="imagenet")
     probabilities = keras.ops.softmax(model.predict(pixels / 127.5 - 1, verbose=0))
@@ -240,6 +218,6 @@ def test_published_weights_with_another_hash(mirror):
 
 
 def test_published_weights_that_cannot_be_fetched(mirror):
-    shutil.rmtree(mirror[1])
+    shutil.rmtree(mirror.folder)
     with pytest.raises(OSError, match="published weights of MobileNetV3Small cannot be fetched"):
         zoo.build("mobilenet_v3_small", weights="imagenet")
