@@ -29,18 +29,25 @@ class FreshProcess:
             "CUDA_VISIBLE_DEVICES": "",  # the proof is made where every server can repeat it
             "PYTHONPATH": os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH", "")])),
         }
-        self._said = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the process
         self._connection, theirs = Pipe()
-        # -P: a folder named `export` where the person happens to stand is not this package.
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "export.replay", str(theirs.fileno())],
-            env=environment,
-            pass_fds=[theirs.fileno()],
-            stdin=subprocess.DEVNULL,
-            stdout=self._said,
-            stderr=self._said,
-        )
-        theirs.close()
+        with theirs, contextlib.ExitStack() as undo:
+            undo.callback(self._connection.close)
+            self._said = undo.enter_context(tempfile.TemporaryFile())
+            # -P: a folder named `export` where the person happens to stand is not this package.
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "export.replay", str(theirs.fileno())],
+                env=environment,
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                stdout=self._said,
+                stderr=self._said,
+            )
+            undo.pop_all()
+
+    @property
+    def ended(self) -> bool:
+        """Whether it can answer no more."""
+        return self._process.poll() is not None
 
     def replay(self, folder: Path, time_limit: float = TIME_LIMIT) -> dict[str, Arrays]:
         """Load a version folder, without Keras, and answer its golden inputs.
@@ -53,16 +60,21 @@ class FreshProcess:
         """
         try:
             self._connection.send_bytes(os.fsencode(folder.resolve()))
-            if not self._connection.poll(time_limit):
-                raise ChildProcessError(f"{folder} did not answer its golden inputs within {time_limit:.0f} s.")
-            return arrays.load(io.BytesIO(self._connection.recv_bytes()))
-        except (EOFError, OSError) as error:
-            if isinstance(error, ChildProcessError):
-                raise
-            code = self._process.wait()
-            self._said.seek(0)
-            said = self._said.read().decode(errors="replace").strip()
-            raise ChildProcessError(f"{folder} cannot be loaded in a fresh process (exit {code}):\n{said}") from None
+            answered = self._connection.poll(time_limit)
+            reply = self._connection.recv_bytes() if answered else None
+        except (EOFError, OSError):
+            raise ChildProcessError(f"{folder} cannot be loaded in a fresh process {self._last_words()}") from None
+        if reply is None:
+            self._process.kill()  # its answer may still come, and would be taken for that to another question
+            self._process.wait()
+            raise ChildProcessError(f"{folder} did not answer its golden inputs within {time_limit:.0f} s.")
+        return arrays.load(io.BytesIO(reply))
+
+    def _last_words(self) -> str:
+        self._connection.close()  # ends it, if it has not
+        code = self._process.wait()
+        self._said.seek(0)
+        return f"(exit {code}):\n{self._said.read().decode(errors='replace').strip()}"
 
     def close(self) -> None:
         """End the process."""
@@ -79,6 +91,9 @@ _kept: list[FreshProcess] = []
 def started() -> Iterator[FreshProcess]:
     """A process for one or several replays, which ends with the block; or the one that is kept."""
     if _kept:
+        if _kept[-1].ended:
+            _kept[-1].close()
+            _kept[-1] = FreshProcess()
         yield _kept[-1]
         return
     process = FreshProcess()
@@ -91,9 +106,8 @@ def started() -> Iterator[FreshProcess]:
 @contextlib.contextmanager
 def kept() -> Iterator[None]:
     """Within the block one process serves for all replays: many versions are proved for the price of one start."""
-    with started() as process:
-        _kept.append(process)
-        try:
-            yield
-        finally:
-            _kept.remove(process)
+    _kept.append(FreshProcess())
+    try:
+        yield
+    finally:
+        _kept.pop().close()

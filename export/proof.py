@@ -50,7 +50,7 @@ def collect(signature: Signature, raw: Arrays) -> Golden:
     """
     inputs = signature.inputs_of(raw)
     count = min(golden.affordable(inputs, STORED_BYTES), len(next(iter(inputs.values()))))
-    examples = Golden(golden.rows(inputs, count), _keras_answers(signature, golden.rows(raw, count), batch_size=64))
+    examples = Golden(golden.rows(inputs, count), _keras_answers(signature, golden.rows(raw, count)))
     for name, array in examples.outputs.items():
         if array.dtype != object and not np.isfinite(array).all():
             raise ValueError(f"Keras answers with NaN or infinity: output {name!r} of signature {signature.name!r}.")
@@ -104,7 +104,7 @@ def record(examples: Golden, allowed: Mapping[str, Tolerance], found: Comparison
     }
 
 
-def _keras_answers(signature: Signature, raw: Arrays, batch_size: int) -> Arrays:
+def _keras_answers(signature: Signature, raw: Arrays, batch_size: int | None = None) -> Arrays:
     # On a GPU a float32 product is by default rounded to 10 bits, which no CPU server repeats.
     tensor_float_32 = tf.config.experimental.tensor_float_32_execution_enabled()
     tf.config.experimental.enable_tensor_float_32_execution(False)

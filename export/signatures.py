@@ -41,7 +41,7 @@ class Signature:
         inputs: name → dtype and shape, `(None, ...)`.
         graph: inputs by name → outputs by name, as TensorFlow operations.
         inputs_of: raw examples → the same examples as this signature takes them.
-        keras: raw examples and a batch size → the outputs that Keras gives for them.
+        keras: raw examples and a batch size (None: as many as fit) → the outputs that Keras gives for them.
         harmless: output → a difference that is no fault, however exact the model is.
     """
 
@@ -49,7 +49,7 @@ class Signature:
     inputs: dict[str, tf.TensorSpec]
     graph: Callable[[Tensors], Tensors]
     inputs_of: Callable[[Arrays], Arrays]
-    keras: Callable[[Arrays, int], Arrays]
+    keras: Callable[[Arrays, int | None], Arrays]
     harmless: Mapping[str, float] = field(default_factory=dict)
 
 
@@ -99,7 +99,7 @@ def _explain(bundle: Bundle, method: str) -> Signature:
 
     def keras(raw, batch_size):
         tensors = bundle.preprocess(raw)
-        step = min(batch_size, EXPLAINED_AT_ONCE)
+        step = min(batch_size or EXPLAINED_AT_ONCE, EXPLAINED_AT_ONCE)
         parts = [answer_with_map(tf.constant(tensors[i : i + step])) for i in range(0, len(tensors), step)]
         return golden.joined([{name: tensor.numpy() for name, tensor in part.items()} for part in parts])
 

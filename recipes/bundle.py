@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -58,6 +59,14 @@ class Answer:
             return tf.nn.softmax(outputs) if self.head == "logits" else outputs
         positive = tf.sigmoid(outputs) if self.head == "logits" else outputs
         return tf.concat([1 - positive, positive], axis=-1)
+
+
+NUMBERS_PER_BATCH = 2**22
+
+
+def batch_that_fits(shape: tuple[int, ...], most: int) -> int:
+    """Examples of a shape to answer at once: at most `most`, fewer of large pictures, whose feature maps are large."""
+    return max(1, min(most, NUMBERS_PER_BATCH // math.prod(shape)))
 
 
 # The name Keras gives to an input without one. It counts the inputs built before, so it differs from run to run.
@@ -123,17 +132,18 @@ class Bundle:
         specs = self.preprocessing.raw_specs()
         return self.preprocessing({k: tf.convert_to_tensor(raw[k], spec.dtype) for k, spec in specs.items()}).numpy()
 
-    def predict(self, raw: dict[str, Any], batch_size: int = 64) -> dict[str, np.ndarray]:
+    def predict(self, raw: dict[str, Any], batch_size: int | None = None) -> dict[str, np.ndarray]:
         """The answer that Keras gives on raw input: preprocess, `model.predict`, answer.
 
         Args:
             raw: raw input by name, every value with the same first dimension.
-            batch_size: examples per step of `model.predict`.
+            batch_size: examples per step of `model.predict`; None: at most 64, fewer where they are large.
         """
         return self.predict_tensors(self.preprocess(raw), batch_size)
 
-    def predict_tensors(self, tensors: np.ndarray, batch_size: int = 64) -> dict[str, np.ndarray]:
+    def predict_tensors(self, tensors: np.ndarray, batch_size: int | None = None) -> dict[str, np.ndarray]:
         """The same for the model's own tensors, `(batch, ...)`."""
+        batch_size = batch_size or batch_that_fits(tensors.shape[1:], 64)
         outputs = self.model.predict(tensors, batch_size=batch_size, verbose=0)
         return {name: value.numpy() for name, value in self.answer(tf.constant(outputs)).items()}
 

@@ -64,21 +64,27 @@ class BestWeights(keras.callbacks.Callback):
     """Remembers the weights of the best epoch, and stops when no epoch has been better for `patience` epochs.
 
     Args:
+        network: whose weights they are.
         monitor: name in the epoch's logs; higher is better for `accuracy`, lower for all else.
-        patience: epochs without gain before training stops; None never stops.
+        patience: epochs without gain before `fit` stops; None never stops.
     """
 
-    def __init__(self, monitor: str, patience: int | None):
+    def __init__(self, network: keras.Model, monitor: str, patience: int | None):
         super().__init__()
-        self.monitor, self.patience = monitor, patience
+        self.network, self.monitor, self.patience = network, monitor, patience
         self.sign = 1 if monitor.removeprefix("val_") == "accuracy" else -1
         self.best, self.epoch, self.weights = -math.inf, None, None
 
+    def on_train_begin(self, logs=None):
+        self._waited = 0
+
     def on_epoch_end(self, epoch, logs=None):
         value = self.sign * float(logs[self.monitor])
+        self._waited += 1
         if value > self.best:
-            self.best, self.epoch, self.weights = value, epoch, self.model.get_weights()
-        elif self.patience is not None and epoch - self.epoch >= self.patience:
+            self.best, self.epoch, self.weights = value, epoch, self.network.get_weights()
+            self._waited = 0
+        elif self.patience is not None and self._waited >= self.patience:
             self.model.stop_training = True
 
 

@@ -53,15 +53,9 @@ class Config:
     dropout: float | None = option(None, "Rate of dropout, for builders that take it.", least=0, below=1)
     precision: str = option("float32", "What training computes in; the Run is always float32.", choices=PRECISIONS)
 
-    weights: str | None = option(
-        None, "Weights to begin with: 'imagenet' where published, a .keras or .weights.h5 file, or a Run's folder."
-    )
-    freeze: str | None = option(
-        None, "Layers that stay as they are: 'backbone' (all but the head), or all up to a stage, such as stage3."
-    )
-    unfreeze_at: int | None = option(None, "Epochs after which frozen layers train, too. Default: never.", least=1)
-    unfreeze_rate: float = option(0.1, "Factor of the learning rate after unfreezing.", above=0)
-    rate_decay: float = option(1.0, "Factor of the learning rate from each stage to the one before it.", above=0)
+    # Only some tasks begin with weights: see `FineTuningConfig`.
+    weights = freeze = unfreeze_at = None
+    rate_decay = 1.0
 
     epochs: int = option(5, "Passes over the training part.", least=1)
     batch_size: int = option(64, "Examples per step.", least=1)
@@ -79,7 +73,7 @@ class Config:
     )
     ema: float | None = option(
         None,
-        "Keep this share of a moving average of the weights at every step; the Run has the average.",
+        "Keep this share of a moving average of the trainable weights at every update; the Run has the average.",
         above=0,
         below=1,
     )
@@ -92,24 +86,15 @@ class Config:
     verbose: bool = option(True, "Show progress.")
 
     def __post_init__(self):
-        if isinstance(self.freeze, bool):
-            object.__setattr__(self, "freeze", "backbone" if self.freeze else None)
-        if isinstance(self.weights, PathLike):
-            object.__setattr__(self, "weights", str(self.weights))
         for spec in dataclasses.fields(self):
             _check(spec, getattr(self, spec.name))
-        if self.unfreeze_at is not None and self.freeze is None:
-            raise ValueError("unfreeze_at says when frozen layers train, and none are: say freeze='backbone', too.")
-        if self.unfreeze_at is not None and self.unfreeze_at >= self.epochs:
-            raise ValueError(
-                f"unfreeze_at must be below the {self.epochs} epochs of the training. Received: {self.unfreeze_at}."
-            )
 
 
 def _check(spec: dataclasses.Field, value) -> None:
     """Raise ValueError for a value outside what the option accepts."""
     accepted = spec.metadata
-    for word in (value if isinstance(value, tuple) else (value,)) if accepted["choices"] else ():
+    words = value if isinstance(value, tuple) else () if value is None else (value,)
+    for word in words if accepted["choices"] else ():
         choose(spec.name, word, accepted["choices"])
     least, above, below = accepted["least"], accepted["above"], accepted["below"]
     if (least is None and above is None) or value is None or (isinstance(value, str) and str in get_args(spec.type)):
@@ -148,14 +133,51 @@ class BinaryConfig(TableConfig):
 
 
 @dataclass(frozen=True)
-class ImageConfig(Config):
+class FineTuningConfig(Config):
+    """Options of recipes that can begin with weights from elsewhere."""
+
+    weights: str | None = option(
+        None, "Weights to begin with: 'imagenet' where published, a .keras or .weights.h5 file, or a Run's folder."
+    )
+    freeze: str | None = option(
+        None, "Layers that stay as they are: 'backbone' (all but the head), or all up to a stage, such as stage3."
+    )
+    unfreeze_at: int | None = option(None, "Epochs after which frozen layers train, too. Default: never.", least=1)
+    unfreeze_rate: float = option(0.1, "Factor of the learning rate after unfreezing.", above=0)
+    rate_decay: float = option(1.0, "Factor of the learning rate from each stage to the one before it.", above=0)
+
+    def __post_init__(self):
+        if isinstance(self.freeze, bool):
+            object.__setattr__(self, "freeze", "backbone" if self.freeze else None)
+        if isinstance(self.weights, PathLike):
+            object.__setattr__(self, "weights", str(self.weights))
+        super().__post_init__()
+        if self.unfreeze_at is not None and self.freeze is None:
+            raise ValueError("unfreeze_at says when frozen layers train, and none are: say freeze='backbone', too.")
+        if self.unfreeze_at is not None and self.unfreeze_at >= self.epochs:
+            raise ValueError(
+                f"unfreeze_at must be below the {self.epochs} epochs of the training. Received: {self.unfreeze_at}."
+            )
+        if self.unfreeze_at is not None and self.warmup_epochs > self.unfreeze_at:
+            raise ValueError(
+                f"The warm-up must end before the frozen layers train, at {self.unfreeze_at} epochs. "
+                f"Received: warmup_epochs={self.warmup_epochs}."
+            )
+
+
+@dataclass(frozen=True)
+class ImageConfig(FineTuningConfig):
     """Options of `image_classification`."""
 
     image_size: tuple[int, int] | None = option(
-        None, "Height and width in pixels. Default: the pictures' own where the model takes it, else the model's."
+        None,
+        "Height and width in pixels. Default: those of the weights; else the pictures' own where the model takes it, "
+        "else the model's.",
     )
-    channels: int | None = option(None, "1, 3 or 4. Default: the pictures' own.")
-    resize: str = option("bilinear", "How pictures are resized.", choices=RESIZE_METHODS)
+    channels: int | None = option(None, "1, 3 or 4. Default: those of the weights, else the pictures' own.")
+    resize: str | None = option(
+        None, "How pictures are resized. Default: as for the weights, else bilinear.", choices=RESIZE_METHODS
+    )
     stochastic_depth: float | None = option(
         None, "Rate at which the last residual branch is dropped, for builders that take it.", least=0, below=1
     )

@@ -5,7 +5,7 @@ fine-tuning, new statistics would undo what was learned before (Keras guide "Tra
 """
 
 import contextlib
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import keras
@@ -23,13 +23,13 @@ class Phase:
 
     Attributes:
         first, last: number of the first epoch, from 0, and of the one after the last.
-        frozen: names of layers that stay as they are.
+        frozen: layers that stay as they are.
         rate_factor: of the learning rate.
     """
 
     first: int
     last: int
-    frozen: frozenset[str] = frozenset()
+    frozen: tuple[keras.Layer, ...] = ()
     rate_factor: float = 1.0
 
 
@@ -44,42 +44,54 @@ def phases(model: keras.Model, config: Config) -> list[Phase]:
     frozen = frozen_layers(model, config.freeze)
     if config.unfreeze_at is None:
         return [Phase(0, config.epochs, frozen)]
-    normalising = {layer.name for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)}
+    normalising = tuple(layer for layer in frozen if isinstance(layer, keras.layers.BatchNormalization))
     return [
         Phase(0, config.unfreeze_at, frozen),
-        Phase(config.unfreeze_at, config.epochs, frozen & normalising, config.unfreeze_rate),
+        Phase(config.unfreeze_at, config.epochs, normalising, config.unfreeze_rate),
     ]
 
 
-def frozen_layers(model: keras.Model, freeze: str) -> frozenset[str]:
-    """Names of the layers with weights up to and including a stage (or other layer), or of the whole backbone.
+def frozen_layers(model: keras.Model, freeze: str) -> tuple[keras.Layer, ...]:
+    """The layers with weights up to and including a stage (or other layer), or of the whole backbone.
 
-    A model without stages has as its backbone all but the last layer that has weights.
+    A model without stages has as its backbone all but the last layer that has weights. Models inside of the model count
+    as the layers they are made of.
     """
-    names, stages = [layer.name for layer in model.layers if layer.weights], zoo.stages(model)
+    while len(inner := [layer for layer in model.layers if layer.weights]) == 1 and isinstance(inner[0], keras.Model):
+        model = inner[0]  # all there is lies in one model within, behind an input of another name
+    stages = zoo.stages(model)
     if freeze == BACKBONE:
-        found = zoo.features(model, list(stages)[-1]) if stages else None
+        found = zoo.features(model, list(stages)[-1]).layers if stages else inner[:-1]
     elif freeze in {layer.name for layer in model.layers}:
-        found = zoo.features(model, freeze)
+        found = zoo.features(model, freeze).layers
     else:
         raise unknown("layer to freeze up to", freeze, [BACKBONE, *stages])
-    frozen = frozenset(names[:-1] if not found else {layer.name for layer in found.layers} & set(names))
-    if frozen == set(names):
-        raise ValueError(f"freeze={freeze!r} freezes every layer of {model.name!r} that has weights: none would learn.")
+    frozen = tuple(layer for layer in leaves(found) if layer.weights)
+    if len(frozen) in (0, len([layer for layer in leaves(model.layers) if layer.weights])):
+        which = "no layer" if not frozen else "every layer"
+        raise ValueError(f"freeze={freeze!r} freezes {which} of {model.name!r} that has weights.")
     return frozen
 
 
-@contextlib.contextmanager
-def keeping(model: keras.Model, frozen: Collection[str]) -> Iterator[None]:
-    """Within it, the layers of these names do not learn; afterwards all is as it was."""
-    layers = [layer for layer in model.layers if layer.name in frozen]
-    before = [layer.trainable for layer in layers]
+def leaves(layers: list[keras.Layer]) -> Iterator[keras.Layer]:
+    """Layers, and in place of a model those inside of it."""
     for layer in layers:
+        if isinstance(layer, keras.Model):
+            yield from leaves(layer.layers)
+        else:
+            yield layer
+
+
+@contextlib.contextmanager
+def keeping(frozen: tuple[keras.Layer, ...]) -> Iterator[None]:
+    """Within it, these layers do not learn; afterwards all is as it was."""
+    before = [layer.trainable for layer in frozen]
+    for layer in frozen:
         layer.trainable = False
     try:
         yield
     finally:
-        for layer, trainable in zip(layers, before, strict=True):
+        for layer, trainable in zip(frozen, before, strict=True):
             layer.trainable = trainable
 
 
@@ -87,7 +99,7 @@ def rate_factors(model: keras.Model, decay: float) -> dict[str, float]:
     """Path of a weight → factor of its learning rate: 1 in the head, `decay` in the last stage, its square before it.
 
     Discriminative rates, after Howard & Ruder, "Universal Language Model Fine-tuning for Text Classification" (2018),
-    §3.2, who divide by 2.6 per layer.
+    §3.2, who divide by 2.6 per layer. Decoupled weight decay keeps the whole rate.
 
     Raises:
         ValueError: the model has no stages.

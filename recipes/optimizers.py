@@ -52,14 +52,15 @@ def make(
         "weight_decay": decay or None,
         "global_clipnorm": config.clip_norm,
         "use_ema": config.ema is not None,
-        "ema_momentum": config.ema or 0.99,
+        # Keras averages at every step, also at those that only accumulate.
+        "ema_momentum": (config.ema or 0.99) ** (1 / config.gradient_accumulation),
         "gradient_accumulation_steps": config.gradient_accumulation if config.gradient_accumulation > 1 else None,
     }
     kind = keras.optimizers.SGD if config.optimizer in _SGD else _ADAPTIVE[config.optimizer]
     optimizer = _with_rates(kind, rate_factors)(**_SGD.get(config.optimizer, {}), **arguments)
     if decay:
-        # Loshchilov & Hutter decay kernels; biases and normalisation scales are left alone.
-        optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+        # Loshchilov & Hutter decay kernels; biases, scales and what is added to every picture are left alone.
+        optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta", "scale", "token", "positions"])
     return scaled(optimizer, config.precision)
 
 

@@ -11,6 +11,8 @@ import keras
 import tensorflow as tf
 from keras import layers
 
+from recipes.fine_tuning import leaves
+
 
 def trained_form(model: keras.Model, precision: str) -> keras.Model:
     """The network as it is trained: a copy with the same names and weights, or the model itself.
@@ -20,23 +22,37 @@ def trained_form(model: keras.Model, precision: str) -> keras.Model:
         precision: "float32"; or "bfloat16" or "float16" for everything up to the last layer, whose output and loss need
             float32 (Keras guide "Mixed precision").
     """
-    fused = any(type(layer) is layers.BatchNormalization for layer in model.layers) and all(
-        map(_is_known, model.layers)
-    )
+    found = list(leaves(model.layers))
+    fused = any(type(layer) is layers.BatchNormalization for layer in found) and all(map(_is_known, found))
     if precision == "float32" and not fused:
         return model
-    outputs = {tensor._keras_history.operation.name for tensor in model.outputs}
+    last = [_last_layer(tensor) for tensor in model.outputs]
 
     def copy(layer):
         config = layer.get_config()
-        if precision != "float32":
-            config["dtype"] = "float32" if layer.name in outputs else f"mixed_{precision}"
-        kind = FusedBatchNormalization if type(layer) is layers.BatchNormalization else type(layer)
+        if precision != "float32" and isinstance(layer, keras.Layer):
+            config["dtype"] = "float32" if any(layer is other for other in last) else f"mixed_{precision}"
+        kind = FusedBatchNormalization if fused and type(layer) is layers.BatchNormalization else type(layer)
         return kind.from_config(config)
 
-    form = keras.models.clone_model(model, clone_function=copy, recursive=True)
+    def copy_or_refuse(layer):
+        try:
+            return copy(layer)
+        except Exception as error:  # of any kind: it is the code of somebody's layer
+            raise ValueError(
+                f"Training in {precision} copies the model layer by layer, and {layer.name!r}, a "
+                f"{type(layer).__name__}, cannot be copied: {error}"
+            ) from error
+
+    form = keras.models.clone_model(model, clone_function=copy_or_refuse, recursive=True)
     form.set_weights(model.get_weights())
     return form
+
+
+def _last_layer(tensor: keras.KerasTensor) -> keras.Layer:
+    """The layer that gives an output, inside of models, too."""
+    layer = tensor._keras_history.operation
+    return _last_layer(layer.outputs[0]) if isinstance(layer, keras.Model) else layer
 
 
 def scaled(optimizer: keras.optimizers.Optimizer, precision: str) -> keras.optimizers.Optimizer:
@@ -57,9 +73,10 @@ class FusedBatchNormalization(layers.BatchNormalization):
 
     def call(self, inputs, training=None, mask=None):
         plain = len(inputs.shape) == 4 and self.axis in (-1, 3) and mask is None and self.center and self.scale
-        if not plain or self.synchronized or self.renorm:
-            return super().call(inputs, training=training, mask=mask)
         learns = bool(training) and self.trainable
+        # A frozen layer inside of a training has a gradient, which the kernel of GPUs cannot give deterministically.
+        if not plain or self.synchronized or self.renorm or (training and not learns):
+            return super().call(inputs, training=training, mask=mask)
         outputs, mean, variance = tf.compat.v1.nn.fused_batch_norm(
             inputs,
             self.gamma,

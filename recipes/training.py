@@ -14,7 +14,7 @@ import tensorflow as tf
 import zoo
 from recipes import command_line, fine_tuning, initial_weights, plots
 from recipes.auxiliary_heads import LossOfHeads, MetricOfFirstHead, first_head, heads_joined
-from recipes.bundle import Bundle, check_one_input_and_output, input_is_named
+from recipes.bundle import Bundle, batch_that_fits, check_one_input_and_output, input_is_named
 from recipes.callbacks import (
     AveragedWeights,
     BestWeights,
@@ -60,10 +60,10 @@ def train(task_type: type[Task], model: str | keras.Model, data, config: Config)
 
         task = task_type(source, config)
         preprocessing = task.preprocessing(model)
-        trained = _network(model, task, preprocessing, config)
-        network = first_head(trained)
+        with_all_heads = _network(model, task, preprocessing, config)
+        network = first_head(with_all_heads)
         task.adopt(network)
-        history = _fit(trained, task, preprocessing, folder)
+        history = _fit(with_all_heads, task, preprocessing, folder)
         training_seconds = time.perf_counter() - started
 
         bundle = Bundle(network, task.name, preprocessing, task.answer, _card(name, network, source))
@@ -111,7 +111,7 @@ def answer_test_part(bundle: Bundle, source: Data) -> tuple[dict[str, np.ndarray
     """The bundle's answers on the test part, by name, and the raw truth."""
     part = _prepare(source, source.evaluated_on, bundle.preprocessing, lambda y: y)
     answers, truth = [], []
-    for x, y in part.batches(EVALUATION_BATCH):
+    for x, y in part.batches(batch_that_fits(bundle.preprocessing.shape, EVALUATION_BATCH)):
         answers.append(bundle.answer(tf.constant(bundle.model.predict_on_batch(x))))
         truth.append(y)
     return {name: np.concatenate([a[name] for a in answers]) for name in answers[0]}, np.concatenate(truth)
@@ -149,34 +149,34 @@ def _with_named_input(model: keras.Model, preprocessing: Preprocessing) -> keras
 def _fit(network: keras.Model, task: Task, preprocessing: Preprocessing, folder: Path) -> list[dict[str, float]]:
     """Fit a network in the precision asked for, phase after phase; return one row of figures per epoch."""
     config = task.config
-    phases = fine_tuning.phases(network, config)
-    model = trained_form(network, config.precision)
-    trained = heads_joined(model)
+    form = trained_form(network, config.precision)
+    joined = heads_joined(form)
+    phases = fine_tuning.phases(form, config)
+    factors = fine_tuning.rate_factors(form, config.rate_decay)
     if config.l1 or config.l2:
-        for weight in trained.trainable_variables:
+        for weight in form.trainable_variables:
             if weight.name == "kernel":
                 weight.regularizer = keras.regularizers.L1L2(config.l1, config.l2)
     training = _prepare(task.data, "train", preprocessing, task.encode)
     validation = None
     if task.data.sizes.get("validation"):
-        validation = _prepare(task.data, "validation", preprocessing, task.encode).batches(EVALUATION_BATCH)
+        validation = _prepare(task.data, "validation", preprocessing, task.encode)
+        validation = validation.batches(batch_that_fits(preprocessing.shape, EVALUATION_BATCH))
     steps = training.steps(config.batch_size)
 
     loss, metrics = task.loss(), task.metrics()
-    if trained is not model:
+    if joined is not form:
         loss, metrics = LossOfHeads(loss), [MetricOfFirstHead(metric) for metric in metrics]
     measured = ["loss", *(metric.name for metric in metrics)]
     measured += [f"val_{name}" for name in measured] if validation else []
     monitor = choose("monitor", config.monitor or ("val_loss" if validation else "loss"), measured)
-    history, finite, best = History(), StopOnNonFiniteLoss(), BestWeights(monitor, config.patience)
-    averages = [AveragedWeights()] if config.ema is not None else []
+    history, finite, best = History(), StopOnNonFiniteLoss(), BestWeights(form, monitor, config.patience)
     progress = [ProgressBar(config.epochs, steps)] if config.verbose else []
-    factors = fine_tuning.rate_factors(model, config.rate_decay)
     try:
         for phase in phases:
-            with fine_tuning.keeping(model, phase.frozen):
-                trained.compile(make(config, steps, phase, factors), loss, metrics=metrics)
-                trained.fit(
+            with fine_tuning.keeping(phase.frozen):
+                joined.compile(make(config, steps, phase, factors), loss, metrics=metrics)
+                joined.fit(
                     training.epochs(
                         config.batch_size, config.seed, config.shuffle, task.augment(preprocessing), phase.first
                     ),
@@ -186,32 +186,37 @@ def _fit(network: keras.Model, task: Task, preprocessing: Preprocessing, folder:
                     validation_data=validation,
                     class_weight=task.class_weights(),
                     # The averages are in the model when those after them look at it.
-                    callbacks=[finite, *averages, history, best, *progress],
+                    callbacks=[finite, *_averages(config), history, best, *progress],
                     shuffle=False,  # the pipeline does it
                     verbose=0,
                 )
+            if config.patience is not None:
+                form.set_weights(best.weights)
     except Interrupted:
-        raise _diverged(finite.step, steps, config, _keep_best(best, history, trained, folder)) from None
+        raise _diverged(finite.step, steps, config, _keep_best(best, history, network, folder)) from None
     except KeyboardInterrupt:
-        _keep_best(best, history, trained, folder)
+        _keep_best(best, history, network, folder)
         raise
     finally:
         for bar in progress:
             bar.close()
-    if config.patience is not None:
-        trained.set_weights(best.weights)
-    if model is not network:
-        network.set_weights(model.get_weights())
+    if form is not network:
+        network.set_weights(form.get_weights())
     return history.rows
 
 
-def _keep_best(best: BestWeights, history: History, model: keras.Model, folder: Path) -> str:
+def _averages(config: Config) -> list[keras.callbacks.Callback]:
+    """What uses the moving averages of an optimizer, if it keeps them."""
+    return [] if config.ema is None else [AveragedWeights()]
+
+
+def _keep_best(best: BestWeights, history: History, network: keras.Model, folder: Path) -> str:
     """Keep the history and the best weights of a training that stops short; return a sentence on them."""
     if best.weights is None:
         return "No epoch was finished, so no weights were kept."
     pd.DataFrame(history.rows).to_csv(folder / HISTORY_FILE, index=False)
-    model.set_weights(best.weights)
-    model.save_weights(folder / BEST_WEIGHTS_FILE)
+    network.set_weights(best.weights)
+    first_head(network).save_weights(folder / BEST_WEIGHTS_FILE)
     return f"The weights of the best epoch, {best.epoch + 1}, are kept as {BEST_WEIGHTS_FILE} in the run's folder."
 
 

@@ -11,6 +11,8 @@ from recipes.tasks.classes import ClassTask
 from recipes.tasks.task import input_shape_of
 from recipes.training import train
 
+DEFAULT_RESIZE = "bilinear"
+
 
 @takes(ImageConfig)
 def image_classification(model, data, config):
@@ -48,15 +50,15 @@ class ImageClassification(ClassTask):
         if isinstance(model, str) and self.config.weights is not None:
             return self._of_weights(model)
         height, width, channels = self._named_shape(model) if isinstance(model, str) else self._model_shape(model)
-        return ImagePreprocessing(height, width, channels, resize=self.config.resize)
+        return ImagePreprocessing(height, width, channels, resize=self.config.resize or DEFAULT_RESIZE)
 
     def _of_weights(self, name):
         """What belongs to the weights that training begins with; to a weights file, what it would be without them."""
         wanted = initial_weights.preprocessing_of(name, self.config.weights)
         if wanted is None:
-            return ImagePreprocessing(*self._named_shape(name), resize=self.config.resize)
+            return ImagePreprocessing(*self._named_shape(name), resize=self.config.resize or DEFAULT_RESIZE)
         height, width = self.config.image_size or (wanted.height, wanted.width)
-        wanted = dataclasses.replace(wanted, height=height, width=width)
+        wanted = dataclasses.replace(wanted, height=height, width=width, resize=self.config.resize or wanted.resize)
         return wanted.with_channels(self.config.channels or wanted.channels)
 
     def _named_shape(self, name):

@@ -198,6 +198,51 @@ def test_the_trained_form_stays_out_of_the_run(train):
     assert FusedBatchNormalization not in kinds
 
 
+def test_models_of_ones_own_compute_in_16_bits_up_to_their_last_layer():
+    """With a model inside, and with functions of keras.ops, whose output is float32 all the same."""
+    inner = keras.Input((4, 4, 1))
+    x = keras.ops.relu(keras.layers.Conv2D(2, 3, name="conv")(inner)) * 2
+    whole = keras.Model(inner, keras.layers.Dense(3, name="out")(keras.layers.Flatten()(x)), name="whole")
+    image = keras.Input((4, 4, 1), name="image")
+    form = trained_form(keras.Model(image, whole(image)), "bfloat16")
+    layers = {layer.name: layer for layer in form.get_layer("whole").layers}
+    assert layers["conv"].compute_dtype == "bfloat16"
+    assert form.outputs[0].dtype == "float32"
+
+
+def test_a_layer_that_cannot_be_copied_is_named():
+    class Stubborn(keras.layers.Layer):
+        def __init__(self, size, **kwargs):
+            super().__init__(**kwargs)
+            self.size = size
+
+        def call(self, x):
+            return x
+
+    features = keras.Input((4,), name="features")
+    x = Stubborn(3, name="mine")(keras.layers.BatchNormalization()(features))
+    model = keras.Model(features, keras.layers.Dense(2)(x))
+    assert trained_form(model, "float32") is model
+    with pytest.raises(
+        ValueError, match="Training in bfloat16 copies the model layer by layer, and 'mine', a Stubborn"
+    ):
+        trained_form(model, "bfloat16")
+
+
+def test_auxiliary_heads_through_a_recipe(train):
+    from zoo import spec
+
+    tiny = {k: v for k, v in spec("googlenet").tiny.items() if k not in ("input_shape", "num_classes")}
+    data = raw_data.pictures(spec("googlenet").tiny["input_shape"])
+    run = train(
+        recipes.image_classification, "googlenet", data, model_args={**tiny, "auxiliary_heads": True},
+        epochs=40, batch_size=24, learning_rate=0.02, ema=0.5, validation=0, test=0,
+    )  # fmt: skip
+    assert len(run.model.outputs) == 1
+    assert not [layer for layer in run.model.layers if layer.name.startswith("auxiliary")]
+    assert run.metrics["accuracy"] > 0.9
+
+
 def test_mixed_pictures_temper_the_answers(train):
     """Between two pictures the network learns to be in between: it is less sure of its answers."""
     data = raw_data.pictures((12, 12, 1))

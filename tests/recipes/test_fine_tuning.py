@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import recipes
+import zoo
 from recipes import fine_tuning, initial_weights
 from recipes.config import ImageConfig
 from recipes.examples import to_png
@@ -175,17 +176,73 @@ def test_a_model_of_ones_own_is_frozen_up_to_its_last_layer():
     image = keras.Input((4, 4, 1), name="image")
     x = keras.layers.Dense(3, name="mine")(keras.layers.Flatten()(image))
     model = keras.Model(image, keras.layers.Dense(2, name="head")(x))
-    assert fine_tuning.frozen_layers(model, "backbone") == {"mine"}
-    assert fine_tuning.frozen_layers(model, "mine") == {"mine"}
+    for name in ("backbone", "mine"):
+        assert [layer.name for layer in fine_tuning.frozen_layers(model, name)] == ["mine"]
     with pytest.raises(ValueError, match="freezes every layer"):
         fine_tuning.frozen_layers(model, "head")
     with pytest.raises(ValueError, match="Unknown layer to freeze up to 'stage9'"):
         fine_tuning.frozen_layers(model, "stage9")
 
 
+def nested_model():
+    """A network inside of a network, as tutorials build them: base(x), then a new head. The input has no name."""
+    inner = keras.Input((8, 8, 1))
+    x = keras.layers.Conv2D(4, 3, name="conv")(inner)
+    x = keras.layers.BatchNormalization(name="norm")(x)
+    base = keras.Model(inner, keras.layers.GlobalAveragePooling2D()(x), name="base")
+    image = keras.Input((8, 8, 1))
+    return keras.Model(image, keras.layers.Dense(3, name="head")(base(image)), name="nested")
+
+
+def test_layers_inside_of_models_are_frozen_too(tmp_path):
+    model = nested_model()
+    base = model.get_layer("base")
+    conv, norm = (base.get_layer(name) for name in ("conv", "norm"))
+    before = {layer: layer.get_weights() for layer in (conv, norm)}
+    data = raw_data.pictures((8, 8, 1))
+    train(tmp_path / "frozen", data, model, freeze="backbone", epochs=2)
+    assert all(
+        (new == old).all() for layer in before for new, old in zip(layer.get_weights(), before[layer], strict=True)
+    )
+    train(tmp_path / "unfrozen", data, model, freeze="backbone", unfreeze_at=1, epochs=2)
+    assert (conv.get_weights()[0] != before[conv][0]).any()
+    assert all((new == old).all() for new, old in zip(norm.get_weights(), before[norm], strict=True))
+
+
+def test_layers_that_were_frozen_before_stay_so(tmp_path):
+    model = nested_model()
+    conv = model.get_layer("base").get_layer("conv")
+    conv.trainable = False
+    train(tmp_path / "run", raw_data.pictures((8, 8, 1)), model, freeze="backbone", unfreeze_at=1, epochs=2)
+    assert not conv.trainable
+    assert model.get_layer("base").get_layer("norm").trainable
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_both_phases_with_averages_and_patience(trained, tmp_path, precision):
+    options = {"weights": trained.dir, "freeze": "backbone", "unfreeze_at": 3, "epochs": 6, "ema": 0.5, "patience": 2}
+    run = train(tmp_path / "run", two_classes(), validation=0.25, precision=precision, **options)
+    # Patience counts anew in the second phase: it has at least its two epochs.
+    assert run.history["epoch"].iloc[-1] >= 5
+    assert run.metrics["accuracy"] > 0.9
+
+
+def test_weights_kept_from_a_training_that_went_wrong_can_be_loaded(tmp_path):
+    x, y = raw_data.pictures(SHAPE)
+    rates = {"learning_rate": 1e4, "optimizer": "sgd", "epochs": 30}
+    with pytest.raises(recipes.TrainingDiverged) as error:
+        train(tmp_path / "run", (x, y), **rates)
+    kept = tmp_path / "run" / "best.weights.h5"
+    if kept.exists():
+        zoo.build("resnet20", input_shape=SHAPE, num_classes=3, **TINY).load_weights(kept)
+    else:
+        assert "No epoch was finished" in str(error.value)
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [
+        ({"freeze": "backbone", "unfreeze_at": 1, "warmup_epochs": 2, "weights": "w.keras"}, "warm-up must end before"),
         ({"freeze": "backbone"}, "freeze='backbone' keeps weights as they are, and none are given"),
         ({"unfreeze_at": 2}, "say freeze='backbone', too"),
         ({"freeze": "backbone", "unfreeze_at": 3, "weights": "w.keras"}, "unfreeze_at must be below the 3 epochs"),
@@ -204,6 +261,10 @@ def test_bad_options_are_named_and_leave_nothing(options, said, tmp_path):
 
 
 def test_mixup_is_for_classes_of_pictures(tmp_path):
+    with pytest.raises(ValueError, match="weights has no meaning for regression"):
+        recipes.regression(
+            "linear_regression", (np.zeros((8, 1)), np.zeros(8)), weights="x", run_dir=str(tmp_path / "run")
+        )
     with pytest.raises(ValueError, match="mixup has no meaning for regression"):
         recipes.regression(
             "linear_regression", (np.zeros((8, 1)), np.zeros(8)), mixup=0.2, run_dir=str(tmp_path / "run")
