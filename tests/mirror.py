@@ -4,6 +4,7 @@ import hashlib
 
 import h5py
 from keras.src.applications import imagenet_utils, mobilenet_v3
+from keras.src.backend import config
 from keras.src.legacy.saving import legacy_h5_format
 
 
@@ -12,6 +13,7 @@ class Mirror:
 
     Attributes:
         folder: where the files lie, in place of the server.
+        cache: where Keras puts what it has fetched.
         networks: with the head (`True`) and without it (`False`), the networks whose weights they hold.
     """
 
@@ -28,7 +30,9 @@ class Mirror:
         monkeypatch.setattr(
             imagenet_utils, "CLASS_INDEX", {str(i): (f"n{i:08}", f"thing{i // 2}") for i in range(1000)}
         )
-        monkeypatch.setenv("KERAS_HOME", str(folder / "keras"))
+        # KERAS_HOME is read once, when Keras is imported.
+        self.cache = folder / "keras" / "models"
+        monkeypatch.setattr(config, "_KERAS_DIR", str(folder / "keras"))
 
     def vouch(self):
         """Let the files have the hashes that Keras expects."""

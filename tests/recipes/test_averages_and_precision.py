@@ -212,15 +212,15 @@ def test_models_of_ones_own_compute_in_16_bits_up_to_their_last_layer():
 
 def test_a_layer_that_cannot_be_copied_is_named():
     class Stubborn(keras.layers.Layer):
-        def __init__(self, size, **kwargs):
+        def __init__(self, change, **kwargs):
             super().__init__(**kwargs)
-            self.size = size
+            self.change = change
 
         def call(self, x):
-            return x
+            return self.change(x)
 
     features = keras.Input((4,), name="features")
-    x = Stubborn(3, name="mine")(keras.layers.BatchNormalization()(features))
+    x = Stubborn(lambda x: x, name="mine")(keras.layers.BatchNormalization()(features))
     model = keras.Model(features, keras.layers.Dense(2)(x))
     assert trained_form(model, "float32") is model
     with pytest.raises(

@@ -11,7 +11,7 @@ import pytest
 import zoo
 from zoo import catalog
 from zoo.registry import backbone_of
-from zoo.weights import adapt_channels, arrays_of, transfer, variables_of
+from zoo.weights import adapt_channels, adapt_positions, arrays_of, transfer, variables_of
 
 SIZES = 5, 37  # added to the least size: even and odd, so that paddings differ
 
@@ -67,6 +67,39 @@ def test_same_answer_as_the_published_architecture(name):
         )
 
 
+@pytest.mark.parametrize("name", published())
+def test_the_published_architecture_without_its_head_gives_the_backbone(name):
+    """What is fetched for another number of classes; a ConvNeXt without a head still ends in the head's LayerNorm."""
+    record = zoo.spec(name).weights["imagenet"]
+    size = max(zoo.spec(name).min_size, 32)
+    theirs = getattr(keras.applications, record.application)(
+        weights=None, include_top=False, input_shape=(size, size, 3)
+    )
+    ours = zoo.build(name, input_shape=(size, size, 3), num_classes=5)
+    backbone = backbone_of(ours)
+    arrays = record.read(theirs, variables_of(ours))
+    transfer(arrays, ours, backbone, name)
+    assert set(arrays) - backbone == ({"head_norm"} if name.startswith("convnext") else set())
+    body = backbone & set(variables_of(ours))  # as of a network that is built without a head
+    assert set(record.read(theirs, body)) == body
+
+
+def test_pixels_come_to_the_published_efficientnet_as_they_are_prepared_here(monkeypatch):
+    """With its weights it has a layer more before the stem, since what they hold as variances are deviations."""
+    from keras.src.applications import efficientnet
+
+    record = zoo.spec("efficientnet_b0").weights["imagenet"]
+    monkeypatch.setattr(efficientnet.file_utils, "get_file", lambda *args, **kwargs: "weights.h5")
+    monkeypatch.setattr(keras.Model, "load_weights", lambda *args, **kwargs: None)
+    theirs = record.download(include_top=False)
+    normalization = next(layer for layer in theirs.layers if isinstance(layer, keras.layers.Normalization))
+    normalization.set_weights([np.array(record.mean), np.array(record.std), np.int64(0)][: len(normalization.weights)])
+    normalization.finalize_state()
+    stem = keras.Model(theirs.input, theirs.get_layer("stem_conv_pad").input)
+    pixels = np.random.default_rng(0).integers(0, 256, (1, 8, 8, 3)).astype(np.float32)
+    np.testing.assert_allclose(stem(pixels), (pixels * record.scale - record.mean) / record.std, atol=1e-5)
+
+
 @pytest.fixture
 def small(tmp_path):
     """A network with stages, and its weights as a file of either kind."""
@@ -104,6 +137,18 @@ def test_weights_with_layers_inside_of_layers(tmp_path):
     assert_equal_weights(zoo.build("vit_tiny16", weights=tmp_path / "vit.weights.h5", **arguments), model)
 
 
+def test_weights_saved_in_bfloat16(tmp_path):
+    arguments = zoo.spec("resnet20").tiny
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("bfloat16")
+    try:
+        model = zoo.build("resnet20", **arguments)
+    finally:
+        keras.config.set_dtype_policy(before)
+    model.save_weights(tmp_path / "half.weights.h5")
+    assert_equal_weights(tiny(weights=tmp_path / "half.weights.h5"), model)
+
+
 def test_another_number_of_classes_keeps_the_backbone_and_replaces_the_head(small, tmp_path):
     model = tiny(weights=tmp_path / "small.keras", num_classes=7)
     assert model.output_shape == (None, 7)
@@ -120,6 +165,55 @@ def test_another_input_size_replaces_what_depends_on_it(tmp_path):
         other = zoo.build("vgg11", weights=tmp_path / "vgg.keras", **larger)
     backbone = backbone_of(model)
     assert_equal_weights(other, model, but=[layer for layer in arrays_of(model) if layer not in backbone])
+
+
+def test_auxiliary_heads_that_the_weights_lack_are_fresh_beside_logits_that_fit(tmp_path):
+    arguments = zoo.spec("googlenet").tiny
+    plain, both = zoo.build("googlenet", **arguments), zoo.build("googlenet", **arguments, auxiliary_heads=True)
+    plain.save(tmp_path / "plain.keras")
+    both.save(tmp_path / "both.keras")
+    model = zoo.build("googlenet", weights=tmp_path / "plain.keras", auxiliary_heads=True, **arguments)
+    for layer, arrays in arrays_of(plain).items():
+        np.testing.assert_array_equal(model.get_layer(layer).get_weights()[0], arrays[0])
+    assert_equal_weights(zoo.build("googlenet", weights=tmp_path / "both.keras", **arguments), both)
+    again = zoo.build("googlenet", weights=tmp_path / "both.keras", auxiliary_heads=True, **arguments)
+    assert_equal_weights(again, both)
+    other = {**arguments, "num_classes": 5}
+    replaced = zoo.build("googlenet", weights=tmp_path / "both.keras", auxiliary_heads=True, **other)
+    assert_equal_weights(replaced, both, but=["logits", "auxiliary1", "auxiliary2"])
+
+
+def test_positions_of_another_input_size_are_interpolated(tmp_path):
+    arguments = zoo.spec("vit_tiny16").tiny
+    model = zoo.build("vit_tiny16", **arguments)
+    model.save(tmp_path / "vit.keras")
+    positions = model.get_layer("stem_positions").get_weights()[0]
+    with pytest.warns(UserWarning, match="positions of .* learned for 4x4 patches and interpolated to 7x5"):
+        larger = zoo.build("vit_tiny16", weights=tmp_path / "vit.keras", **{**arguments, "input_shape": (28, 20, 3)})
+    assert_equal_weights(larger, model, but=["stem_positions"])
+    adapted = larger.get_layer("stem_positions").get_weights()[0]
+    np.testing.assert_array_equal(adapted[:, 0], positions[:, 0])
+    places, before = adapted[0, 1:].reshape(7, 5, -1), positions[0, 1:].reshape(4, 4, -1)
+    np.testing.assert_allclose(places[::6, ::4], before[::3, ::3], rtol=1e-6)
+    np.testing.assert_allclose(places[1, 0], (before[0, 0] + before[1, 0]) / 2, rtol=1e-5)
+    np.testing.assert_allclose(places[0, 2], (before[0, 1] + before[0, 2]) / 2, rtol=1e-5)
+
+
+def test_interpolated_positions_of_any_grid():
+    rng = np.random.default_rng(0)
+    positions = rng.normal(size=(1, 1 + 9, 4)).astype(np.float32)
+    np.testing.assert_allclose(adapt_positions(positions, (3, 3), (3, 3)), positions)
+    same = np.concatenate([positions[:, :1], np.repeat(positions[:, 1:2], 9, axis=1)], axis=1)
+    for grid in ((1, 1), (2, 7), (9, 9)):
+        adapted = adapt_positions(same, (3, 3), grid)
+        assert adapted.shape == (1, 1 + grid[0] * grid[1], 4)
+        np.testing.assert_allclose(adapted[:, 1:], np.broadcast_to(same[:, 1:2], adapted[:, 1:].shape), rtol=1e-6)
+
+
+def test_positions_of_a_grid_that_is_not_square_have_to_fit(tmp_path):
+    arguments = zoo.spec("vit_tiny16").tiny
+    zoo.build("vit_tiny16", **{**arguments, "input_shape": (16, 20, 3)}).save(tmp_path / "vit.keras")
+    refused("layer 'stem_positions' has the shapes", "vit_tiny16", weights=tmp_path / "vit.keras")
 
 
 def test_a_head_for_other_classes_of_the_same_number(small, tmp_path):
@@ -205,6 +299,7 @@ def test_published_weights_are_fetched_checked_and_copied(mirror):
     theirs = mirror.networks
     pixels = np.random.default_rng(0).integers(0, 256, (1, 224, 224, 3)).astype(np.float32)
     model = zoo.build("mobilenet_v3_small", weights="imagenet")
+    assert mirror.cache.is_dir()  # and not the user's own
     probabilities = keras.ops.softmax(model.predict(pixels / 127.5 - 1, verbose=0))
     np.testing.assert_allclose(probabilities, theirs[True].predict(pixels, verbose=0), atol=1e-5)
     other = zoo.build("mobilenet_v3_small", weights="imagenet", num_classes=5, input_shape=(64, 64, 3))
