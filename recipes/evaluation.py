@@ -33,6 +33,8 @@ def evaluate(run: Run, data=None, *, data_dir: str | None = None) -> dict[str, f
         config = dataclasses.replace(config, data_dir=data_dir)
     if data is None:
         data = run.facts["data"]["source"]
+        if data is None and run.facts["evaluated_on"] is None:
+            raise ValueError("The Run was made of published weights, without data. Say data=….")
         if data is None:
             raise ValueError("The Run was made from data in memory, which it did not keep. Say data=….")
         recorded = run.facts["data"]["fingerprint"]

@@ -44,15 +44,15 @@ def pretrained(
 
     Raises:
         ValueError: no such model or weights, damaged weights, no pictures in the folder, or the folder is taken.
-        OSError: the weights cannot be fetched.
+        OSError: the weights or the names of their classes cannot be fetched.
     """
     started = time.perf_counter()
     choose(f"published weights of {model!r}", weights, zoo.spec(model).weights)
     pictures = _photographs() if examples is None else _files(Path(examples))
     final = Path(run_dir or f"runs/{model}-{weights}")
     with staged_run(final, overwrite, keep_on=()) as folder:
+        labels = _labels(zoo.spec(model).arguments["num_classes"])  # before the weights, which are large
         network = zoo.build(model, weights=weights)
-        labels = _labels(network.output_shape[-1])
         card = {
             "architecture": model,
             "parameters": sum(int(np.prod(weight.shape)) for weight in network.trainable_weights),
@@ -78,7 +78,10 @@ def pretrained(
 
 def _labels(count: int) -> tuple[str, ...]:
     """Names of ImageNet's classes; the two pairs of the same name get their WordNet ids."""
-    entries = keras.applications.imagenet_utils.decode_predictions(np.eye(count, dtype=np.float32), top=1)
+    try:
+        entries = keras.applications.imagenet_utils.decode_predictions(np.eye(count, dtype=np.float32), top=1)
+    except Exception as error:  # get_file raises a bare Exception
+        raise OSError(f"The names of ImageNet's classes cannot be fetched: {error}") from error
     names = [name for ((_, name, _),) in entries]
     return tuple(f"{name} ({wordnet})" if names.count(name) > 1 else name for ((wordnet, name, _),) in entries)
 

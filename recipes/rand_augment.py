@@ -141,7 +141,8 @@ def _colour(pictures, signed):
 
 @with_alpha_kept
 def _posterize(pictures, signed):
-    levels = 2 ** tf.round(8 - 4 * tf.abs(signed))  # 8 to 4 bits
+    """To 8 to 4 bits per channel. The brightest level is white, where PIL leaves it a little darker."""
+    levels = 2 ** tf.round(8 - 4 * tf.abs(signed))
     return tf.floor(tf.minimum(pictures, 0.9999) * levels) / (levels - 1)
 
 
@@ -158,7 +159,7 @@ def _brightness(pictures, signed):
 
 @with_alpha_kept
 def _sharpness(pictures, signed):
-    """Against PIL's SMOOTH filter; the border stays."""
+    """Against PIL's SMOOTH filter, which here goes on over the border."""
     kernel = tf.constant([[1, 1, 1], [1, 5, 1], [1, 1, 1]], tf.float32) / 13
     channels = pictures.shape[-1]
     smooth = tf.nn.depthwise_conv2d(
