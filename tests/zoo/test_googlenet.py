@@ -21,6 +21,7 @@ def test_auxiliary_heads_answer_after_the_logits():
 
 
 def test_all_three_heads_train_together_and_the_first_can_be_kept():
+    keras.utils.set_random_seed(0)  # with unlucky weights a whole layer of ReLUs is dead
     model = tiny(auxiliary_heads=True)
     before = [keras.ops.convert_to_numpy(weight) for weight in model.trainable_weights]
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
