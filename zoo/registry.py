@@ -190,9 +190,14 @@ def load_weights(model: keras.Model, name: str, weights: str | PathLike, *, keep
     """Copy weights into a registered model.
 
     The backbone, which is everything up to the last stage, must fit; the head is kept where it fits. Another number of
-    classes replaces the layer `logits`, another input size what depends on it. If the pictures have other channels than
-    those the weights were trained on, the first kernel is adapted, with a warning: to grey it is averaged over the
-    colours, from grey every colour gets a third, alpha gets zeros or is left out.
+    classes replaces the layer `logits`, another input size what depends on it. With a tag of published weights it
+    replaces more: those for any other number of classes are fetched without a head, so that `head_fc1` and
+    `head_fc2` of VGG and `head_dense` of MobileNetV3 start fresh too.
+
+    Two things are adapted, with a warning. If the pictures have other channels than those the weights were trained on,
+    the first kernel: to grey it is averaged over the colours, from grey every colour gets a third, alpha gets zeros or
+    is left out. If a Vision Transformer has another grid of patches than the square one the weights were trained on,
+    its positions: they are interpolated.
 
     Args:
         model: what `build` returned.

@@ -7,22 +7,30 @@ correspond by name. Nothing is copied before all of it is known to fit.
 
 import hashlib
 import io
+import math
 import re
 import warnings
 import zipfile
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import h5py
 import keras
+import ml_dtypes
 import numpy as np
 
 HEAD = "logits"
+PATCHES, POSITIONS = "stem_patches", "stem_positions"  # of a Vision Transformer
 RUN_FILE = "model.keras"
 _MEMBER = "model.weights.h5"  # of a .keras file, which is a zip archive
 _HASH = "#sha256="
+
+# What published weights want of 8-bit RGB pixels, as arguments of `KerasApplication`: numbers from -1 to 1, or the mean
+# and the deviation of ImageNet's colours taken out. `keras.applications` calls them "tf" and "torch".
+SYMMETRIC = {"scale": 1 / 127.5, "mean": (1.0, 1.0, 1.0)}
+TORCH = {"scale": 1 / 255, "mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
 
 Arrays = dict[str, list[np.ndarray]]
 
@@ -44,6 +52,7 @@ class KerasApplication:
             in the order in which they were made: `conv2d_1`, `conv2d_2`, ….
         scale, mean, std: what the weights want of 8-bit RGB pixels: (pixel * scale - mean) / std, per channel.
         bgr: whether the published network takes BGR.
+        without_top: our layer → the published one, for layers of our head that the network without a head has too.
     """
 
     application: str
@@ -52,6 +61,7 @@ class KerasApplication:
     mean: tuple[float, ...] = (0.0, 0.0, 0.0)
     std: tuple[float, ...] = (1.0, 1.0, 1.0)
     bgr: bool = False
+    without_top: Mapping[str, str] = field(default_factory=dict)
 
     def download(self, include_top: bool) -> keras.Model:
         """The published network with its weights, from the cache of Keras or the network.
@@ -79,9 +89,14 @@ class KerasApplication:
             ValueError: a layer of the published network has no counterpart among ours.
         """
         found = _counted_from_one(theirs)
-        ours = {layer: self.layer(layer) for layer in layers if self.layer(layer) in found}
+        ours = {}
+        for layer in layers:
+            for name in (self.layer(layer), self.without_top.get(layer)):
+                if name in found:
+                    ours[layer] = name
         # What normalises the input lies in the preprocessing, not in the network.
         own = {layer.name for layer in theirs.layers if isinstance(layer, keras.layers.Normalization)}
+        own |= set(self.without_top.values())  # ours may be built without a head
         if left := set(found) - set(ours.values()) - own:
             raise ValueError(f"Layers of {self.application} without a counterpart: {_some(left)}.")
         arrays = {layer: list(found[published]) for layer, published in ours.items()}
@@ -91,7 +106,7 @@ class KerasApplication:
         return arrays
 
 
-_NUMBERED = re.compile(r"(conv2d|batch_normalization)(?:_(\d+))?")
+_NUMBERED = re.compile(r"(conv2d|batch_normalization|layer_normalization)(?:_(\d+))?")
 
 
 def _counted_from_one(model: keras.Model) -> Arrays:
@@ -159,11 +174,18 @@ def _read_store(group: h5py.Group, name: str) -> Arrays:
             continue
         if key == "vars":
             if name and len(inner):
-                found[name] = [inner[str(i)][()] for i in range(len(inner))]
+                found[name] = [_read_array(inner[str(i)]) for i in range(len(inner))]
             continue
         own = inner["vars"].attrs.get("name", "") if "vars" in inner else ""
         found |= _read_store(inner, "/".join(filter(None, [name, own])))
     return found
+
+
+def _read_array(dataset: h5py.Dataset) -> np.ndarray:
+    """HDF5 has no bfloat16: Keras stores its two bytes, and the name of the dtype beside them."""
+    if dataset.attrs.get("dtype") == "bfloat16":
+        return np.array(dataset, dtype=ml_dtypes.bfloat16).astype(np.float32)
+    return dataset[()]
 
 
 def transfer(
@@ -171,23 +193,23 @@ def transfer(
 ) -> None:
     """Copy weights into a model, layer by layer.
 
-    All of the backbone must fit; only the first kernel may differ in channels, see `adapt_channels`. The head, which is
-    what follows the last stage, is copied if it fits; where only the number of classes differs, all but `logits`;
-    otherwise it keeps its fresh weights.
+    All of the backbone must fit; only the first kernel may differ in channels, see `adapt_channels`, and positions in
+    their grid, see `adapt_positions`. A head, which is what leads from the last stage, or from a tap below it, to an
+    output, is copied if it fits; where only the number of classes differs, all but its last layer; otherwise it keeps
+    its fresh weights.
 
     Args:
         arrays: what `read_file` or `KerasApplication.read` returns.
         model: a registered model.
         backbone: names of its layers up to the last stage.
         source: where the weights are from, for messages.
-        keep_head: `False` leaves the whole head fresh, even where the weights fit.
+        keep_head: `False` leaves every head fresh, even where the weights fit.
 
     Raises:
         ValueError: the weights are another architecture's; the model is left as it was.
     """
     wanted = variables_of(model)
     body = [name for name in wanted if name.partition("/")[0] in backbone]
-    head = set(wanted) - set(body)
     first = next((name for name in body if wanted[name][0].ndim == 4), None)
 
     missing = set(body) - set(arrays)
@@ -197,6 +219,9 @@ def transfer(
         raise ValueError(f"{source} holds weights of another architecture than {model.name!r}: {what}.")
 
     values = {}
+    given_grid, grid = _grids(arrays, model) if POSITIONS in body else (None, None)
+    if given_grid != grid:
+        arrays = {**arrays, POSITIONS: [adapt_positions(arrays[POSITIONS][0], given_grid, grid)]}
     for name in body:
         values[name] = _fitted(arrays[name], wanted[name], may_adapt=name == first)
         if values[name] is None:
@@ -204,11 +229,21 @@ def transfer(
                 f"{source} holds weights of another architecture than {model.name!r}: layer {name!r} has the shapes "
                 f"{_shapes(arrays[name])}. Accepted: {_shapes(wanted[name])}."
             )
-    fits = {name: _fitted(arrays[name], wanted[name]) if name in arrays else None for name in head}
-    if keep_head and all(fits[name] is not None for name in head - {HEAD}):
-        values |= {name: value for name, value in fits.items() if value is not None}
-    elif keep_head and head & set(arrays):
-        warnings.warn(f"The head of {source} does not fit {model.name!r}, which keeps its fresh weights.", stacklevel=2)
+    for last, head in _heads(model, backbone).items() if keep_head else ():
+        fits = {name: _fitted(arrays[name], wanted[name]) if name in arrays else None for name in head}
+        if all(fits[name] is not None for name in head if name != last):
+            values |= {name: value for name, value in fits.items() if value is not None}
+        elif set(head) & set(arrays):
+            what = "head" if last == HEAD else f"head {last!r}"
+            warnings.warn(
+                f"The {what} of {source} does not fit {model.name!r}, which keeps its fresh weights.", stacklevel=2
+            )
+    if given_grid != grid:
+        warnings.warn(
+            f"The positions of {source} were learned for {_size(given_grid)} patches and interpolated to "
+            f"{_size(grid)}.",
+            stacklevel=2,
+        )
     if first is not None and (given := arrays[first][0].shape[2]) != (taken := wanted[first][0].shape[2]):
         warnings.warn(
             f"The first kernel of {source} reads {given} channels and was adapted to {taken} ({_ADAPTED[taken]}).",
@@ -217,6 +252,15 @@ def transfer(
     for name, layer_values in values.items():
         for variable, value in zip(wanted[name], layer_values, strict=True):
             variable.assign(value)
+
+
+def _heads(model: keras.Model, backbone: Collection[str]) -> dict[str, list[str]]:
+    """Layers with weights that lead from the backbone to each output, by the name of the output's layer."""
+    heads = {}
+    for output in model.outputs:
+        path = keras.Model(model.inputs, output)
+        heads[path.layers[-1].name] = [name for name in variables_of(path) if name.partition("/")[0] not in backbone]
+    return heads
 
 
 _ADAPTED = {1: "average of the colours", 3: "colours alike, or alpha left out", 4: "zeros for alpha"}
@@ -233,6 +277,37 @@ def adapt_channels(kernel: np.ndarray, channels: int) -> np.ndarray:
     if kernel.shape[2] == 1:
         colours = np.repeat(kernel / 3, 3, axis=2)
     return np.concatenate([colours, np.zeros_like(colours[:, :, :1])], axis=2)[:, :, :channels]
+
+
+def adapt_positions(positions: np.ndarray, given: tuple[int, int], grid: tuple[int, int]) -> np.ndarray:
+    """Positions learned for one grid of patches, for another: `(1, 1 + height * width, dim)`, the class token's first.
+
+    Bilinear between the corners, which keep theirs, as in the code of Dosovitskiy et al., "An Image is Worth 16x16
+    Words" (2021), §3.2. The class token's position stays as it is.
+    """
+    token, places = positions[:, :1], positions[0, 1:].reshape(*given, -1)
+    rows, columns = (_between(n, m) for n, m in zip(given, grid, strict=True))
+    places = np.einsum("ih,jw,hwd->ijd", rows, columns, places).reshape(1, -1, positions.shape[-1])
+    return np.concatenate([token, places], axis=1).astype(positions.dtype)
+
+
+def _between(n: int, m: int) -> np.ndarray:
+    """What each of m places, evenly from the first of n to the last, takes of those: `(m, n)`."""
+    return np.stack([np.interp(np.linspace(0, n - 1, m), np.arange(n), one) for one in np.eye(n)], axis=1)
+
+
+def _grids(arrays, model):
+    """Of the patches of given positions, a square one, and of a model's; twice the model's if nothing is to adapt."""
+    grid = tuple(model.get_layer(PATCHES).output.shape[1:3])
+    count = arrays[POSITIONS][0].shape[1] - 1 if arrays[POSITIONS][0].ndim == 3 else 0
+    side = math.isqrt(max(count, 0))
+    if side < 1 or side**2 != count or count == math.prod(grid):
+        return grid, grid
+    return (side, side), grid
+
+
+def _size(grid) -> str:
+    return "x".join(map(str, grid))
 
 
 def _fitted(arrays, variables, *, may_adapt=False) -> list[np.ndarray] | None:

@@ -29,7 +29,7 @@ from keras import initializers, layers
 
 from zoo.layers import LayerScale, StochasticDepth
 from zoo.registry import register
-from zoo.weights import KerasApplication
+from zoo.weights import TORCH, KerasApplication
 
 PAPER = "Liu et al., A ConvNet for the 2020s, 2022"
 EPSILON = 1e-6
@@ -122,9 +122,8 @@ def _imagenet(application, variant):
     return KerasApplication(
         application,
         layer=functools.partial(_keras_layer, variant),
-        scale=1 / 255,
-        mean=(0.485, 0.456, 0.406),
-        std=(0.229, 0.224, 0.225),
+        without_top={"head_norm": "layer_normalization_1"},
+        **TORCH,
     )
 
 

@@ -29,7 +29,7 @@ import keras
 from keras import initializers, layers
 
 from zoo.registry import register
-from zoo.weights import KerasApplication
+from zoo.weights import TORCH, KerasApplication
 
 PAPER = "Huang et al., Densely Connected Convolutional Networks, 2017"
 TINY = {"input_shape": (32, 32, 3), "num_classes": 3, "blocks": (1, 1), "growth_rate": 8}
@@ -115,8 +115,7 @@ def _keras_layer(name):
 
 
 def _imagenet(application):
-    mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-    return {"imagenet": KerasApplication(application, layer=_keras_layer, scale=1 / 255, mean=mean, std=std)}
+    return {"imagenet": KerasApplication(application, layer=_keras_layer, **TORCH)}
 
 
 @register(

@@ -46,7 +46,7 @@ from keras import layers
 from zoo.architectures.mobilenet_v2 import block_names, by_resolution, check_rows, scaled, split_name
 from zoo.layers import StochasticDepth
 from zoo.registry import register
-from zoo.weights import KerasApplication
+from zoo.weights import TORCH, KerasApplication
 
 COLUMNS = ("kernel", "expansion", "channels", "repeats", "stride")
 BLOCKS = (
@@ -81,15 +81,7 @@ def _keras_layer(depth_multiplier, layer):
 
 
 def _imagenet(application, depth_multiplier):
-    return {
-        "imagenet": KerasApplication(
-            application,
-            partial(_keras_layer, depth_multiplier),
-            scale=1 / 255,
-            mean=(0.485, 0.456, 0.406),
-            std=(0.229, 0.224, 0.225),
-        )
-    }
+    return {"imagenet": KerasApplication(application, partial(_keras_layer, depth_multiplier), **TORCH)}
 
 
 def _stages(table, width_multiplier, depth_multiplier):

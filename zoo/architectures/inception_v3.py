@@ -21,7 +21,7 @@ import keras
 from keras import layers
 
 from zoo.registry import register
-from zoo.weights import KerasApplication
+from zoo.weights import SYMMETRIC, KerasApplication
 
 # A block is a tuple of branches, a branch a line of steps: "1x7:128" is a convolution of 1x7 to 128 maps, "/2" gives it
 # a stride of 2 without padding, and "|" forks the branch. The branches' maps are laid side by side.
@@ -108,10 +108,11 @@ def _keras_layer(name):
         "num_classes": 3,
         "depths": (1,),
         "width_multiplier": 1 / 16,
+        "dropout": 0.0,
         "batch_norm_momentum": 0.9,
     },
     min_size=75,
-    weights={"imagenet": KerasApplication("InceptionV3", _keras_layer, scale=1 / 127.5, mean=(1.0, 1.0, 1.0))},
+    weights={"imagenet": KerasApplication("InceptionV3", _keras_layer, **SYMMETRIC)},
 )
 def inception_v3(
     input_shape=(299, 299, 3),
@@ -119,6 +120,7 @@ def inception_v3(
     *,
     depths=DEPTHS,
     width_multiplier=1.0,
+    dropout=0.2,
     batch_norm_momentum=0.99,
     include_top=True,
     name="inception_v3",
@@ -130,6 +132,7 @@ def inception_v3(
         num_classes: width of the head.
         depths: inception blocks of stages 3, 4 and 5: the first so many of the table. Fewer numbers, fewer stages.
         width_multiplier: multiplies the maps of every layer, of which at least 4 are left.
+        dropout: rate of dropout before the head, the reference implementation's; `keras.applications` has none.
         batch_norm_momentum: of the moving statistics. 0.99 wants some hundred steps: a shorter training needs less, or
             the network at inference is not the one that was trained.
         include_top: `False` gives the maps of the last stage.
@@ -164,5 +167,7 @@ def inception_v3(
             x = layers.Concatenate(name=f"stage{i}" if j == depth else f"{block}_concat")(ends)
     if include_top:
         x = layers.GlobalAveragePooling2D(name="head_pool")(x)
+        if dropout:
+            x = layers.Dropout(dropout, name="head_dropout")(x)
         x = layers.Dense(num_classes, name="logits", dtype="float32")(x)
     return keras.Model(image, x, name=name)

@@ -23,7 +23,7 @@ import keras
 from keras import layers
 
 from zoo.registry import register
-from zoo.weights import KerasApplication
+from zoo.weights import SYMMETRIC, KerasApplication
 
 STAGES = ((64, 1), (128, 2), (256, 2), (512, 6), (1024, 2))  # channels and blocks of each
 
@@ -66,7 +66,7 @@ def _separable_block(x, channels, stride, norm, name, last):
         "batch_norm_momentum": 0.9,
     },
     min_size=32,
-    weights={"imagenet": KerasApplication("MobileNet", _keras_layer, scale=1 / 127.5, mean=(1.0, 1.0, 1.0))},
+    weights={"imagenet": KerasApplication("MobileNet", _keras_layer, **SYMMETRIC)},
 )
 def mobilenet_v1(
     input_shape=(224, 224, 3),

@@ -26,7 +26,7 @@ import keras
 from keras import layers
 
 from zoo.registry import register
-from zoo.weights import KerasApplication
+from zoo.weights import SYMMETRIC, KerasApplication
 
 COLUMNS = ("expansion", "channels", "repeats", "stride")
 BLOCKS = (
@@ -135,10 +135,11 @@ def _bottleneck(x, expansion, channels, stride, norm, name, last):
         "blocks": ((1, 8, 1, 1), (2, 8, 1, 2), (2, 16, 1, 2)),
         "stem_width": 8,
         "last_width": 16,
+        "dropout": 0.0,
         "batch_norm_momentum": 0.9,
     },
     min_size=32,
-    weights={"imagenet": KerasApplication("MobileNetV2", _keras_layer, scale=1 / 127.5, mean=(1.0, 1.0, 1.0))},
+    weights={"imagenet": KerasApplication("MobileNetV2", _keras_layer, **SYMMETRIC)},
 )
 def mobilenet_v2(
     input_shape=(224, 224, 3),
@@ -148,6 +149,7 @@ def mobilenet_v2(
     stem_width=32,
     last_width=1280,
     width_multiplier=1.0,
+    dropout=0.2,
     batch_norm_momentum=0.999,
     include_top=True,
     name="mobilenet_v2",
@@ -162,6 +164,7 @@ def mobilenet_v2(
         last_width: channels of the last convolution.
         width_multiplier: multiplies all channels, then rounded to multiples of 8; those of the last convolution
             only if it is above 1. The published weights belong to 1.
+        dropout: rate of dropout before the head, the reference implementation's; `keras.applications` has none.
         batch_norm_momentum: of the moving statistics. The reference's 0.999 wants thousands of steps: a shorter
             training needs less, or the network at inference is not the one that was trained.
         include_top: `False` gives the maps of the last stage.
@@ -189,5 +192,7 @@ def mobilenet_v2(
     x = layers.ReLU(6.0, name=f"stage{i}")(x)
     if include_top:
         x = layers.GlobalAveragePooling2D(name="head_pool")(x)
+        if dropout:
+            x = layers.Dropout(dropout, name="head_dropout")(x)
         x = layers.Dense(num_classes, dtype="float32", name="logits")(x)
     return keras.Model(image, x, name=name)

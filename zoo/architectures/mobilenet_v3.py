@@ -17,7 +17,7 @@ from keras import layers
 
 from zoo.architectures.mobilenet_v2 import block_names, by_resolution, check_rows, scaled, split_name
 from zoo.registry import register
-from zoo.weights import KerasApplication
+from zoo.weights import SYMMETRIC, KerasApplication
 
 RE, HS = "relu", "hard_swish"
 COLUMNS = ("kernel", "expanded", "channels", "SE", "activation", "stride")
@@ -89,7 +89,7 @@ def _keras_layer(table, layer):
 
 def _imagenet(application, table):
     layer = partial(_keras_layer, table)
-    return {"imagenet": KerasApplication(application, layer, scale=1 / 127.5, mean=(1.0, 1.0, 1.0))}
+    return {"imagenet": KerasApplication(application, layer, **SYMMETRIC)}
 
 
 def _squeeze_excite(x, name):

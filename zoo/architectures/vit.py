@@ -14,7 +14,8 @@ transformers & distillation through attention" (DeiT, 2021), Table 1, who regula
     head     LayerNorm, class token, classes
 
 What all variants share: `image` is any size from 16x16, of which rows and columns that fill no whole patch are left
-out, as in the reference; positions are learned for the size it is built with. The layers are parted into four stages,
+out, as in the reference; positions are learned for the size it is built with, and interpolated when weights of another
+size are loaded (§3.2). The layers are parted into four stages,
 each a quarter of them; the last stage ends with the final LayerNorm. `stem_patches` gives the grid of patches
 `(batch, height, width, dim)`; every stage gives tokens `(batch, 1 + patches, dim)`, the class token first. Every kernel
 begins as in DeiT, normal with deviation 0.02.
