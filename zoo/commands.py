@@ -50,7 +50,7 @@ def list_(pattern, task, max_params, sort, as_json):
     tasks = sorted({entry["task"] for entry in catalog.read().values()})
     if task is not None and task not in tasks:
         raise click.BadParameter(str(unknown("task", task, tasks)), param_hint="--task")
-    entries = catalog.read(pattern, task, max_params or math.inf)
+    entries = catalog.read(pattern, task, math.inf if max_params is None else max_params)
     entries = dict(sorted(entries.items(), key=lambda item: SORTS[sort](*item)))
     if as_json:
         click.echo(json.dumps(entries, indent=1))
@@ -107,9 +107,10 @@ def show(name, as_json):
 
 def _rounded(count):
     """Three digits: 3.86 G, 569 M, 42."""
+    rounded = float(f"{count:.3g}")  # first, as 999,950 is 1 M
     for unit, size in (("G", 10**9), ("M", 10**6), ("k", 10**3)):
-        if count >= size:
-            return f"{count / size:.3g} {unit}"
+        if rounded >= size:
+            return f"{rounded / size:.3g} {unit}"
     return str(count)
 
 
