@@ -30,9 +30,10 @@ class Mirror:
         monkeypatch.setattr(
             imagenet_utils, "CLASS_INDEX", {str(i): (f"n{i:08}", f"thing{i // 2}") for i in range(1000)}
         )
-        # KERAS_HOME is read once, when Keras is imported.
+        # The variable KERAS_HOME is read once, when Keras is imported; a folder that is not there is not taken.
         self.cache = folder / "keras" / "models"
-        monkeypatch.setattr(config, "_KERAS_DIR", str(folder / "keras"))
+        self.cache.mkdir(parents=True)
+        monkeypatch.setattr(config, "_KERAS_DIR", str(self.cache.parent))
 
     def vouch(self):
         """Let the files have the hashes that Keras expects."""

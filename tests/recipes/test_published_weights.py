@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from keras.src.applications import imagenet_utils
 
 import export
 import recipes
@@ -45,6 +46,17 @@ def test_what_has_no_published_weights(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(ValueError, match="No pictures in"):
         recipes.pretrained("mobilenet_v2", run_dir=tmp_path / "run", examples=tmp_path / "empty")
+    assert not (tmp_path / "run").exists()
+
+
+def test_labels_that_cannot_be_fetched_are_asked_for_before_the_weights(mirror, tmp_path, monkeypatch):
+    mirror.vouch()
+    monkeypatch.setattr(imagenet_utils, "CLASS_INDEX", None)
+    nowhere = (tmp_path / "nowhere.json").as_uri()
+    monkeypatch.setattr(imagenet_utils, "CLASS_INDEX_PATH", nowhere)
+    with pytest.raises(OSError, match="names of ImageNet's classes cannot be fetched"):
+        recipes.pretrained("mobilenet_v3_small", run_dir=tmp_path / "run")
+    assert not list(mirror.cache.iterdir())
     assert not (tmp_path / "run").exists()
 
 
