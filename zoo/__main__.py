@@ -5,6 +5,7 @@ command is asked for, and imports what is heavy when it runs, so that help and l
 """
 
 import logging
+import os
 import signal
 import sys
 from importlib import metadata
@@ -59,9 +60,15 @@ def root():
 
 def main():
     """Run the command line. Exit status 0: done, 1: it failed, 2: wrong usage."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that what was begun is cleaned up
+    terminated = 128 + signal.SIGTERM
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(terminated))  # so that what was begun is cleaned up
     try:
         root()
+    except SystemExit as end:
+        if end.code != terminated:
+            raise
+        sys.stdout.flush()
+        os._exit(terminated)  # TensorFlow's threads are still at work, and must not meet a dying interpreter
     except (ValueError, OSError) as error:
         # What the packages raise for the person who called: a message, not a stack.
         click.secho("Error: ", fg="red", err=True, nl=False)
