@@ -23,7 +23,7 @@ def compute() -> dict[str, dict[str, Any]]:
 def entry(spec) -> dict[str, Any]:
     """Build a model with its defaults, and its tiny version, and read its facts off them."""
     from zoo import registry
-    from zoo.complexity import activation_bytes, multiply_adds
+    from zoo.complexity import activation_bytes, multiply_adds, parameters
 
     model, tiny = spec.build(), spec.build(**spec.tiny)
     (model_input,) = model.inputs
@@ -31,7 +31,7 @@ def entry(spec) -> dict[str, Any]:
         "summary": spec.summary,
         "task": spec.task,
         "paper": spec.paper,
-        "parameters": _parameters(model),
+        "parameters": parameters(model),
         "multiply_adds": multiply_adds(model),
         "activation_bytes": activation_bytes(model),
         "input": {"name": model_input.name, "shape": list(model_input.shape[1:]), "dtype": model_input.dtype},
@@ -41,13 +41,8 @@ def entry(spec) -> dict[str, Any]:
         "weights": sorted(spec.weights),
         "stages": {name: list(shape) for name, shape in registry.stages(model).items()},
         "arguments": spec.arguments,
-        "tiny": {"arguments": spec.tiny, "parameters": _parameters(tiny), "network": _fingerprint(tiny)},
+        "tiny": {"arguments": spec.tiny, "parameters": parameters(tiny), "network": _fingerprint(tiny)},
     }
-
-
-def _parameters(model) -> int:
-    """Trainable parameters."""
-    return sum(math.prod(weight.shape) for weight in model.trainable_weights)
 
 
 def _fingerprint(model) -> str:

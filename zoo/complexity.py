@@ -30,6 +30,11 @@ _PRODUCTS = (
 _VIEWS = ("ExpandDims", "Flatten", "Identity", "Reshape", "Squeeze")
 
 
+def parameters(model: keras.Model) -> int:
+    """Trainable parameters."""
+    return sum(math.prod(weight.shape) for weight in model.trainable_weights)
+
+
 def multiply_adds(model: keras.Model) -> int:
     """Multiplications, each with its addition, of one forward pass on one example.
 

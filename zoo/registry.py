@@ -103,6 +103,44 @@ def register(
     return decorate
 
 
+def variant(
+    network: Callable[..., keras.Model],
+    name: str,
+    summary: str,
+    defaults: Mapping[str, Any] = MappingProxyType({}),
+    **record,
+) -> Callable[..., keras.Model]:
+    """Register a member of a family: the family's network under its own name, with its own defaults.
+
+    Args:
+        network: function of the family, with the signature of a builder. What stands below the first line of its
+            docstring explains the arguments of every member.
+        name: the member's.
+        summary: first line of the member's docstring.
+        defaults: arguments of the network whose default is the member's own.
+        **record: what `register` takes.
+
+    Raises:
+        ValueError: `defaults` names what the network does not take; otherwise as `register`.
+    """
+    signature = inspect.signature(network)
+    for argument in defaults:
+        choose(f"argument of {name!r}", argument, signature.parameters)
+    own = {**defaults, "name": name}
+    parameters = [p.replace(default=own.get(p.name, p.default)) for p in signature.parameters.values()]
+
+    def member(*args, **kwargs):
+        bound = member.__signature__.bind(*args, **kwargs)
+        bound.apply_defaults()
+        return network(*bound.args, **bound.kwargs)
+
+    member.__name__ = member.__qualname__ = name
+    member.__module__ = network.__module__
+    member.__signature__ = signature.replace(parameters=parameters)
+    member.__doc__ = summary + "\n" + inspect.getdoc(network).partition("\n")[2]
+    return register(**record)(member)
+
+
 def check_input_shape(name: str, input_shape: Sequence[int], min_size: int) -> None:
     """Raise ValueError unless `input_shape` is a tuple of positive sizes and, for a picture, (H, W, 1 | 3 | 4)."""
     legal = isinstance(input_shape, (tuple, list)) and all(isinstance(n, Integral) and n > 0 for n in input_shape)

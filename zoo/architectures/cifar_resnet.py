@@ -17,11 +17,13 @@ Convolutions have no biases; batch normalisation and He's initialiser are as in 
 Huang et al., "Deep Networks with Stochastic Depth" (2016), whose rate for `resnet110` is 0.5.
 """
 
+import functools
+
 import keras
 from keras import initializers, layers
 
 from zoo.layers import StochasticDepth
-from zoo.registry import register
+from zoo.registry import variant
 
 PAPER = "He et al., Deep Residual Learning for Image Recognition, 2015, §4.2"
 WIDTHS = (16, 32, 64)
@@ -68,7 +70,30 @@ def _block(x, filters, stride, drop, *, name, output):
     return layers.ReLU(name=output)(x)
 
 
-def _resnet(input_shape, num_classes, blocks, widths, stochastic_depth, include_top, name):
+def cifar_resnet(
+    input_shape=(32, 32, 3),
+    num_classes=10,
+    *,
+    blocks,
+    widths=WIDTHS,
+    stochastic_depth=0.0,
+    include_top=True,
+    name,
+):
+    """A residual network for small pictures.
+
+    Args:
+        input_shape: `(height, width, channels)`, at least 4x4 pixels.
+        num_classes: width of the head.
+        blocks: number of blocks of each stage.
+        widths: maps of each stage.
+        stochastic_depth: rate at which the last block is dropped in training; it rises to it in a line from 0.
+        include_top: `False` gives the maps of the last stage.
+        name: name of the model.
+
+    Returns:
+        `image` float32 `(batch, *input_shape)` → logits float32 `(batch, num_classes)`.
+    """
     _check(blocks, widths, stochastic_depth)
     image = keras.Input(input_shape, name="image")
     x = layers.ReLU(name="stem_relu")(_norm(_conv(image, widths[0], name="stem"), name="stem"))
@@ -105,117 +130,10 @@ def _check(blocks, widths, stochastic_depth):
         raise ValueError(f"stochastic_depth must be at least 0 and below 1. Received: {stochastic_depth!r}.")
 
 
-@register(task="image-classification", paper=PAPER, tiny=TINY, min_size=4)
-def resnet20(
-    input_shape=(32, 32, 3),
-    num_classes=10,
-    *,
-    blocks=(3, 3, 3),
-    widths=WIDTHS,
-    stochastic_depth=0.0,
-    include_top=True,
-    name="resnet20",
-):
-    """The residual network of 20 layers for CIFAR, n = 3.
+_member = functools.partial(variant, cifar_resnet, task="image-classification", paper=PAPER, tiny=TINY, min_size=4)
 
-    Args:
-        input_shape: `(height, width, channels)`, at least 4x4 pixels.
-        num_classes: width of the head.
-        blocks: number of blocks of each stage.
-        widths: maps of each stage.
-        stochastic_depth: rate at which the last block is dropped in training; it rises to it in a line from 0.
-        include_top: `False` gives the maps of the last stage.
-        name: name of the model.
-
-    Returns:
-        `image` float32 `(batch, *input_shape)` → logits float32 `(batch, num_classes)`.
-    """
-    return _resnet(input_shape, num_classes, blocks, widths, stochastic_depth, include_top, name)
-
-
-@register(task="image-classification", paper=PAPER, tiny=TINY, min_size=4)
-def resnet32(
-    input_shape=(32, 32, 3),
-    num_classes=10,
-    *,
-    blocks=(5, 5, 5),
-    widths=WIDTHS,
-    stochastic_depth=0.0,
-    include_top=True,
-    name="resnet32",
-):
-    """The residual network of 32 layers for CIFAR, n = 5.
-
-    Args:
-        input_shape, num_classes, blocks, widths, stochastic_depth, include_top, name: as `resnet20`.
-
-    Returns:
-        `image` float32 `(batch, *input_shape)` → logits float32 `(batch, num_classes)`.
-    """
-    return _resnet(input_shape, num_classes, blocks, widths, stochastic_depth, include_top, name)
-
-
-@register(task="image-classification", paper=PAPER, tiny=TINY, min_size=4)
-def resnet44(
-    input_shape=(32, 32, 3),
-    num_classes=10,
-    *,
-    blocks=(7, 7, 7),
-    widths=WIDTHS,
-    stochastic_depth=0.0,
-    include_top=True,
-    name="resnet44",
-):
-    """The residual network of 44 layers for CIFAR, n = 7.
-
-    Args:
-        input_shape, num_classes, blocks, widths, stochastic_depth, include_top, name: as `resnet20`.
-
-    Returns:
-        `image` float32 `(batch, *input_shape)` → logits float32 `(batch, num_classes)`.
-    """
-    return _resnet(input_shape, num_classes, blocks, widths, stochastic_depth, include_top, name)
-
-
-@register(task="image-classification", paper=PAPER, tiny=TINY, min_size=4)
-def resnet56(
-    input_shape=(32, 32, 3),
-    num_classes=10,
-    *,
-    blocks=(9, 9, 9),
-    widths=WIDTHS,
-    stochastic_depth=0.0,
-    include_top=True,
-    name="resnet56",
-):
-    """The residual network of 56 layers for CIFAR, n = 9.
-
-    Args:
-        input_shape, num_classes, blocks, widths, stochastic_depth, include_top, name: as `resnet20`.
-
-    Returns:
-        `image` float32 `(batch, *input_shape)` → logits float32 `(batch, num_classes)`.
-    """
-    return _resnet(input_shape, num_classes, blocks, widths, stochastic_depth, include_top, name)
-
-
-@register(task="image-classification", paper=PAPER, tiny=TINY, min_size=4)
-def resnet110(
-    input_shape=(32, 32, 3),
-    num_classes=10,
-    *,
-    blocks=(18, 18, 18),
-    widths=WIDTHS,
-    stochastic_depth=0.0,
-    include_top=True,
-    name="resnet110",
-):
-    """The residual network of 110 layers for CIFAR, n = 18.
-
-    Args:
-        input_shape, num_classes, blocks, widths, stochastic_depth, include_top, name: as `resnet20`.
-
-    Returns:
-        `image` float32 `(batch, *input_shape)` → logits float32 `(batch, num_classes)`.
-    """
-    return _resnet(input_shape, num_classes, blocks, widths, stochastic_depth, include_top, name)
+resnet20 = _member("resnet20", "The residual network of 20 layers for CIFAR, n = 3.", {"blocks": (3, 3, 3)})
+resnet32 = _member("resnet32", "The residual network of 32 layers for CIFAR, n = 5.", {"blocks": (5, 5, 5)})
+resnet44 = _member("resnet44", "The residual network of 44 layers for CIFAR, n = 7.", {"blocks": (7, 7, 7)})
+resnet56 = _member("resnet56", "The residual network of 56 layers for CIFAR, n = 9.", {"blocks": (9, 9, 9)})
+resnet110 = _member("resnet110", "The residual network of 110 layers for CIFAR, n = 18.", {"blocks": (18, 18, 18)})

@@ -28,7 +28,7 @@ import keras
 from keras import initializers, layers
 
 from zoo.layers import LayerScale, StochasticDepth
-from zoo.registry import register
+from zoo.registry import variant
 from zoo.weights import TORCH, KerasApplication
 
 PAPER = "Liu et al., A ConvNet for the 2020s, 2022"
@@ -70,7 +70,31 @@ def _block(x, layer_scale, drop, name, output_name):
     return layers.Add(name=output_name)([x, branch])
 
 
-def _convnext(input_shape, num_classes, depths, widths, layer_scale, stochastic_depth, include_top, name):
+def convnext(
+    input_shape=(224, 224, 3),
+    num_classes=1000,
+    *,
+    depths,
+    widths,
+    layer_scale=1e-6,
+    stochastic_depth,
+    include_top=True,
+    name,
+):
+    """A ConvNeXt of any size.
+
+    Args:
+        input_shape: `(height, width, channels)`, at least 32x32 pixels.
+        num_classes: width of the head.
+        depths, widths: blocks and channels of each stage.
+        layer_scale: first value of every LayerScale, `None` for none.
+        stochastic_depth: rate at which the last block's branch is dropped.
+        include_top: `False` gives the maps of the last stage.
+        name: name of the model.
+
+    Returns:
+        `image` float32 `(batch, *input_shape)` → logits float32 `(batch, num_classes)`.
+    """
     if not depths or len(depths) != len(widths) or min(*depths, *widths) < 1:
         raise ValueError(
             f"depths and widths of {name!r} must hold one positive number for each stage. "
@@ -127,106 +151,23 @@ def _imagenet(application, variant):
     )
 
 
-@register(
-    task="image-classification",
-    paper=PAPER,
-    tiny=TINY,
-    min_size=32,
+_member = functools.partial(variant, convnext, task="image-classification", paper=PAPER, tiny=TINY, min_size=32)
+
+convnext_tiny = _member(
+    "convnext_tiny",
+    "ConvNeXt-T: the cost of ResNet-50, 28.6 million parameters.",
+    {"depths": (3, 3, 9, 3), "widths": (96, 192, 384, 768), "stochastic_depth": 0.1},
     weights={"imagenet": _imagenet("ConvNeXtTiny", "convnext_tiny")},
 )
-def convnext_tiny(
-    input_shape=(224, 224, 3),
-    num_classes=1000,
-    *,
-    depths=(3, 3, 9, 3),
-    widths=(96, 192, 384, 768),
-    layer_scale=1e-6,
-    stochastic_depth=0.1,
-    include_top=True,
-    name="convnext_tiny",
-):
-    """ConvNeXt-T: the cost of ResNet-50, 28.6 million parameters.
-
-    Args:
-        input_shape: `(height, width, channels)`, at least 32x32 pixels.
-        num_classes: width of the head.
-        depths, widths: blocks and channels of each stage.
-        layer_scale: first value of every LayerScale, `None` for none.
-        stochastic_depth: rate at which the last block's branch is dropped.
-        include_top: `False` gives the maps of the last stage.
-        name: name of the model.
-
-    Returns:
-        `image` float32 `(batch, *input_shape)` → logits float32 `(batch, num_classes)`.
-    """
-    return _convnext(input_shape, num_classes, depths, widths, layer_scale, stochastic_depth, include_top, name)
-
-
-@register(
-    task="image-classification",
-    paper=PAPER,
-    tiny=TINY,
-    min_size=32,
+convnext_small = _member(
+    "convnext_small",
+    "ConvNeXt-S: three times the blocks of ConvNeXt-T in its third stage, 50.2 million parameters.",
+    {"depths": (3, 3, 27, 3), "widths": (96, 192, 384, 768), "stochastic_depth": 0.4},
     weights={"imagenet": _imagenet("ConvNeXtSmall", "convnext_small")},
 )
-def convnext_small(
-    input_shape=(224, 224, 3),
-    num_classes=1000,
-    *,
-    depths=(3, 3, 27, 3),
-    widths=(96, 192, 384, 768),
-    layer_scale=1e-6,
-    stochastic_depth=0.4,
-    include_top=True,
-    name="convnext_small",
-):
-    """ConvNeXt-S: three times the blocks of ConvNeXt-T in its third stage, 50.2 million parameters.
-
-    Args:
-        input_shape: `(height, width, channels)`, at least 32x32 pixels.
-        num_classes: width of the head.
-        depths, widths: blocks and channels of each stage.
-        layer_scale: first value of every LayerScale, `None` for none.
-        stochastic_depth: rate at which the last block's branch is dropped.
-        include_top: `False` gives the maps of the last stage.
-        name: name of the model.
-
-    Returns:
-        `image` float32 `(batch, *input_shape)` → logits float32 `(batch, num_classes)`.
-    """
-    return _convnext(input_shape, num_classes, depths, widths, layer_scale, stochastic_depth, include_top, name)
-
-
-@register(
-    task="image-classification",
-    paper=PAPER,
-    tiny=TINY,
-    min_size=32,
+convnext_base = _member(
+    "convnext_base",
+    "ConvNeXt-B: ConvNeXt-S a third wider, 88.6 million parameters.",
+    {"depths": (3, 3, 27, 3), "widths": (128, 256, 512, 1024), "stochastic_depth": 0.5},
     weights={"imagenet": _imagenet("ConvNeXtBase", "convnext_base")},
 )
-def convnext_base(
-    input_shape=(224, 224, 3),
-    num_classes=1000,
-    *,
-    depths=(3, 3, 27, 3),
-    widths=(128, 256, 512, 1024),
-    layer_scale=1e-6,
-    stochastic_depth=0.5,
-    include_top=True,
-    name="convnext_base",
-):
-    """ConvNeXt-B: ConvNeXt-S a third wider, 88.6 million parameters.
-
-    Args:
-        input_shape: `(height, width, channels)`, at least 32x32 pixels.
-        num_classes: width of the head.
-        depths, widths: blocks and channels of each stage.
-        layer_scale: first value of every LayerScale, `None` for none.
-        stochastic_depth: rate at which the last block's branch is dropped.
-        include_top: `False` gives the maps of the last stage.
-        name: name of the model.
-
-    Returns:
-        `image` float32 `(batch, *input_shape)` → logits float32 `(batch, num_classes)`.
-    """
-    return _convnext(input_shape, num_classes, depths, widths, layer_scale, stochastic_depth, include_top, name)

@@ -23,12 +23,13 @@ Convolutions have no biases. Initialiser (He's) and momentum of batch normalisat
 epsilon is that of `keras.applications`, whose weights fit.
 """
 
+import functools
 import re
 
 import keras
 from keras import initializers, layers
 
-from zoo.registry import register
+from zoo.registry import variant
 from zoo.weights import TORCH, KerasApplication
 
 PAPER = "Huang et al., Densely Connected Convolutional Networks, 2017"
@@ -118,134 +119,64 @@ def _imagenet(application):
     return {"imagenet": KerasApplication(application, layer=_keras_layer, **TORCH)}
 
 
-@register(
-    task="image-classification",
-    paper=PAPER,
+def _beginning_with(stem):
+    def network(
+        input_shape=(224, 224, 3),
+        num_classes=1000,
+        *,
+        blocks,
+        growth_rate=32,
+        compression=0.5,
+        dropout=0.0,
+        include_top=True,
+        name,
+    ):
+        """A DenseNet with one of the two stems.
+
+        Args:
+            input_shape: `(height, width, channels)`, at least 29x29 pixels, for CIFAR's 4x4.
+            num_classes: width of the head.
+            blocks: number of dense layers of each stage; for CIFAR, `(6, 6, 6)` is a DenseNet-BC of 40 layers.
+            growth_rate: maps that a dense layer adds.
+            compression: share of the maps that a transition keeps.
+            dropout: rate of dropout after each convolution but the first.
+            include_top: `False` gives the maps of the last stage.
+            name: name of the model.
+
+        Returns:
+            `image` float32 `(batch, *input_shape)` → logits float32 `(batch, num_classes)`.
+        """
+        return _densenet(stem, input_shape, num_classes, blocks, growth_rate, compression, dropout, include_top, name)
+
+    return network
+
+
+_member = functools.partial(variant, task="image-classification", paper=PAPER)
+_for_imagenet = functools.partial(_member, _beginning_with(_imagenet_stem), tiny=TINY, min_size=29)
+
+densenet_bc100 = _member(
+    _beginning_with(_cifar_stem),
+    "densenet_bc100",
+    "DenseNet-BC of 100 layers and growth rate 12, for CIFAR.",
+    {"input_shape": (32, 32, 3), "num_classes": 10, "blocks": (16, 16, 16), "growth_rate": 12},
     tiny={"input_shape": (8, 8, 3), "num_classes": 3, "blocks": (1, 1, 1), "growth_rate": 8},
     min_size=4,
 )
-def densenet_bc100(
-    input_shape=(32, 32, 3),
-    num_classes=10,
-    *,
-    blocks=(16, 16, 16),
-    growth_rate=12,
-    compression=0.5,
-    dropout=0.0,
-    include_top=True,
-    name="densenet_bc100",
-):
-    """DenseNet-BC of 100 layers and growth rate 12, for CIFAR.
-
-    Args:
-        input_shape: `(height, width, channels)`, at least 4x4 pixels.
-        num_classes: width of the head.
-        blocks: number of dense layers of each stage; `(6, 6, 6)` is a DenseNet-BC of 40 layers.
-        growth_rate: maps that a dense layer adds.
-        compression: share of the maps that a transition keeps.
-        dropout: rate of dropout after each convolution but the first.
-        include_top: `False` gives the maps of the last stage.
-        name: name of the model.
-
-    Returns:
-        `image` float32 `(batch, *input_shape)` → logits float32 `(batch, num_classes)`.
-    """
-    return _densenet(
-        _cifar_stem, input_shape, num_classes, blocks, growth_rate, compression, dropout, include_top, name
-    )
-
-
-@register(
-    task="image-classification",
-    paper=PAPER,
-    tiny=TINY,
-    min_size=29,
+densenet121 = _for_imagenet(
+    "densenet121",
+    "DenseNet of 121 layers, for ImageNet.",
+    {"blocks": (6, 12, 24, 16)},
     weights=_imagenet("DenseNet121"),
 )
-def densenet121(
-    input_shape=(224, 224, 3),
-    num_classes=1000,
-    *,
-    blocks=(6, 12, 24, 16),
-    growth_rate=32,
-    compression=0.5,
-    dropout=0.0,
-    include_top=True,
-    name="densenet121",
-):
-    """DenseNet of 121 layers, for ImageNet.
-
-    Args:
-        input_shape: `(height, width, channels)`, at least 29x29 pixels.
-        num_classes, blocks, growth_rate, compression, dropout, include_top, name: as `densenet_bc100`.
-
-    Returns:
-        `image` float32 `(batch, *input_shape)` → logits float32 `(batch, num_classes)`.
-    """
-    return _densenet(
-        _imagenet_stem, input_shape, num_classes, blocks, growth_rate, compression, dropout, include_top, name
-    )
-
-
-@register(
-    task="image-classification",
-    paper=PAPER,
-    tiny=TINY,
-    min_size=29,
+densenet169 = _for_imagenet(
+    "densenet169",
+    "DenseNet of 169 layers, for ImageNet.",
+    {"blocks": (6, 12, 32, 32)},
     weights=_imagenet("DenseNet169"),
 )
-def densenet169(
-    input_shape=(224, 224, 3),
-    num_classes=1000,
-    *,
-    blocks=(6, 12, 32, 32),
-    growth_rate=32,
-    compression=0.5,
-    dropout=0.0,
-    include_top=True,
-    name="densenet169",
-):
-    """DenseNet of 169 layers, for ImageNet.
-
-    Args:
-        input_shape: `(height, width, channels)`, at least 29x29 pixels.
-        num_classes, blocks, growth_rate, compression, dropout, include_top, name: as `densenet_bc100`.
-
-    Returns:
-        `image` float32 `(batch, *input_shape)` → logits float32 `(batch, num_classes)`.
-    """
-    return _densenet(
-        _imagenet_stem, input_shape, num_classes, blocks, growth_rate, compression, dropout, include_top, name
-    )
-
-
-@register(
-    task="image-classification",
-    paper=PAPER,
-    tiny=TINY,
-    min_size=29,
+densenet201 = _for_imagenet(
+    "densenet201",
+    "DenseNet of 201 layers, for ImageNet.",
+    {"blocks": (6, 12, 48, 32)},
     weights=_imagenet("DenseNet201"),
 )
-def densenet201(
-    input_shape=(224, 224, 3),
-    num_classes=1000,
-    *,
-    blocks=(6, 12, 48, 32),
-    growth_rate=32,
-    compression=0.5,
-    dropout=0.0,
-    include_top=True,
-    name="densenet201",
-):
-    """DenseNet of 201 layers, for ImageNet.
-
-    Args:
-        input_shape: `(height, width, channels)`, at least 29x29 pixels.
-        num_classes, blocks, growth_rate, compression, dropout, include_top, name: as `densenet_bc100`.
-
-    Returns:
-        `image` float32 `(batch, *input_shape)` → logits float32 `(batch, num_classes)`.
-    """
-    return _densenet(
-        _imagenet_stem, input_shape, num_classes, blocks, growth_rate, compression, dropout, include_top, name
-    )

@@ -45,7 +45,7 @@ from keras import layers
 
 from zoo.architectures.mobilenet_v2 import block_names, by_resolution, check_rows, scaled, split_name
 from zoo.layers import StochasticDepth
-from zoo.registry import register
+from zoo.registry import variant
 from zoo.weights import TORCH, KerasApplication
 
 COLUMNS = ("kernel", "expansion", "channels", "repeats", "stride")
@@ -131,18 +131,31 @@ def _mbconv(x, kernel, expansion, channels, stride, stochastic_depth, norm, name
     return layers.Add(name=last or f"{name}_add")([shortcut, x])
 
 
-def _efficientnet(
-    input_shape,
-    num_classes,
-    blocks,
-    width_multiplier,
-    depth_multiplier,
-    dropout,
-    stochastic_depth,
-    batch_norm_momentum,
-    include_top,
-    name,
+def efficientnet(
+    input_shape=(224, 224, 3),
+    num_classes=1000,
+    *,
+    blocks=BLOCKS,
+    width_multiplier=1.0,
+    depth_multiplier=1.0,
+    dropout=0.2,
+    stochastic_depth=0.2,
+    batch_norm_momentum=0.99,
+    include_top=True,
+    name="efficientnet",
 ):
+    """EfficientNet of any width and depth.
+
+    Args:
+        input_shape: `(height, width, channels)`, at least 32x32 pixels.
+        num_classes: width of the head.
+        blocks, width_multiplier, depth_multiplier, dropout, stochastic_depth, batch_norm_momentum: see the module.
+        include_top: `False` gives the maps of the last stage.
+        name: name of the model.
+
+    Returns:
+        `image` float32 `(batch, *input_shape)` → logits float32 `(batch, num_classes)`.
+    """
     check_rows(blocks, COLUMNS)
     if not depth_multiplier > 0:
         raise ValueError(f"depth_multiplier must be above 0. Received: {depth_multiplier!r}.")
@@ -185,370 +198,60 @@ _TINY = {
     "batch_norm_momentum": 0.9,
 }
 
+_member = partial(variant, efficientnet, task="image-classification", paper=PAPER, tiny=_TINY, min_size=32)
 
-@register(
-    task="image-classification",
-    paper=PAPER,
-    tiny=_TINY,
-    min_size=32,
+
+def _scaled(width, depth, pixels, dropout):
+    """A column of the table."""
+    scale = {"width_multiplier": width, "depth_multiplier": depth, "dropout": dropout}
+    return {"input_shape": (pixels, pixels, 3), **scale}
+
+
+efficientnet_b0 = _member(
+    "efficientnet_b0",
+    "The searched baseline: mobile bottlenecks with squeeze-and-excitation.",
+    _scaled(1.0, 1.0, 224, 0.2),
     weights=_imagenet("EfficientNetB0", 1.0),
 )
-def efficientnet_b0(
-    input_shape=(224, 224, 3),
-    num_classes=1000,
-    *,
-    blocks=BLOCKS,
-    width_multiplier=1.0,
-    depth_multiplier=1.0,
-    dropout=0.2,
-    stochastic_depth=0.2,
-    batch_norm_momentum=0.99,
-    include_top=True,
-    name="efficientnet_b0",
-):
-    """The searched baseline: mobile bottlenecks with squeeze-and-excitation.
-
-    Args:
-        input_shape: `(height, width, channels)`, at least 32x32 pixels.
-        num_classes: width of the head.
-        blocks, width_multiplier, depth_multiplier, dropout, stochastic_depth, batch_norm_momentum: see the module.
-        include_top: `False` gives the maps of the last stage.
-        name: name of the model.
-
-    Returns:
-        `image` float32 `(batch, *input_shape)` → logits float32 `(batch, num_classes)`.
-    """
-    return _efficientnet(
-        input_shape,
-        num_classes,
-        blocks,
-        width_multiplier,
-        depth_multiplier,
-        dropout,
-        stochastic_depth,
-        batch_norm_momentum,
-        include_top,
-        name,
-    )
-
-
-@register(
-    task="image-classification",
-    paper=PAPER,
-    tiny=_TINY,
-    min_size=32,
+efficientnet_b1 = _member(
+    "efficientnet_b1",
+    "B0 with 1.1 times its depth, for 240x240 pixels.",
+    _scaled(1.0, 1.1, 240, 0.2),
     weights=_imagenet("EfficientNetB1", 1.1),
 )
-def efficientnet_b1(
-    input_shape=(240, 240, 3),
-    num_classes=1000,
-    *,
-    blocks=BLOCKS,
-    width_multiplier=1.0,
-    depth_multiplier=1.1,
-    dropout=0.2,
-    stochastic_depth=0.2,
-    batch_norm_momentum=0.99,
-    include_top=True,
-    name="efficientnet_b1",
-):
-    """B0 with 1.1 times its depth, for 240x240 pixels.
-
-    Args:
-        input_shape: `(height, width, channels)`, at least 32x32 pixels.
-        num_classes: width of the head.
-        blocks, width_multiplier, depth_multiplier, dropout, stochastic_depth, batch_norm_momentum: see the module.
-        include_top: `False` gives the maps of the last stage.
-        name: name of the model.
-
-    Returns:
-        `image` float32 `(batch, *input_shape)` → logits float32 `(batch, num_classes)`.
-    """
-    return _efficientnet(
-        input_shape,
-        num_classes,
-        blocks,
-        width_multiplier,
-        depth_multiplier,
-        dropout,
-        stochastic_depth,
-        batch_norm_momentum,
-        include_top,
-        name,
-    )
-
-
-@register(
-    task="image-classification",
-    paper=PAPER,
-    tiny=_TINY,
-    min_size=32,
+efficientnet_b2 = _member(
+    "efficientnet_b2",
+    "B0 with 1.1 times its width and 1.2 times its depth, for 260x260 pixels.",
+    _scaled(1.1, 1.2, 260, 0.3),
     weights=_imagenet("EfficientNetB2", 1.2),
 )
-def efficientnet_b2(
-    input_shape=(260, 260, 3),
-    num_classes=1000,
-    *,
-    blocks=BLOCKS,
-    width_multiplier=1.1,
-    depth_multiplier=1.2,
-    dropout=0.3,
-    stochastic_depth=0.2,
-    batch_norm_momentum=0.99,
-    include_top=True,
-    name="efficientnet_b2",
-):
-    """B0 with 1.1 times its width and 1.2 times its depth, for 260x260 pixels.
-
-    Args:
-        input_shape: `(height, width, channels)`, at least 32x32 pixels.
-        num_classes: width of the head.
-        blocks, width_multiplier, depth_multiplier, dropout, stochastic_depth, batch_norm_momentum: see the module.
-        include_top: `False` gives the maps of the last stage.
-        name: name of the model.
-
-    Returns:
-        `image` float32 `(batch, *input_shape)` → logits float32 `(batch, num_classes)`.
-    """
-    return _efficientnet(
-        input_shape,
-        num_classes,
-        blocks,
-        width_multiplier,
-        depth_multiplier,
-        dropout,
-        stochastic_depth,
-        batch_norm_momentum,
-        include_top,
-        name,
-    )
-
-
-@register(
-    task="image-classification",
-    paper=PAPER,
-    tiny=_TINY,
-    min_size=32,
+efficientnet_b3 = _member(
+    "efficientnet_b3",
+    "B0 with 1.2 times its width and 1.4 times its depth, for 300x300 pixels.",
+    _scaled(1.2, 1.4, 300, 0.3),
     weights=_imagenet("EfficientNetB3", 1.4),
 )
-def efficientnet_b3(
-    input_shape=(300, 300, 3),
-    num_classes=1000,
-    *,
-    blocks=BLOCKS,
-    width_multiplier=1.2,
-    depth_multiplier=1.4,
-    dropout=0.3,
-    stochastic_depth=0.2,
-    batch_norm_momentum=0.99,
-    include_top=True,
-    name="efficientnet_b3",
-):
-    """B0 with 1.2 times its width and 1.4 times its depth, for 300x300 pixels.
-
-    Args:
-        input_shape: `(height, width, channels)`, at least 32x32 pixels.
-        num_classes: width of the head.
-        blocks, width_multiplier, depth_multiplier, dropout, stochastic_depth, batch_norm_momentum: see the module.
-        include_top: `False` gives the maps of the last stage.
-        name: name of the model.
-
-    Returns:
-        `image` float32 `(batch, *input_shape)` → logits float32 `(batch, num_classes)`.
-    """
-    return _efficientnet(
-        input_shape,
-        num_classes,
-        blocks,
-        width_multiplier,
-        depth_multiplier,
-        dropout,
-        stochastic_depth,
-        batch_norm_momentum,
-        include_top,
-        name,
-    )
-
-
-@register(
-    task="image-classification",
-    paper=PAPER,
-    tiny=_TINY,
-    min_size=32,
+efficientnet_b4 = _member(
+    "efficientnet_b4",
+    "B0 with 1.4 times its width and 1.8 times its depth, for 380x380 pixels.",
+    _scaled(1.4, 1.8, 380, 0.4),
     weights=_imagenet("EfficientNetB4", 1.8),
 )
-def efficientnet_b4(
-    input_shape=(380, 380, 3),
-    num_classes=1000,
-    *,
-    blocks=BLOCKS,
-    width_multiplier=1.4,
-    depth_multiplier=1.8,
-    dropout=0.4,
-    stochastic_depth=0.2,
-    batch_norm_momentum=0.99,
-    include_top=True,
-    name="efficientnet_b4",
-):
-    """B0 with 1.4 times its width and 1.8 times its depth, for 380x380 pixels.
-
-    Args:
-        input_shape: `(height, width, channels)`, at least 32x32 pixels.
-        num_classes: width of the head.
-        blocks, width_multiplier, depth_multiplier, dropout, stochastic_depth, batch_norm_momentum: see the module.
-        include_top: `False` gives the maps of the last stage.
-        name: name of the model.
-
-    Returns:
-        `image` float32 `(batch, *input_shape)` → logits float32 `(batch, num_classes)`.
-    """
-    return _efficientnet(
-        input_shape,
-        num_classes,
-        blocks,
-        width_multiplier,
-        depth_multiplier,
-        dropout,
-        stochastic_depth,
-        batch_norm_momentum,
-        include_top,
-        name,
-    )
-
-
-@register(
-    task="image-classification",
-    paper=PAPER,
-    tiny=_TINY,
-    min_size=32,
+efficientnet_b5 = _member(
+    "efficientnet_b5",
+    "B0 with 1.6 times its width and 2.2 times its depth, for 456x456 pixels.",
+    _scaled(1.6, 2.2, 456, 0.4),
     weights=_imagenet("EfficientNetB5", 2.2),
 )
-def efficientnet_b5(
-    input_shape=(456, 456, 3),
-    num_classes=1000,
-    *,
-    blocks=BLOCKS,
-    width_multiplier=1.6,
-    depth_multiplier=2.2,
-    dropout=0.4,
-    stochastic_depth=0.2,
-    batch_norm_momentum=0.99,
-    include_top=True,
-    name="efficientnet_b5",
-):
-    """B0 with 1.6 times its width and 2.2 times its depth, for 456x456 pixels.
-
-    Args:
-        input_shape: `(height, width, channels)`, at least 32x32 pixels.
-        num_classes: width of the head.
-        blocks, width_multiplier, depth_multiplier, dropout, stochastic_depth, batch_norm_momentum: see the module.
-        include_top: `False` gives the maps of the last stage.
-        name: name of the model.
-
-    Returns:
-        `image` float32 `(batch, *input_shape)` → logits float32 `(batch, num_classes)`.
-    """
-    return _efficientnet(
-        input_shape,
-        num_classes,
-        blocks,
-        width_multiplier,
-        depth_multiplier,
-        dropout,
-        stochastic_depth,
-        batch_norm_momentum,
-        include_top,
-        name,
-    )
-
-
-@register(
-    task="image-classification",
-    paper=PAPER,
-    tiny=_TINY,
-    min_size=32,
+efficientnet_b6 = _member(
+    "efficientnet_b6",
+    "B0 with 1.8 times its width and 2.6 times its depth, for 528x528 pixels.",
+    _scaled(1.8, 2.6, 528, 0.5),
     weights=_imagenet("EfficientNetB6", 2.6),
 )
-def efficientnet_b6(
-    input_shape=(528, 528, 3),
-    num_classes=1000,
-    *,
-    blocks=BLOCKS,
-    width_multiplier=1.8,
-    depth_multiplier=2.6,
-    dropout=0.5,
-    stochastic_depth=0.2,
-    batch_norm_momentum=0.99,
-    include_top=True,
-    name="efficientnet_b6",
-):
-    """B0 with 1.8 times its width and 2.6 times its depth, for 528x528 pixels.
-
-    Args:
-        input_shape: `(height, width, channels)`, at least 32x32 pixels.
-        num_classes: width of the head.
-        blocks, width_multiplier, depth_multiplier, dropout, stochastic_depth, batch_norm_momentum: see the module.
-        include_top: `False` gives the maps of the last stage.
-        name: name of the model.
-
-    Returns:
-        `image` float32 `(batch, *input_shape)` → logits float32 `(batch, num_classes)`.
-    """
-    return _efficientnet(
-        input_shape,
-        num_classes,
-        blocks,
-        width_multiplier,
-        depth_multiplier,
-        dropout,
-        stochastic_depth,
-        batch_norm_momentum,
-        include_top,
-        name,
-    )
-
-
-@register(
-    task="image-classification",
-    paper=PAPER,
-    tiny=_TINY,
-    min_size=32,
+efficientnet_b7 = _member(
+    "efficientnet_b7",
+    "B0 with 2 times its width and 3.1 times its depth, for 600x600 pixels.",
+    _scaled(2.0, 3.1, 600, 0.5),
     weights=_imagenet("EfficientNetB7", 3.1),
 )
-def efficientnet_b7(
-    input_shape=(600, 600, 3),
-    num_classes=1000,
-    *,
-    blocks=BLOCKS,
-    width_multiplier=2.0,
-    depth_multiplier=3.1,
-    dropout=0.5,
-    stochastic_depth=0.2,
-    batch_norm_momentum=0.99,
-    include_top=True,
-    name="efficientnet_b7",
-):
-    """B0 with 2 times its width and 3.1 times its depth, for 600x600 pixels.
-
-    Args:
-        input_shape: `(height, width, channels)`, at least 32x32 pixels.
-        num_classes: width of the head.
-        blocks, width_multiplier, depth_multiplier, dropout, stochastic_depth, batch_norm_momentum: see the module.
-        include_top: `False` gives the maps of the last stage.
-        name: name of the model.
-
-    Returns:
-        `image` float32 `(batch, *input_shape)` → logits float32 `(batch, num_classes)`.
-    """
-    return _efficientnet(
-        input_shape,
-        num_classes,
-        blocks,
-        width_multiplier,
-        depth_multiplier,
-        dropout,
-        stochastic_depth,
-        batch_norm_momentum,
-        include_top,
-        name,
-    )

@@ -16,7 +16,7 @@ import keras
 from keras import layers
 
 from zoo.architectures.mobilenet_v2 import block_names, by_resolution, check_rows, scaled, split_name
-from zoo.registry import register
+from zoo.registry import variant
 from zoo.weights import SYMMETRIC, KerasApplication
 
 RE, HS = "relu", "hard_swish"
@@ -119,9 +119,36 @@ def _bottleneck(x, kernel, expanded, channels, squeeze_excite, activation, strid
     return layers.Add(name=last or f"{name}_add")([shortcut, x])
 
 
-def _mobilenet_v3(
-    input_shape, num_classes, blocks, head_width, width_multiplier, dropout, batch_norm_momentum, include_top, name
+def mobilenet_v3(
+    input_shape=(224, 224, 3),
+    num_classes=1000,
+    *,
+    blocks,
+    head_width,
+    width_multiplier=1.0,
+    dropout=0.2,
+    batch_norm_momentum=0.999,
+    include_top=True,
+    name,
 ):
+    """A network of one of the paper's tables.
+
+    Args:
+        input_shape: `(height, width, channels)`, at least 32x32 pixels.
+        num_classes: width of the head.
+        blocks: rows `(kernel, expanded, channels, SE, activation, stride)` of the paper's table.
+        head_width: units of the hidden layer after the pooling.
+        width_multiplier: multiplies the channels of the blocks, then rounded to multiples of 8; `head_width` only if it
+            is above 1. The published weights belong to 1.
+        dropout: rate of dropout before the head.
+        batch_norm_momentum: of the moving statistics. The reference's 0.999 wants thousands of steps: a shorter
+            training needs less, or the network at inference is not the one that was trained.
+        include_top: `False` gives the maps of the last stage.
+        name: name of the model.
+
+    Returns:
+        `image` float32 `(batch, *input_shape)` → logits float32 `(batch, num_classes)`.
+    """
     check_rows(blocks, COLUMNS)
     norm = partial(layers.BatchNormalization, momentum=batch_norm_momentum, epsilon=1e-3)
     image = keras.Input(input_shape, name="image")
@@ -151,79 +178,24 @@ def _mobilenet_v3(
     return keras.Model(image, x, name=name)
 
 
-@register(
+_member = partial(
+    variant,
+    mobilenet_v3,
     task="image-classification",
     paper="Howard et al., Searching for MobileNetV3, 2019",
     tiny=_TINY,
     min_size=32,
+)
+
+mobilenet_v3_large = _member(
+    "mobilenet_v3_large",
+    "A searched MobileNet with h-swish and squeeze-and-excitation, for fast phones.",
+    {"blocks": LARGE, "head_width": 1280},
     weights=_imagenet("MobileNetV3Large", LARGE),
 )
-def mobilenet_v3_large(
-    input_shape=(224, 224, 3),
-    num_classes=1000,
-    *,
-    blocks=LARGE,
-    head_width=1280,
-    width_multiplier=1.0,
-    dropout=0.2,
-    batch_norm_momentum=0.999,
-    include_top=True,
-    name="mobilenet_v3_large",
-):
-    """A searched MobileNet with h-swish and squeeze-and-excitation, for fast phones.
-
-    Args:
-        input_shape: `(height, width, channels)`, at least 32x32 pixels.
-        num_classes: width of the head.
-        blocks: rows `(kernel, expanded, channels, SE, activation, stride)` of the paper's table.
-        head_width: units of the hidden layer after the pooling.
-        width_multiplier: multiplies the channels of the blocks, then rounded to multiples of 8; `head_width` only if it
-            is above 1. The published weights belong to 1.
-        dropout: rate of dropout before the head.
-        batch_norm_momentum: of the moving statistics. The reference's 0.999 wants thousands of steps: a shorter
-            training needs less, or the network at inference is not the one that was trained.
-        include_top: `False` gives the maps of the last stage.
-        name: name of the model.
-
-    Returns:
-        `image` float32 `(batch, *input_shape)` → logits float32 `(batch, num_classes)`.
-    """
-    return _mobilenet_v3(
-        input_shape, num_classes, blocks, head_width, width_multiplier, dropout, batch_norm_momentum, include_top, name
-    )
-
-
-@register(
-    task="image-classification",
-    paper="Howard et al., Searching for MobileNetV3, 2019",
-    tiny=_TINY,
-    min_size=32,
+mobilenet_v3_small = _member(
+    "mobilenet_v3_small",
+    "A searched MobileNet with h-swish and squeeze-and-excitation, for slow phones.",
+    {"blocks": SMALL, "head_width": 1024},
     weights=_imagenet("MobileNetV3Small", SMALL),
 )
-def mobilenet_v3_small(
-    input_shape=(224, 224, 3),
-    num_classes=1000,
-    *,
-    blocks=SMALL,
-    head_width=1024,
-    width_multiplier=1.0,
-    dropout=0.2,
-    batch_norm_momentum=0.999,
-    include_top=True,
-    name="mobilenet_v3_small",
-):
-    """A searched MobileNet with h-swish and squeeze-and-excitation, for slow phones.
-
-    Args:
-        input_shape: `(height, width, channels)`, at least 32x32 pixels.
-        num_classes: width of the head.
-        blocks, head_width, width_multiplier, dropout, batch_norm_momentum: as in `mobilenet_v3_large`.
-        include_top: `False` gives the maps of the last stage.
-        name: name of the model.
-
-    Returns:
-        `image` float32 `(batch, *input_shape)` → logits float32 `(batch, num_classes)`.
-    """
-    return _mobilenet_v3(
-        input_shape, num_classes, blocks, head_width, width_multiplier, dropout, batch_norm_momentum, include_top, name
-    )

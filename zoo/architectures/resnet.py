@@ -21,6 +21,7 @@ batch normalisation are torchvision's in both. `stochastic_depth` is Huang et al
 (2016).
 """
 
+import functools
 import re
 from typing import NamedTuple
 
@@ -28,7 +29,7 @@ import keras
 from keras import initializers, layers
 
 from zoo.layers import StochasticDepth
-from zoo.registry import register
+from zoo.registry import variant
 from zoo.weights import KerasApplication
 
 PAPER = "He et al., Deep Residual Learning for Image Recognition, 2015"
@@ -150,167 +151,67 @@ def _imagenet(application):
     return {"imagenet": KerasApplication(application, layer=_keras_layer, mean=mean, bgr=True)}
 
 
-@register(task="image-classification", paper=PAPER, tiny=TINY, min_size=32)
-def resnet18(
-    input_shape=(224, 224, 3),
-    num_classes=1000,
-    *,
-    blocks=(2, 2, 2, 2),
-    widths=WIDTHS,
-    stochastic_depth=0.0,
-    include_top=True,
-    name="resnet18",
-):
-    """The residual network of 18 layers, for ImageNet.
-
-    Args:
-        input_shape: `(height, width, channels)`, at least 32x32 pixels.
-        num_classes: width of the head.
-        blocks: number of blocks of each stage.
-        widths: maps of each stage; a bottleneck ends in 4 times as many.
-        stochastic_depth: rate at which the last block is dropped in training; it rises to it in a line from 0.
-        include_top: `False` gives the maps of the last stage.
-        name: name of the model.
-
-    Returns:
-        `image` float32 `(batch, *input_shape)` → logits float32 `(batch, num_classes)`.
-    """
-    return residual_network(
-        basic,
-        TORCHVISION,
-        input_shape,
-        num_classes,
+def _made_of(branch, layout):
+    def network(
+        input_shape=(224, 224, 3),
+        num_classes=1000,
+        *,
         blocks,
-        widths,
-        stochastic_depth=stochastic_depth,
-        include_top=include_top,
-        name=name,
-    )
+        widths=WIDTHS,
+        stochastic_depth=0.0,
+        include_top=True,
+        name,
+    ):
+        """A residual network of one kind of branches, in one layout.
+
+        Args:
+            input_shape: `(height, width, channels)`, at least 32x32 pixels.
+            num_classes: width of the head.
+            blocks: number of blocks of each stage.
+            widths: maps of each stage; a bottleneck ends in 4 times as many.
+            stochastic_depth: rate at which the last block is dropped in training; it rises to it in a line from 0.
+            include_top: `False` gives the maps of the last stage.
+            name: name of the model.
+
+        Returns:
+            `image` float32 `(batch, *input_shape)` → logits float32 `(batch, num_classes)`.
+        """
+        return residual_network(
+            branch,
+            layout,
+            input_shape,
+            num_classes,
+            blocks,
+            widths,
+            stochastic_depth=stochastic_depth,
+            include_top=include_top,
+            name=name,
+        )
+
+    return network
 
 
-@register(task="image-classification", paper=PAPER, tiny=TINY, min_size=32)
-def resnet34(
-    input_shape=(224, 224, 3),
-    num_classes=1000,
-    *,
-    blocks=(3, 4, 6, 3),
-    widths=WIDTHS,
-    stochastic_depth=0.0,
-    include_top=True,
-    name="resnet34",
-):
-    """The residual network of 34 layers, for ImageNet.
+_member = functools.partial(variant, task="image-classification", paper=PAPER, tiny=TINY, min_size=32)
+_of_basic_blocks = functools.partial(_member, _made_of(basic, TORCHVISION))
+_of_bottlenecks = functools.partial(_member, _made_of(bottleneck, KERAS))
 
-    Args:
-        input_shape, num_classes, blocks, widths, stochastic_depth, include_top, name: as `resnet18`.
-
-    Returns:
-        `image` float32 `(batch, *input_shape)` → logits float32 `(batch, num_classes)`.
-    """
-    return residual_network(
-        basic,
-        TORCHVISION,
-        input_shape,
-        num_classes,
-        blocks,
-        widths,
-        stochastic_depth=stochastic_depth,
-        include_top=include_top,
-        name=name,
-    )
-
-
-@register(task="image-classification", paper=PAPER, tiny=TINY, min_size=32, weights=_imagenet("ResNet50"))
-def resnet50(
-    input_shape=(224, 224, 3),
-    num_classes=1000,
-    *,
-    blocks=(3, 4, 6, 3),
-    widths=WIDTHS,
-    stochastic_depth=0.0,
-    include_top=True,
-    name="resnet50",
-):
-    """The residual network of 50 layers, for ImageNet, made of bottlenecks.
-
-    Args:
-        input_shape, num_classes, blocks, widths, stochastic_depth, include_top, name: as `resnet18`.
-
-    Returns:
-        `image` float32 `(batch, *input_shape)` → logits float32 `(batch, num_classes)`.
-    """
-    return residual_network(
-        bottleneck,
-        KERAS,
-        input_shape,
-        num_classes,
-        blocks,
-        widths,
-        stochastic_depth=stochastic_depth,
-        include_top=include_top,
-        name=name,
-    )
-
-
-@register(task="image-classification", paper=PAPER, tiny=TINY, min_size=32, weights=_imagenet("ResNet101"))
-def resnet101(
-    input_shape=(224, 224, 3),
-    num_classes=1000,
-    *,
-    blocks=(3, 4, 23, 3),
-    widths=WIDTHS,
-    stochastic_depth=0.0,
-    include_top=True,
-    name="resnet101",
-):
-    """The residual network of 101 layers, for ImageNet, made of bottlenecks.
-
-    Args:
-        input_shape, num_classes, blocks, widths, stochastic_depth, include_top, name: as `resnet18`.
-
-    Returns:
-        `image` float32 `(batch, *input_shape)` → logits float32 `(batch, num_classes)`.
-    """
-    return residual_network(
-        bottleneck,
-        KERAS,
-        input_shape,
-        num_classes,
-        blocks,
-        widths,
-        stochastic_depth=stochastic_depth,
-        include_top=include_top,
-        name=name,
-    )
-
-
-@register(task="image-classification", paper=PAPER, tiny=TINY, min_size=32, weights=_imagenet("ResNet152"))
-def resnet152(
-    input_shape=(224, 224, 3),
-    num_classes=1000,
-    *,
-    blocks=(3, 8, 36, 3),
-    widths=WIDTHS,
-    stochastic_depth=0.0,
-    include_top=True,
-    name="resnet152",
-):
-    """The residual network of 152 layers, for ImageNet, made of bottlenecks.
-
-    Args:
-        input_shape, num_classes, blocks, widths, stochastic_depth, include_top, name: as `resnet18`.
-
-    Returns:
-        `image` float32 `(batch, *input_shape)` → logits float32 `(batch, num_classes)`.
-    """
-    return residual_network(
-        bottleneck,
-        KERAS,
-        input_shape,
-        num_classes,
-        blocks,
-        widths,
-        stochastic_depth=stochastic_depth,
-        include_top=include_top,
-        name=name,
-    )
+resnet18 = _of_basic_blocks("resnet18", "The residual network of 18 layers, for ImageNet.", {"blocks": (2, 2, 2, 2)})
+resnet34 = _of_basic_blocks("resnet34", "The residual network of 34 layers, for ImageNet.", {"blocks": (3, 4, 6, 3)})
+resnet50 = _of_bottlenecks(
+    "resnet50",
+    "The residual network of 50 layers, for ImageNet, made of bottlenecks.",
+    {"blocks": (3, 4, 6, 3)},
+    weights=_imagenet("ResNet50"),
+)
+resnet101 = _of_bottlenecks(
+    "resnet101",
+    "The residual network of 101 layers, for ImageNet, made of bottlenecks.",
+    {"blocks": (3, 4, 23, 3)},
+    weights=_imagenet("ResNet101"),
+)
+resnet152 = _of_bottlenecks(
+    "resnet152",
+    "The residual network of 152 layers, for ImageNet, made of bottlenecks.",
+    {"blocks": (3, 8, 36, 3)},
+    weights=_imagenet("ResNet152"),
+)

@@ -22,12 +22,13 @@ Kernels start by He's rule, made for networks such as these. Glorot's, which §3
 signal's variance at every layer: bearable for the paper's pixels of ±128, but not for inputs of unit scale.
 """
 
+import functools
 import re
 
 import keras
 from keras import layers
 
-from zoo.registry import register
+from zoo.registry import variant
 from zoo.weights import KerasApplication
 
 A = (1, 1, 2, 2, 2)
@@ -59,7 +60,28 @@ def _imagenet(application):
     return {"imagenet": KerasApplication(application, _keras_layer, mean=(123.68, 116.779, 103.939), bgr=True)}
 
 
-def _vgg(input_shape, num_classes, depths, widths, hidden_units, dropout, include_top, name):
+def vgg(
+    input_shape=(224, 224, 3),
+    num_classes=1000,
+    *,
+    depths,
+    widths=WIDTHS,
+    hidden_units=4096,
+    dropout=0.5,
+    include_top=True,
+    name,
+):
+    """A network of the table.
+
+    Args:
+        input_shape: `(height, width, channels)`, at least 32x32 pixels.
+        num_classes: width of the head.
+        depths, widths, hidden_units, dropout, include_top: see the module.
+        name: name of the model.
+
+    Returns:
+        `image` float32 `(batch, *input_shape)` → logits float32 `(batch, num_classes)`.
+    """
     if not depths or len(depths) != len(widths) or min(depths) < 1:
         raise ValueError(
             f"depths and widths of {name!r} must name the same stages, each of at least one convolution. "
@@ -81,105 +103,27 @@ def _vgg(input_shape, num_classes, depths, widths, hidden_units, dropout, includ
     return keras.Model(image, x, name=name)
 
 
-@register(task="image-classification", paper=PAPER, tiny=TINY, min_size=32)
-def vgg11(
-    input_shape=(224, 224, 3),
-    num_classes=1000,
-    *,
-    depths=A,
-    widths=WIDTHS,
-    hidden_units=4096,
-    dropout=0.5,
-    include_top=True,
-    name="vgg11",
-):
-    """Eight 3x3 convolutions and three fully connected layers: configuration A of the paper.
+_member = functools.partial(variant, vgg, task="image-classification", paper=PAPER, tiny=TINY, min_size=32)
 
-    Args:
-        input_shape: `(height, width, channels)`, at least 32x32 pixels.
-        num_classes: width of the head.
-        depths, widths, hidden_units, dropout, include_top: see the module.
-        name: name of the model.
-
-    Returns:
-        `image` float32 `(batch, *input_shape)` → logits float32 `(batch, num_classes)`.
-    """
-    return _vgg(input_shape, num_classes, depths, widths, hidden_units, dropout, include_top, name)
-
-
-@register(task="image-classification", paper=PAPER, tiny=TINY, min_size=32)
-def vgg13(
-    input_shape=(224, 224, 3),
-    num_classes=1000,
-    *,
-    depths=B,
-    widths=WIDTHS,
-    hidden_units=4096,
-    dropout=0.5,
-    include_top=True,
-    name="vgg13",
-):
-    """Ten 3x3 convolutions and three fully connected layers: configuration B of the paper.
-
-    Args:
-        input_shape: `(height, width, channels)`, at least 32x32 pixels.
-        num_classes: width of the head.
-        depths, widths, hidden_units, dropout, include_top: see the module.
-        name: name of the model.
-
-    Returns:
-        `image` float32 `(batch, *input_shape)` → logits float32 `(batch, num_classes)`.
-    """
-    return _vgg(input_shape, num_classes, depths, widths, hidden_units, dropout, include_top, name)
-
-
-@register(task="image-classification", paper=PAPER, tiny=TINY, min_size=32, weights=_imagenet("VGG16"))
-def vgg16(
-    input_shape=(224, 224, 3),
-    num_classes=1000,
-    *,
-    depths=D,
-    widths=WIDTHS,
-    hidden_units=4096,
-    dropout=0.5,
-    include_top=True,
-    name="vgg16",
-):
-    """Thirteen 3x3 convolutions and three fully connected layers: configuration D of the paper.
-
-    Args:
-        input_shape: `(height, width, channels)`, at least 32x32 pixels.
-        num_classes: width of the head.
-        depths, widths, hidden_units, dropout, include_top: see the module.
-        name: name of the model.
-
-    Returns:
-        `image` float32 `(batch, *input_shape)` → logits float32 `(batch, num_classes)`.
-    """
-    return _vgg(input_shape, num_classes, depths, widths, hidden_units, dropout, include_top, name)
-
-
-@register(task="image-classification", paper=PAPER, tiny=TINY, min_size=32, weights=_imagenet("VGG19"))
-def vgg19(
-    input_shape=(224, 224, 3),
-    num_classes=1000,
-    *,
-    depths=E,
-    widths=WIDTHS,
-    hidden_units=4096,
-    dropout=0.5,
-    include_top=True,
-    name="vgg19",
-):
-    """Sixteen 3x3 convolutions and three fully connected layers: configuration E of the paper.
-
-    Args:
-        input_shape: `(height, width, channels)`, at least 32x32 pixels.
-        num_classes: width of the head.
-        depths, widths, hidden_units, dropout, include_top: see the module.
-        name: name of the model.
-
-    Returns:
-        `image` float32 `(batch, *input_shape)` → logits float32 `(batch, num_classes)`.
-    """
-    return _vgg(input_shape, num_classes, depths, widths, hidden_units, dropout, include_top, name)
+vgg11 = _member(
+    "vgg11",
+    "Eight 3x3 convolutions and three fully connected layers: configuration A of the paper.",
+    {"depths": A},
+)
+vgg13 = _member(
+    "vgg13",
+    "Ten 3x3 convolutions and three fully connected layers: configuration B of the paper.",
+    {"depths": B},
+)
+vgg16 = _member(
+    "vgg16",
+    "Thirteen 3x3 convolutions and three fully connected layers: configuration D of the paper.",
+    {"depths": D},
+    weights=_imagenet("VGG16"),
+)
+vgg19 = _member(
+    "vgg19",
+    "Sixteen 3x3 convolutions and three fully connected layers: configuration E of the paper.",
+    {"depths": E},
+    weights=_imagenet("VGG19"),
+)

@@ -21,13 +21,14 @@ each a quarter of them; the last stage ends with the final LayerNorm. `stem_patc
 begins as in DeiT, normal with deviation 0.02.
 """
 
+import functools
 import itertools
 
 import keras
 from keras import initializers, layers, ops
 
 from zoo.layers import StochasticDepth
-from zoo.registry import register
+from zoo.registry import variant
 
 EPSILON = 1e-6
 DOSOVITSKIY = "Dosovitskiy et al., An Image is Worth 16x16 Words, 2021"
@@ -111,9 +112,35 @@ def _block(x, heads, mlp_dim, dropout, drop, name, output_name):
     return joined(x, branch, "mlp", output_name)
 
 
-def _vit(
-    input_shape, num_classes, patch_size, dim, depth, heads, mlp_dim, dropout, stochastic_depth, include_top, name
+def vit(
+    input_shape=(224, 224, 3),
+    num_classes=1000,
+    *,
+    patch_size=16,
+    dim,
+    depth=12,
+    heads,
+    mlp_dim,
+    dropout=0.0,
+    stochastic_depth=0.1,
+    include_top=True,
+    name,
 ):
+    """A Vision Transformer of any size.
+
+    Args:
+        input_shape: `(height, width, channels)`, at least 16x16 pixels and one patch.
+        num_classes: width of the head.
+        patch_size: side of a patch in pixels.
+        dim, depth, heads, mlp_dim: width of the tokens, blocks, attention heads, width of the MLP's hidden layer.
+        dropout: rate after the positions and after every Dense layer but those of query, key and value.
+        stochastic_depth: rate at which the last block's branches are dropped, rising linearly from 0.
+        include_top: `False` gives all tokens after the final LayerNorm, `(batch, 1 + patches, dim)`.
+        name: name of the model.
+
+    Returns:
+        `image` float32 `(batch, *input_shape)` → logits float32 `(batch, num_classes)`.
+    """
     if not 1 <= patch_size <= min(input_shape[:2]):
         raise ValueError(
             f"patch_size of {name!r} must be at least 1 and at most the picture's height and width. "
@@ -150,106 +177,23 @@ def _vit(
     return keras.Model(image, x, name=name)
 
 
-@register(task="image-classification", paper=TOUVRON, tiny=TINY, min_size=16)
-def vit_tiny16(
-    input_shape=(224, 224, 3),
-    num_classes=1000,
-    *,
-    patch_size=16,
-    dim=192,
-    depth=12,
-    heads=3,
-    mlp_dim=768,
-    dropout=0.0,
-    stochastic_depth=0.1,
-    include_top=True,
-    name="vit_tiny16",
-):
-    """ViT-Ti/16, the size of DeiT-Ti without its distillation, 5.7 million parameters.
+_member = functools.partial(variant, vit, task="image-classification", tiny=TINY, min_size=16)
 
-    Args:
-        input_shape: `(height, width, channels)`, at least 16x16 pixels and one patch.
-        num_classes: width of the head.
-        patch_size: side of a patch in pixels.
-        dim, depth, heads, mlp_dim: width of the tokens, blocks, attention heads, width of the MLP's hidden layer.
-        dropout: rate after the positions and after every Dense layer but those of query, key and value.
-        stochastic_depth: rate at which the last block's branches are dropped, rising linearly from 0.
-        include_top: `False` gives all tokens after the final LayerNorm, `(batch, 1 + patches, dim)`.
-        name: name of the model.
-
-    Returns:
-        `image` float32 `(batch, *input_shape)` → logits float32 `(batch, num_classes)`.
-    """
-    return _vit(
-        input_shape, num_classes, patch_size, dim, depth, heads, mlp_dim, dropout, stochastic_depth, include_top, name
-    )
-
-
-@register(task="image-classification", paper=TOUVRON, tiny=TINY, min_size=16)
-def vit_small16(
-    input_shape=(224, 224, 3),
-    num_classes=1000,
-    *,
-    patch_size=16,
-    dim=384,
-    depth=12,
-    heads=6,
-    mlp_dim=1536,
-    dropout=0.0,
-    stochastic_depth=0.1,
-    include_top=True,
-    name="vit_small16",
-):
-    """ViT-S/16, the size of DeiT-S without its distillation, 22 million parameters.
-
-    Args:
-        input_shape: `(height, width, channels)`, at least 16x16 pixels and one patch.
-        num_classes: width of the head.
-        patch_size: side of a patch in pixels.
-        dim, depth, heads, mlp_dim: width of the tokens, blocks, attention heads, width of the MLP's hidden layer.
-        dropout: rate after the positions and after every Dense layer but those of query, key and value.
-        stochastic_depth: rate at which the last block's branches are dropped, rising linearly from 0.
-        include_top: `False` gives all tokens after the final LayerNorm, `(batch, 1 + patches, dim)`.
-        name: name of the model.
-
-    Returns:
-        `image` float32 `(batch, *input_shape)` → logits float32 `(batch, num_classes)`.
-    """
-    return _vit(
-        input_shape, num_classes, patch_size, dim, depth, heads, mlp_dim, dropout, stochastic_depth, include_top, name
-    )
-
-
-@register(task="image-classification", paper=DOSOVITSKIY, tiny=TINY, min_size=16)
-def vit_base16(
-    input_shape=(224, 224, 3),
-    num_classes=1000,
-    *,
-    patch_size=16,
-    dim=768,
-    depth=12,
-    heads=12,
-    mlp_dim=3072,
-    dropout=0.1,
-    stochastic_depth=0.0,
-    include_top=True,
-    name="vit_base16",
-):
-    """ViT-B/16: the paper's Base with patches of 16x16 pixels, 86.6 million parameters.
-
-    Args:
-        input_shape: `(height, width, channels)`, at least 16x16 pixels and one patch.
-        num_classes: width of the head.
-        patch_size: side of a patch in pixels.
-        dim, depth, heads, mlp_dim: width of the tokens, blocks, attention heads, width of the MLP's hidden layer.
-        dropout: rate after the positions and after every Dense layer but those of query, key and value.
-        stochastic_depth: rate at which the last block's branches are dropped, rising linearly from 0.
-        include_top: `False` gives all tokens after the final LayerNorm, `(batch, 1 + patches, dim)`.
-        name: name of the model.
-
-    Returns:
-        `image` float32 `(batch, *input_shape)` → logits float32 `(batch, num_classes)`.
-    """
-    return _vit(
-        input_shape, num_classes, patch_size, dim, depth, heads, mlp_dim, dropout, stochastic_depth, include_top, name
-    )
+vit_tiny16 = _member(
+    "vit_tiny16",
+    "ViT-Ti/16, the size of DeiT-Ti without its distillation, 5.7 million parameters.",
+    {"dim": 192, "heads": 3, "mlp_dim": 768},
+    paper=TOUVRON,
+)
+vit_small16 = _member(
+    "vit_small16",
+    "ViT-S/16, the size of DeiT-S without its distillation, 22 million parameters.",
+    {"dim": 384, "heads": 6, "mlp_dim": 1536},
+    paper=TOUVRON,
+)
+vit_base16 = _member(
+    "vit_base16",
+    "ViT-B/16: the paper's Base with patches of 16x16 pixels, 86.6 million parameters.",
+    {"dim": 768, "heads": 12, "mlp_dim": 3072, "dropout": 0.1, "stochastic_depth": 0.0},
+    paper=DOSOVITSKIY,
+)
