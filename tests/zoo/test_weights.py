@@ -27,20 +27,38 @@ def published():
     return [pytest.param(name, marks=mark) for name, mark in marks.items()]
 
 
-def with_random_statistics(model):
-    """Weights that show every mistake: no scale is 1, no shift is 0."""
+def pictures(count, height, width):
+    """Pictures of 16 patches, float32 0..255: white noise looks the same to a deep network, whatever its grains are."""
+    patches = np.random.default_rng(1).integers(0, 256, (count, 4, 4, 3)).astype(np.float32)
+    return np.round(keras.ops.image.resize(patches, (height, width)))
+
+
+def with_random_weights(model, prepared):
+    """The model with weights that show every mistake: no scale is 1, no shift is 0, and pictures have their say.
+
+    Args:
+        model: a network of `keras.applications`.
+        prepared: pictures as it wants them, from which batch normalisation takes its statistics, its variances somewhat
+            larger. With any others either the picture drowns on its way through a deep network, or rounding grows.
+    """
     rng = np.random.default_rng(0)
+    normalizations = [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
     for layer in model.layers:
         if isinstance(layer, keras.layers.Normalization):
             # Where the published file holds them; the network is built without.
             std = np.array([0.229, 0.224, 0.225])
             layer.set_weights([np.array([0.485, 0.456, 0.406]), std**2, np.int64(0)][: len(layer.get_weights())])
             layer.finalize_state()
-        elif isinstance(layer, keras.layers.BatchNormalization):
-            least = {"gamma": 0.8, "beta": -0.2, "moving_mean": -0.2, "moving_variance": 0.8}
-            layer.set_weights([rng.uniform(least[w.name], 1.2, w.shape) for w in layer.weights])
+        elif isinstance(layer, keras.layers.Dropout):
+            layer.rate = 0
         else:
-            layer.set_weights([rng.normal(0, 0.02, w.shape) if w.ndim == 1 else w for w in layer.get_weights()])
+            layer.set_weights([w + rng.uniform(-0.2, 0.2, w.shape) if w.ndim == 1 else w for w in layer.get_weights()])
+    for layer in normalizations:
+        layer.momentum = 0
+    model(prepared, training=True)
+    for layer in normalizations:
+        variance = layer.moving_variance
+        variance.assign(variance + 0.4 * np.mean(variance))
     return model
 
 
@@ -52,20 +70,19 @@ def test_same_answer_as_the_published_architecture(name):
     application = getattr(keras.applications, record.application)
     theirs_prepare = sys.modules[application.__module__].preprocess_input
     least = max(spec.min_size, 32)
-    rng = np.random.default_rng(1)
     for more in SIZES:
         shape = (least + more, least + more + 4, 3)
-        theirs = with_random_statistics(
-            application(weights=None, input_shape=shape, classes=11, classifier_activation=None)
-        )
+        pixels = pictures(8, *shape[:2])
+        theirs_prepared = theirs_prepare(pixels.copy())
+        theirs = application(weights=None, input_shape=shape, classes=11, classifier_activation=None)
+        with_random_weights(theirs, theirs_prepared)
         ours = zoo.build(name, input_shape=shape, num_classes=11)
         transfer(record.read(theirs, variables_of(ours)), ours, backbone_of(ours), name)
-        pixels = rng.integers(0, 256, (2, *shape)).astype(np.float32)
-        expected = theirs.predict(theirs_prepare(pixels.copy()), verbose=0)
         prepared = (pixels * record.scale - record.mean) / record.std
-        np.testing.assert_allclose(
-            ours.predict(prepared, verbose=0), expected, rtol=0, atol=1e-5 * max(1, np.abs(expected).max())
-        )
+        expected = theirs.predict(theirs_prepared, verbose=0)
+        assert expected.std(axis=0).mean() > 0.01 * np.abs(expected).mean()
+        error = np.abs(ours.predict(prepared, verbose=0) - expected).max() / np.abs(expected).max()
+        assert error < 1e-5
 
 
 @pytest.mark.parametrize("name", published())
