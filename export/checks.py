@@ -1,7 +1,5 @@
 """What a Run must be before anything of it is published."""
 
-from collections.abc import Iterator
-
 import keras
 import numpy as np
 
@@ -16,14 +14,6 @@ def check(run: Run) -> None:
     _check_weights(run.bundle.model)
     if not len(run.examples):
         raise ValueError(f"Run {run.dir.name!r} has no examples. A version is proved on at least one real input.")
-
-
-def layers_of(model: keras.Model) -> Iterator[keras.Layer]:
-    """All layers, those inside nested models too."""
-    for layer in model.layers:
-        yield layer
-        if isinstance(layer, keras.Model):
-            yield from layers_of(layer)
 
 
 def _check_tensors(model: keras.Model) -> None:

@@ -23,10 +23,10 @@ import tensorflow as tf
 
 from export import comparison, golden
 from export.arrays import Arrays
-from export.checks import layers_of
 from export.comparison import Comparison, Tolerance
 from export.golden import Golden
 from export.signatures import Signature
+from recipes.bundle import leaves
 
 RULE = "|answer - expected| <= absolute + relative * |expected|; integers and strings are equal, or tied"
 
@@ -115,7 +115,7 @@ def _keras_answers(signature: Signature, raw: Arrays, batch_size: int | None = N
 
 
 def _rounding_unit(model: keras.Model) -> float:
-    dtypes = {layer.compute_dtype for layer in layers_of(model)}
+    dtypes = {layer.compute_dtype for layer in leaves(model.layers)}
     return max([ROUNDING_UNITS["float32"], *(ROUNDING_UNITS.get(dtype, 0) for dtype in dtypes)])
 
 

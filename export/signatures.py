@@ -76,7 +76,7 @@ def _default(bundle: Bundle) -> Signature:
     return Signature(
         name=DEFAULT,
         inputs={tensor.name: tf.TensorSpec([None, *tensor.shape[1:]], dtype)},
-        graph=lambda inputs: _answer(bundle, inputs[tensor.name]),
+        graph=lambda inputs: bundle.graph(inputs[tensor.name]),
         inputs_of=inputs_of,
         keras=lambda raw, batch_size: bundle.predict_tensors(inputs_of(raw)[tensor.name], batch_size),
     )
@@ -87,7 +87,7 @@ def _raw(bundle: Bundle) -> Signature:
     return Signature(
         name=bundle.preprocessing.signature,
         inputs=specs,
-        graph=lambda raw: _answer_raw(bundle, raw),
+        graph=bundle.graph_of_raw,
         inputs_of=lambda raw: {name: np.asarray(raw[name], spec.dtype.as_numpy_dtype) for name, spec in specs.items()},
         keras=bundle.predict,
     )
@@ -136,7 +136,7 @@ def _of_examples(bundle: Bundle, name: str, shaped: Callable[[dict, Any], dict])
     return Signature(
         name=name,
         inputs={EXAMPLES_INPUT: tf.TensorSpec([None], tf.string)},
-        graph=lambda inputs: shaped(_answer_raw(bundle, tf.io.parse_example(inputs[EXAMPLES_INPUT], features)), tf),
+        graph=lambda inputs: shaped(bundle.graph_of_raw(tf.io.parse_example(inputs[EXAMPLES_INPUT], features)), tf),
         inputs_of=lambda raw: {EXAMPLES_INPUT: serialized_examples({column: raw[column] for column in features})},
         keras=lambda raw, batch_size: shaped(bundle.predict(raw, batch_size), np),
     )
@@ -161,15 +161,6 @@ def served_dtype(dtype: str) -> tf.DType:
     if dtype.is_floating:
         return tf.float32
     return tf.int64 if dtype.is_integer else dtype
-
-
-def _answer(bundle: Bundle, tensor: tf.Tensor) -> Tensors:
-    # training=False is said aloud: left to itself, an augmentation layer inside the model stays on in an export.
-    return bundle.answer(bundle.model(tf.cast(tensor, bundle.model.inputs[0].dtype), training=False))
-
-
-def _answer_raw(bundle: Bundle, raw: Tensors) -> Tensors:
-    return _answer(bundle, bundle.preprocessing(raw))
 
 
 def _labels_row(bundle: Bundle) -> np.ndarray:

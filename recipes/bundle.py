@@ -4,6 +4,7 @@ import dataclasses
 import json
 import math
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -104,6 +105,15 @@ def head_of(model: keras.Model) -> str:
     return "probabilities" if ends_in & {"softmax", "sigmoid"} else "logits"
 
 
+def leaves(layers: list[keras.Layer]) -> Iterator[keras.Layer]:
+    """Layers, and in place of a model those inside of it."""
+    for layer in layers:
+        if isinstance(layer, keras.Model):
+            yield from leaves(layer.layers)
+        else:
+            yield layer
+
+
 @dataclass
 class Bundle:
     """A model, the way in (preprocessing), the way out (answer), and its card.
@@ -131,6 +141,15 @@ class Bundle:
         """Raw batch (`image_bytes`, or one array per column) → the model's tensor, `(batch, ...)`."""
         specs = self.preprocessing.raw_specs()
         return self.preprocessing({k: tf.convert_to_tensor(raw[k], spec.dtype) for k, spec in specs.items()}).numpy()
+
+    def graph(self, tensor: tf.Tensor) -> dict[str, tf.Tensor]:
+        """The answer in operations of TensorFlow: tensors, `(batch, ...)` of any number type → named answers."""
+        # training=False is said aloud: left to itself, an augmentation layer inside the model stays on in an export.
+        return self.answer(self.model(tf.cast(tensor, self.model.inputs[0].dtype), training=False))
+
+    def graph_of_raw(self, raw: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """The same from raw input by name, each value `(batch, ...)`."""
+        return self.graph(self.preprocessing(raw))
 
     def predict(self, raw: dict[str, Any], batch_size: int | None = None) -> dict[str, np.ndarray]:
         """The answer that Keras gives on raw input: preprocess, `model.predict`, answer.

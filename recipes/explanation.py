@@ -302,7 +302,7 @@ def _occlusion(
     stride = max(1, patch_size // 2) if stride is None else stride
     _check_whole("stride", stride, patch_size)
     _check_whole("batch_size", batch_size)
-    answer = _answer(bundle, tensor)
+    answer = bundle.graph(tensor)
     class_id = int(answer["class_ids"][0] if class_ids is None else class_ids[0])
     tops, lefts = (
         places.ravel() for places in np.meshgrid(*(_starts(side, patch_size, stride) for side in size), indexing="ij")
@@ -313,16 +313,12 @@ def _occlusion(
         chosen = slice(first, first + batch_size)
         mask = _patches(tops[chosen], lefts[chosen], patch_size, size)
         covered = tf.where(mask[..., None], colour, tensor)
-        drop = answer["probabilities"][0, class_id] - _answer(bundle, covered)["probabilities"][:, class_id]
+        drop = answer["probabilities"][0, class_id] - bundle.graph(covered)["probabilities"][:, class_id]
         mask = tf.cast(mask, tf.float32)
         drops += tf.einsum("bhw,b->hw", mask, drop)
         times += tf.reduce_sum(mask, axis=0)
     evidence = tf.nn.relu(drops / times)[None]
     return answer | {"heatmap": _normalised(evidence, tf.ones([1]))}
-
-
-def _answer(bundle: Bundle, tensor: tf.Tensor) -> dict[str, tf.Tensor]:
-    return bundle.answer(bundle.model(tf.cast(tensor, bundle.model.inputs[0].dtype), training=False))
 
 
 def _starts(side: int, patch_size: int, stride: int) -> list[int]:

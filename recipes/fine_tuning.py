@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import keras
 
 import zoo
+from recipes.bundle import leaves
 from recipes.config import Config
 from zoo.nearest import unknown
 
@@ -71,15 +72,6 @@ def frozen_layers(model: keras.Model, freeze: str) -> tuple[keras.Layer, ...]:
         which = "no layer" if not frozen else "every layer"
         raise ValueError(f"freeze={freeze!r} freezes {which} of {model.name!r} that has weights.")
     return frozen
-
-
-def leaves(layers: list[keras.Layer]) -> Iterator[keras.Layer]:
-    """Layers, and in place of a model those inside of it."""
-    for layer in layers:
-        if isinstance(layer, keras.Model):
-            yield from leaves(layer.layers)
-        else:
-            yield layer
 
 
 @contextlib.contextmanager

@@ -18,6 +18,7 @@ from recipes.examples import Examples
 from recipes.folders import staged_run
 from recipes.run import Run
 from recipes.training import versions
+from zoo import complexity
 from zoo.nearest import choose
 
 EXAMPLES = 64
@@ -55,7 +56,7 @@ def pretrained(
         network = zoo.build(model, weights=weights)
         card = {
             "architecture": model,
-            "parameters": sum(int(np.prod(weight.shape)) for weight in network.trainable_weights),
+            "parameters": complexity.parameters(network),
             "data": weights,
         }
         preprocessing = initial_weights.preprocessing_of(model, weights)

@@ -11,7 +11,7 @@ import keras
 import tensorflow as tf
 from keras import layers
 
-from recipes.fine_tuning import leaves
+from recipes.bundle import leaves
 
 
 def trained_form(model: keras.Model, precision: str) -> keras.Model:

@@ -34,6 +34,7 @@ from recipes.preprocessing import Preprocessing
 from recipes.run import HISTORY_FILE, Run
 from recipes.tasks.task import Task
 from recipes.trained_form import trained_form
+from zoo import complexity
 from zoo.nearest import choose
 
 EVALUATION_BATCH = 256
@@ -241,7 +242,7 @@ def _prepare(source: Data, part: str, preprocessing: Preprocessing, encode) -> P
 def _card(name: str, network: keras.Model, source: Data) -> dict:
     return {
         "architecture": name,
-        "parameters": sum(int(np.prod(weight.shape)) for weight in network.trainable_weights),
+        "parameters": complexity.parameters(network),
         "data": source.name,
         "examples": source.sizes,
         "evaluated_on": source.evaluated_on,

@@ -5,7 +5,6 @@ one batch of raw data; the published version is asked over REST and gRPC with ra
 answered. All versions lie under one base path, so that one server serves every model, one after the other.
 """
 
-import math
 import time
 
 import keras
@@ -20,7 +19,7 @@ import zoo
 from export import fresh_process
 from serving import engines
 from tests import raw_data
-from zoo import catalog
+from zoo import catalog, complexity
 
 LEARNING = {"batch_size": raw_data.COUNT, "learning_rate": 0.02, "schedule": "cosine", "clip_norm": 1.0}
 STEPS = {"image-classification": 100, "binary-classification": 250, "regression": 250}
@@ -120,8 +119,7 @@ def test_registry_and_catalogue_hold_the_same_models():
 
 
 def test_tiny_model_has_its_parameters_and_shapes(spec, model):
-    parameters = sum(math.prod(weight.shape) for weight in model.trainable_weights)
-    assert parameters == catalog.read()[spec.name]["tiny"]["parameters"]
+    assert complexity.parameters(model) == catalog.read()[spec.name]["tiny"]["parameters"]
     assert model.output_shape == (None, spec.tiny.get("num_classes", spec.arguments["num_classes"]))
     assert model(some_input(model)).shape == (2, model.output_shape[1])
     assert model.name == spec.name

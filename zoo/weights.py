@@ -28,9 +28,11 @@ _MEMBER = "model.weights.h5"  # of a .keras file, which is a zip archive
 _HASH = "#sha256="
 
 # What published weights want of 8-bit RGB pixels, as arguments of `KerasApplication`: numbers from -1 to 1, or the mean
-# and the deviation of ImageNet's colours taken out. `keras.applications` calls them "tf" and "torch".
+# and the deviation of ImageNet's colours taken out, or the mean alone and the channels as BGR. `keras.applications`
+# calls them "tf", "torch" and "caffe".
 SYMMETRIC = {"scale": 1 / 127.5, "mean": (1.0, 1.0, 1.0)}
 TORCH = {"scale": 1 / 255, "mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
+CAFFE = {"mean": (123.68, 116.779, 103.939), "bgr": True}
 
 Arrays = dict[str, list[np.ndarray]]
 

@@ -1,12 +1,11 @@
 """MobileNets: multipliers, tables of one's own, and pixels where the published weights look for them."""
 
-import math
-
 import keras
 import numpy as np
 import pytest
 
 import zoo
+from zoo import complexity
 
 TINY = {name: zoo.spec(name).tiny for name in zoo.list_models("mobilenet_*")}
 
@@ -29,7 +28,7 @@ def convolutions(model):
 )
 def test_width_multiplier_gives_the_published_sizes(name, multiplier, parameters):
     model = zoo.build(name, input_shape=(32, 32, 3), width_multiplier=multiplier)
-    assert sum(math.prod(weight.shape) for weight in model.trainable_weights) == parameters
+    assert complexity.parameters(model) == parameters
 
 
 def test_widths_of_v2_stay_multiples_of_8():

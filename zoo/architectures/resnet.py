@@ -30,7 +30,7 @@ from keras import initializers, layers
 
 from zoo.layers import StochasticDepth
 from zoo.registry import variant
-from zoo.weights import KerasApplication
+from zoo.weights import CAFFE, KerasApplication
 
 PAPER = "He et al., Deep Residual Learning for Image Recognition, 2015"
 WIDTHS = (64, 128, 256, 512)
@@ -147,8 +147,7 @@ def _keras_layer(name):
 
 
 def _imagenet(application):
-    mean = (123.68, 116.779, 103.939)
-    return {"imagenet": KerasApplication(application, layer=_keras_layer, mean=mean, bgr=True)}
+    return {"imagenet": KerasApplication(application, _keras_layer, **CAFFE)}
 
 
 def _made_of(branch, layout):

@@ -29,7 +29,7 @@ import keras
 from keras import layers
 
 from zoo.registry import variant
-from zoo.weights import KerasApplication
+from zoo.weights import CAFFE, KerasApplication
 
 A = (1, 1, 2, 2, 2)
 B = (2, 2, 2, 2, 2)
@@ -57,7 +57,7 @@ def _keras_layer(name):
 
 
 def _imagenet(application):
-    return {"imagenet": KerasApplication(application, _keras_layer, mean=(123.68, 116.779, 103.939), bgr=True)}
+    return {"imagenet": KerasApplication(application, _keras_layer, **CAFFE)}
 
 
 def vgg(
