@@ -106,7 +106,7 @@ class History(keras.callbacks.Callback):
 
 
 class ProgressBar(keras.callbacks.Callback):
-    """One bar per epoch with its figures, training/validation, on the terminal.
+    """One bar per epoch with its figures, training/validation; in a log, which no bar can move in, one line per epoch.
 
     Args:
         epochs, steps: of the whole training, and per epoch.
@@ -124,13 +124,14 @@ class ProgressBar(keras.callbacks.Callback):
             TimeRemainingColumn(compact=True, elapsed_when_finished=True),
             TextColumn("{task.fields[figures]}"),
         )
+        self.progress.disable = not self.progress.console.is_terminal
 
     def on_train_begin(self, logs=None):
         self.progress.start()  # once: a training may call fit several times
 
     def on_epoch_begin(self, epoch, logs=None):
         self.bar = self.progress.add_task("", total=self.steps, epoch=f"{epoch + 1}/{self.epochs}", figures="")
-        self._shown = 0.0
+        self._shown, self._started = 0.0, time.perf_counter()
 
     def on_train_batch_end(self, batch, logs=None):
         now = time.perf_counter()
@@ -140,6 +141,10 @@ class ProgressBar(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         self.progress.update(self.bar, completed=self.steps, figures=_figures(logs))
+        if self.progress.disable:
+            seconds = time.perf_counter() - self._started
+            line = f"epoch {epoch + 1}/{self.epochs}  {seconds:.0f} s  {_figures(logs)}"
+            self.progress.console.print(line, soft_wrap=True, highlight=False)
 
     def close(self):
         """Leave the terminal as it is."""

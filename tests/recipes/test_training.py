@@ -231,6 +231,14 @@ def test_nan_in_the_loss_stops_with_the_step_and_keeps_the_best_weights(train, t
         recipes.load_run(tmp_path / "run")
 
 
+def test_a_log_gets_one_line_per_epoch(tmp_path, capsys):
+    options = {"epochs": 2, "batch_size": 4, "run_dir": tmp_path / "run"}
+    recipes.binary_classification("logistic_regression", "gates/and", **options)
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("epoch")]
+    assert [line.split("  ")[0] for line in lines] == ["epoch 1/2", "epoch 2/2"]
+    assert all("accuracy 0." in line and "loss 0." in line for line in lines)
+
+
 def test_a_failed_recipe_leaves_no_half_written_run(train, tmp_path):
     with pytest.raises(ValueError):
         train(recipes.image_classification, zoo.build("lenet5", num_classes=7), stripes(size=28))
