@@ -32,7 +32,7 @@ $(READY): setup.cfg pyproject.toml constraints.txt
 	@echo "Setting up $(VENV) (once, some minutes, about 2.5 GB) ..."
 	@if command -v uv >/dev/null 2>&1; then \
 	    test -x $(BIN)/python || uv venv --quiet --python $(PYTHON) $(VENV); \
-	    uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[test]'; \
+	    uv pip install --quiet --compile-bytecode --python $(BIN)/python --constraint constraints.txt --editable '.[test]'; \
 	else \
 	    test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV); \
 	    $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test]'; \
