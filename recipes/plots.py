@@ -2,6 +2,7 @@
 
 import io
 import logging
+import math
 from collections.abc import Callable
 
 import matplotlib
@@ -80,8 +81,9 @@ def pictures(run: Run, answers, truth) -> Figure:
     count = min(len(run.examples), GRID[0] * GRID[1])
     shown = run.examples.raw["image_bytes"][:count]
     predicted = run.bundle.predict({"image_bytes": shown})
-    figure = Figure(figsize=(1.4 * GRID[1], 1.6 * GRID[0]), layout="constrained")
-    for axes in figure.subplots(*GRID).flat:
+    rows, columns = math.ceil(count / GRID[1]), GRID[1]
+    figure = Figure(figsize=(1.4 * columns, 1.6 * rows), layout="constrained")
+    for axes in figure.subplots(rows, columns).flat:
         axes.axis("off")
     for axes, data, label, true, probabilities in zip(
         figure.axes, shown, predicted["classes"], run.examples.truth, predicted["probabilities"], strict=False

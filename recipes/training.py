@@ -177,6 +177,7 @@ def _fit(network: keras.Model, task: Task, preprocessing: Preprocessing, folder:
         for phase in phases:
             with fine_tuning.keeping(phase.frozen):
                 joined.compile(make(config, steps, phase, factors), loss, metrics=metrics)
+                joined.optimizer.build(joined.trainable_variables)  # or the first step is traced twice
                 joined.fit(
                     training.epochs(
                         config.batch_size, config.seed, config.shuffle, task.augment(preprocessing), phase.first
