@@ -1,5 +1,7 @@
 """Planted faults: what a careless export does wrong must be found before anything is published."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -51,8 +53,6 @@ def test_one_changed_weight_is_found(refused, monkeypatch):
 @pytest.mark.parametrize("change", [{"resize": "nearest"}, {"scale": 1 / 127.5}, {"mean": (0.5,)}])
 def test_another_preprocessing_is_found(change, refused, monkeypatch):
     """Training-serving skew: a graph that resizes or scales otherwise than training did."""
-    import dataclasses
-
     run = small_runs.image_run()
     trained = run.bundle
     other = Bundle(trained.model, trained.task, dataclasses.replace(trained.preprocessing, **change), trained.answer)
@@ -69,16 +69,14 @@ def test_another_preprocessing_is_found(change, refused, monkeypatch):
 
 def test_swapped_labels_are_found(refused, monkeypatch):
     """The right number under the wrong name is the fault nobody sees in a metric."""
-    import dataclasses
-
-    answer = signatures._answer
+    graph = Bundle.graph
 
     def swapped(bundle, tensor):
         labels = (bundle.labels[1], bundle.labels[0], *bundle.labels[2:])
         bundle = dataclasses.replace(bundle, answer=dataclasses.replace(bundle.answer, labels=labels))
-        return answer(bundle, tensor)
+        return graph(bundle, tensor)
 
-    monkeypatch.setattr(signatures, "_answer", swapped)
+    monkeypatch.setattr(Bundle, "graph", swapped)
     said = refused(small_runs.image_run())
     assert "output 'classes'" in said
     assert "'dog'" in said
@@ -86,9 +84,7 @@ def test_swapped_labels_are_found(refused, monkeypatch):
 
 def test_a_model_left_in_training_mode_is_found(refused, monkeypatch, awkward_run):
     """What plain `model.export()` does with augmentation layers; BatchNorm and Dropout too."""
-    monkeypatch.setattr(
-        signatures, "_answer", lambda bundle, tensor: bundle.answer(bundle.model(tensor, training=True))
-    )
+    monkeypatch.setattr(Bundle, "graph", lambda bundle, tensor: bundle.answer(bundle.model(tensor, training=True)))
     assert "Signature 'serving_default', output 'probabilities'" in refused(awkward_run)
 
 

@@ -58,7 +58,7 @@ def with_random_weights(model, prepared):
     model(prepared, training=True)
     for layer in normalizations:
         variance = layer.moving_variance
-        variance.assign(variance + 0.4 * np.mean(variance))
+        variance.assign(variance + 0.3 * np.mean(variance))
     return model
 
 
@@ -80,7 +80,7 @@ def test_same_answer_as_the_published_architecture(name):
         transfer(record.read(theirs, variables_of(ours)), ours, backbone_of(ours), name)
         prepared = (pixels * record.scale - record.mean) / record.std
         expected = theirs.predict(theirs_prepared, verbose=0)
-        assert expected.std(axis=0).mean() > 0.01 * np.abs(expected).mean()
+        assert expected.std(axis=0).mean() > 1e-3 * np.abs(expected).mean()
         error = np.abs(ours.predict(prepared, verbose=0) - expected).max() / np.abs(expected).max()
         assert error < 1e-5
 
