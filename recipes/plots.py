@@ -13,7 +13,9 @@ from PIL import Image
 from recipes.run import Run
 
 matplotlib.use("Agg")
-GRID = (4, 8)
+ROWS, COLUMNS = 4, 8
+TILE = 1.4, 1.65  # inches
+PICTURE = 1.3
 MAX_NAMED_CLASSES = 30
 
 
@@ -78,20 +80,26 @@ def _predictions_of(run: Run) -> Callable[..., Figure]:
 
 def pictures(run: Run, answers, truth) -> Figure:
     """A grid of test pictures with the predicted label, and the true one where they differ."""
-    count = min(len(run.examples), GRID[0] * GRID[1])
+    count = min(len(run.examples), ROWS * COLUMNS)
     shown = run.examples.raw["image_bytes"][:count]
     predicted = run.bundle.predict({"image_bytes": shown})
-    rows, columns = math.ceil(count / GRID[1]), GRID[1]
-    figure = Figure(figsize=(1.4 * columns, 1.6 * rows), layout="constrained")
-    for axes in figure.subplots(rows, columns).flat:
-        axes.axis("off")
-    for axes, data, label, true, probabilities in zip(
-        figure.axes, shown, predicted["classes"], run.examples.truth, predicted["probabilities"], strict=False
+    rows = math.ceil(count / COLUMNS)
+    figure = Figure(figsize=(TILE[0] * COLUMNS, TILE[1] * rows))
+    axes = figure.add_axes((0, 0, 1, 1))  # one for all, in inches: one for each would take a second to draw
+    axes.set_axis_off()
+    for i, (data, label, true, probabilities) in enumerate(
+        zip(shown, predicted["classes"], run.examples.truth, predicted["probabilities"], strict=False)
     ):
         right = label.decode() == true
-        axes.imshow(np.asarray(Image.open(io.BytesIO(data)).convert("RGBA")))
+        row, column = divmod(i, COLUMNS)
+        x, bottom = (column + 0.5) * TILE[0], (row + 1) * TILE[1]
+        image = Image.open(io.BytesIO(data)).convert("RGBA")
+        width, height = (PICTURE * side / max(image.size) for side in image.size)
+        axes.imshow(np.asarray(image), extent=(x - width / 2, x + width / 2, bottom, bottom - height), aspect="auto")
         title = f"{_text(label.decode())} {probabilities.max():.0%}" + ("" if right else f"\ntrue: {_text(true)}")
-        axes.set_title(title, fontsize=8, color="green" if right else "red")
+        colour = "green" if right else "red"
+        axes.text(x, bottom - height - 0.04, title, fontsize=8, color=colour, ha="center", va="bottom")
+    axes.set(xlim=(0, TILE[0] * COLUMNS), ylim=(TILE[1] * rows + 0.05, 0))
     return figure
 
 
