@@ -29,6 +29,7 @@ def _run(coroutine) -> int:
 
 
 async def _serve(options: flags.Options) -> int:
+    sys.modules["keras"] = None  # TensorFlow imports it where it is found: half of the start, for what no server needs
     from serving.embedded.server import Server
     from serving.embedded.status import ServingError
 
