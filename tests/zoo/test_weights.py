@@ -80,7 +80,7 @@ def test_same_answer_as_the_published_architecture(name):
         transfer(record.read(theirs, variables_of(ours)), ours, backbone_of(ours), name)
         prepared = (pixels * record.scale - record.mean) / record.std
         expected = np.array(theirs(theirs_prepared))
-        assert expected.std(axis=0).mean() > 1e-3 * np.abs(expected).mean()
+        assert expected.std(axis=0).mean() > 1e-4 * np.abs(expected).mean()  # more than the error allowed
         error = np.abs(ours(prepared) - expected).max() / np.abs(expected).max()
         assert error < 1e-5
 
