@@ -34,12 +34,13 @@ def main():
     print("|---|---:|---:|---:|---:|")
     for name in options.models.split(","):
         shape = (options.size, options.size, 3)
-        networks = [zoo.build(name, input_shape=shape), published(name, shape)]
+        ours, theirs = zoo.build(name, input_shape=shape), published(name, shape)
+        learners = trained_form(ours, "float32"), theirs
         pixels = np.random.default_rng(0).random((options.batch_size, *shape), np.float32)
         cells = []
-        for step_of in (forward, training_step):
-            ours, theirs = in_turns([step_of(network, pixels) for network in networks], options.rounds)
-            cells += [f"{options.batch_size / np.median(ours):,.0f}", f"{np.median(theirs / ours):.2f}"]
+        for step_of, networks in ((forward, (ours, theirs)), (training_step, learners)):
+            mine, other = in_turns([step_of(network, pixels) for network in networks], options.rounds)
+            cells += [f"{options.batch_size / np.median(mine):,.0f}", f"{np.median(other / mine):.2f}"]
         print(f"| {name} | {' | '.join(cells)} |", flush=True)
         keras.backend.clear_session()
 
@@ -64,9 +65,7 @@ def forward(network, pixels):
 
 
 def training_step(network, pixels):
-    """A call that makes a step of gradient descent; ours in the form in which the recipes train."""
-    if network.name in zoo.list_models():
-        network = trained_form(network, "float32")
+    """A call that makes a step of gradient descent."""
     network.compile(
         keras.optimizers.SGD(1e-3, momentum=0.9), keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     )

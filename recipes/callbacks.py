@@ -124,7 +124,8 @@ class ProgressBar(keras.callbacks.Callback):
             TimeRemainingColumn(compact=True, elapsed_when_finished=True),
             TextColumn("{task.fields[figures]}"),
         )
-        self.progress.disable = not self.progress.console.is_terminal
+        console = self.progress.console
+        self.progress.disable = not (console.is_terminal or console.is_jupyter)
 
     def on_train_begin(self, logs=None):
         self.progress.start()  # once: a training may call fit several times
