@@ -1,6 +1,8 @@
-"""What watches a training: non-finite losses, the best weights, the history, the progress display."""
+"""What watches a training: non-finite losses, signals, the best weights, the history, the progress display."""
 
 import math
+import signal
+import threading
 import time
 
 import keras
@@ -47,6 +49,45 @@ class StopOnNonFiniteLoss(keras.callbacks.Callback):
 
 class Interrupted(Exception):
     """Leaves `fit` in the middle of an epoch."""
+
+
+class SignalsBetweenSteps(keras.callbacks.Callback):
+    """Within a `with` block around `fit`, SIGINT and SIGTERM take effect when the step at work has ended.
+
+    What their handlers raise within TensorFlow's own code can be swallowed there, or bring the process down. A second
+    signal takes effect at once. What is ignored or ends the process stays as it is, and so do other threads' trainings.
+    """
+
+    def __enter__(self):
+        self._held = None
+        handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        mine = threading.current_thread() is threading.main_thread()
+        self._handlers = {number: handler for number, handler in handlers.items() if mine and callable(handler)}
+        for number in self._handlers:
+            signal.signal(number, self._hold)
+        return self
+
+    def __exit__(self, *error):
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
+        if error == (None, None, None):
+            self._let_go()
+
+    def on_train_batch_end(self, batch, logs=None):
+        self._let_go()
+
+    def on_test_batch_end(self, batch, logs=None):
+        self._let_go()
+
+    def _hold(self, number, frame):
+        if self._held:
+            self._let_go()
+        self._held = number, frame
+
+    def _let_go(self):
+        if self._held:
+            (number, frame), self._held = self._held, None
+            self._handlers[number](number, frame)
 
 
 class AveragedWeights(keras.callbacks.SwapEMAWeights):

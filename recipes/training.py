@@ -21,6 +21,7 @@ from recipes.callbacks import (
     History,
     Interrupted,
     ProgressBar,
+    SignalsBetweenSteps,
     StopOnNonFiniteLoss,
     TrainingDiverged,
 )
@@ -174,26 +175,27 @@ def _fit(network: keras.Model, task: Task, preprocessing: Preprocessing, folder:
     history, finite, best = History(), StopOnNonFiniteLoss(), BestWeights(form, monitor, config.patience)
     progress = [ProgressBar(config.epochs, steps)] if config.verbose else []
     try:
-        for phase in phases:
-            with fine_tuning.keeping(phase.frozen):
-                joined.compile(make(config, steps, phase, factors), loss, metrics=metrics)
-                joined.optimizer.build(joined.trainable_variables)  # or the first step is traced twice
-                joined.fit(
-                    training.epochs(
-                        config.batch_size, config.seed, config.shuffle, task.augment(preprocessing), phase.first
-                    ),
-                    initial_epoch=phase.first,
-                    epochs=phase.last,
-                    steps_per_epoch=steps,
-                    validation_data=validation,
-                    class_weight=task.class_weights(),
-                    # The averages are in the model when those after them look at it.
-                    callbacks=[finite, *_averages(config), history, best, *progress],
-                    shuffle=False,  # the pipeline does it
-                    verbose=0,
-                )
-            if config.patience is not None:
-                form.set_weights(best.weights)
+        with SignalsBetweenSteps() as signals:
+            for phase in phases:
+                with fine_tuning.keeping(phase.frozen):
+                    joined.compile(make(config, steps, phase, factors), loss, metrics=metrics)
+                    joined.optimizer.build(joined.trainable_variables)  # or the first step is traced twice
+                    joined.fit(
+                        training.epochs(
+                            config.batch_size, config.seed, config.shuffle, task.augment(preprocessing), phase.first
+                        ),
+                        initial_epoch=phase.first,
+                        epochs=phase.last,
+                        steps_per_epoch=steps,
+                        validation_data=validation,
+                        class_weight=task.class_weights(),
+                        # The averages are in the model when those after them look at it.
+                        callbacks=[signals, finite, *_averages(config), history, best, *progress],
+                        shuffle=False,  # the pipeline does it
+                        verbose=0,
+                    )
+                if config.patience is not None:
+                    form.set_weights(best.weights)
     except Interrupted:
         raise _diverged(finite.step, steps, config, _keep_best(best, history, network, folder)) from None
     except KeyboardInterrupt:

@@ -20,6 +20,7 @@ DEFAULT_SIGNATURE = "serving_default"
 
 _FIRST_PAUSE = 0.1  # seconds before the first retry; doubles with each
 _LONGEST_PAUSE = 2.0
+_SHORTEST_ATTEMPT = 0.1  # seconds that must be left for a retry: one that is cut off hides why it was needed
 _POLL = 0.1  # seconds between two looks at a server that is starting
 _LONGEST_LOOK = 5.0  # seconds that one look may take
 # Over REST an answer does not tell its version, so a cached signature is trusted no longer than the servers' own poll
@@ -205,7 +206,7 @@ class Client:
             try:
                 return attempt(deadline.left())
             except Failure as failure:
-                if failure.code != "UNAVAILABLE" or pause is None or pause >= deadline.left():
+                if failure.code != "UNAVAILABLE" or pause is None or pause + _SHORTEST_ATTEMPT > deadline.left():
                     raise
             time.sleep(pause)
         raise AssertionError("the last attempt returns or raises")

@@ -65,10 +65,10 @@ def main():
     try:
         root()
     except SystemExit as end:
-        if end.code != terminated:
+        if end.code != terminated and not isinstance(end.__context__, click.Abort):  # what click makes of Ctrl-C
             raise
         sys.stdout.flush()
-        os._exit(terminated)  # TensorFlow's threads are still at work, and must not meet a dying interpreter
+        os._exit(end.code)  # TensorFlow's threads are still at work, and must not meet a dying interpreter
     except (ValueError, OSError) as error:
         # What the packages raise for the person who called: a message, not a stack.
         click.secho("Error: ", fg="red", err=True, nl=False)
