@@ -142,7 +142,7 @@ def train(model, data, task, as_json, **options):
     entries = catalog.read()
     if model not in entries:
         raise click.BadParameter(str(unknown("model", model, entries)), param_hint="MODEL")
-    task = task or entries[model]["task"]
+    task = task or entries[model]["tasks"][0]
     given = make_config(task, options)
     if as_json:
         given["verbose"] = False

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 PATH = Path(__file__).with_name("catalog.json")
+SHARED = ("attention", "complexity", "layers")  # modules that the architectures are made of
 
 
 def compute() -> dict[str, dict[str, Any]]:
@@ -25,24 +26,30 @@ def entry(spec) -> dict[str, Any]:
     from zoo import registry
     from zoo.complexity import activation_bytes, multiply_adds, parameters
 
-    model, tiny = spec.build(), spec.build(**spec.tiny)
-    (model_input,) = model.inputs
+    model = spec.build()
     return {
         "summary": spec.summary,
-        "task": spec.task,
+        "tasks": spec.tasks,
         "paper": spec.paper,
         "parameters": parameters(model),
         "multiply_adds": multiply_adds(model),
         "activation_bytes": activation_bytes(model),
-        "input": {"name": model_input.name, "shape": list(model_input.shape[1:]), "dtype": model_input.dtype},
+        "inputs": [{"name": x.name, "shape": list(x.shape[1:]), "dtype": x.dtype} for x in model.inputs],
         "output": {"shape": list(model.output_shape[1:]), "dtype": model.outputs[0].dtype},
         "min_size": spec.min_size,
         "module": spec.build.__wrapped__.__module__.rpartition(".")[2],
         "weights": sorted(spec.weights),
         "stages": {name: list(shape) for name, shape in registry.stages(model).items()},
         "arguments": spec.arguments,
-        "tiny": {"arguments": spec.tiny, "parameters": parameters(tiny), "network": _fingerprint(tiny)},
+        "tiny": {"arguments": spec.tiny, "networks": {task: _tiny(spec, task) for task in spec.tasks}},
     }
+
+
+def _tiny(spec, task: str) -> dict[str, Any]:
+    from zoo.complexity import parameters
+
+    model = spec.build(**spec.tiny, **spec.task_argument(task))
+    return {"parameters": parameters(model), "fingerprint": _fingerprint(model)}
 
 
 def _fingerprint(model) -> str:
@@ -54,7 +61,7 @@ def _fingerprint(model) -> str:
 def sources() -> str:
     """Hash of the source files that the facts come from."""
     folder = PATH.parent
-    files = [*sorted(folder.glob("architectures/*.py")), *(folder / f"{n}.py" for n in ("complexity", "layers"))]
+    files = [*sorted(folder.glob("architectures/*.py")), *(folder / f"{n}.py" for n in SHARED)]
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
 
 
@@ -75,7 +82,7 @@ def read(pattern: str = "*", task: str | None = None, max_params: float = math.i
     return {
         name: entries[name]
         for name in fnmatch.filter(entries, pattern)
-        if task in (None, entries[name]["task"]) and entries[name]["parameters"] <= max_params
+        if (task is None or task in entries[name]["tasks"]) and entries[name]["parameters"] <= max_params
     }
 
 

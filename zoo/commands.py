@@ -47,7 +47,7 @@ def list_(pattern, task, max_params, sort, as_json):
     \b
     Example: zoo list --pattern "*net*" --max-params 5M --sort multiply-adds
     """
-    tasks = sorted({entry["task"] for entry in catalog.read().values()})
+    tasks = sorted({task for entry in catalog.read().values() for task in entry["tasks"]})
     if task is not None and task not in tasks:
         raise click.BadParameter(str(unknown("task", task, tasks)), param_hint="--task")
     entries = catalog.read(pattern, task, math.inf if max_params is None else max_params)
@@ -61,8 +61,8 @@ def list_(pattern, task, max_params, sort, as_json):
             name,
             f"{entry['parameters']:,}",
             _rounded(entry["multiply_adds"]),
-            _shape(entry["input"]["shape"]),
-            entry["task"],
+            " ".join(_shape(tensor["shape"]) for tensor in entry["inputs"]),
+            ", ".join(entry["tasks"]),
             entry["summary"],
         ]
         for name, entry in entries.items()
@@ -90,12 +90,12 @@ def show(name, as_json):
     click.echo(f"  {entry['summary']}")
     least = f" (at least {entry['min_size']}x{entry['min_size']})" if entry["min_size"] else ""
     facts = {
-        "task": entry["task"],
+        "task": ", ".join(entry["tasks"]),
         "paper": entry["paper"],
         "parameters": f"{entry['parameters']:,}",
         "multiply-adds": f"{entry['multiply_adds']:,}",
         "activations": f"{entry['activation_bytes'] / 2**20:,.1f} MiB per example, in training",
-        "input": f"{entry['input']['name']}: {entry['input']['dtype']} {_shape(entry['input']['shape'])}{least}",
+        "input": ", ".join(f"{x['name']}: {x['dtype']} {_shape(x['shape'])}{least}" for x in entry["inputs"]),
         "output": f"{entry['output']['dtype']} {_shape(entry['output']['shape'])}",
         "stages": ", ".join(f"{name} {_shape(shape)}" for name, shape in entry["stages"].items()) or "none",
         "weights": ", ".join(entry["weights"]) or "none published",

@@ -23,7 +23,16 @@ import keras
 from zoo.nearest import choose, unknown
 from zoo.weights import KerasApplication, read_file, transfer, variables_of
 
-TASKS = ("regression", "binary-classification", "image-classification")
+TASKS = (
+    "regression",
+    "binary-classification",
+    "image-classification",
+    "text-classification",
+    "token-classification",
+    "sequence-to-sequence",
+    "language-modeling",
+    "masked-language-modeling",
+)
 CHANNELS = (1, 3, 4)
 _STAGE = re.compile(r"stage\d+")
 
@@ -34,7 +43,8 @@ class Spec:
 
     Attributes:
         name: the builder's name.
-        task: what the model answers, one of `TASKS`. It fixes output names, loss, metrics and post-processing.
+        tasks: what the model can answer, of `TASKS`; the first is what it answers by default. A task fixes output
+            names, loss, metrics and post-processing. A builder of several takes the one that is wanted as `task`.
         paper: where the architecture comes from.
         tiny: arguments that make the smallest legal network of this kind, for tests.
         min_size: least height and width of an input picture in pixels, 0 where the input is no picture.
@@ -43,12 +53,17 @@ class Spec:
     """
 
     name: str
-    task: str
+    tasks: tuple[str, ...]
     paper: str
     tiny: Mapping[str, Any] = field(repr=False)
     min_size: int = field(repr=False)
     weights: Mapping[str, KerasApplication] = field(repr=False)
     build: Callable[..., keras.Model] = field(repr=False)
+
+    @property
+    def task(self) -> str:
+        """What the model answers by default."""
+        return self.tasks[0]
 
     @property
     def summary(self) -> str:
@@ -60,13 +75,22 @@ class Spec:
         """The builder's arguments and their defaults, in order."""
         return {name: p.default for name, p in inspect.signature(self.build).parameters.items()}
 
+    def task_argument(self, task: str) -> dict[str, str]:
+        """What tells the builder the task it shall answer: nothing where it answers only one.
+
+        Raises:
+            ValueError: it does not answer that task.
+        """
+        choose(f"task of {self.name!r}", task, self.tasks)
+        return {"task": task} if "task" in self.arguments else {}
+
 
 _SPECS: dict[str, Spec] = {}
 
 
 def register(
     *,
-    task: str,
+    task: str | Sequence[str],
     paper: str,
     tiny: Mapping[str, Any],
     min_size: int = 0,
@@ -75,12 +99,18 @@ def register(
     """Record the decorated builder under its own name.
 
     The builder's signature is `name(input_shape=…, num_classes=…, *, include_top=True, name=…)`, every argument with a
-    default. With `include_top=False` it returns features. The recorded builder checks `input_shape` before it builds.
+    default. With `include_top=False` it returns features. The recorded builder checks `input_shape`, `num_classes`,
+    `vocabulary_size` and `task`, of these what it takes, before it builds.
+
+    A builder that takes a `vocabulary_size` reads token ids: its `input_shape` holds the length of every sequence it
+    takes, None where any length will do. One that answers several tasks takes `task`, one of these.
 
     Raises:
-        ValueError: the name is taken, or the task is unknown.
+        ValueError: the name is taken, or a task is unknown.
     """
-    choose("task", task, TASKS)
+    tasks = (task,) if isinstance(task, str) else tuple(task)
+    for one in tasks:
+        choose("task", one, TASKS)
 
     def decorate(builder):
         name = builder.__name__
@@ -93,11 +123,15 @@ def register(
         def checked(*args, **kwargs):
             bound = inspect.signature(builder).bind(*args, **kwargs)
             bound.apply_defaults()
-            check_input_shape(name, bound.arguments["input_shape"], min_size)
-            check_num_classes(name, bound.arguments["num_classes"])
+            given = bound.arguments
+            check_input_shape(name, given["input_shape"], min_size, is_sequence="vocabulary_size" in given)
+            for argument in {"num_classes", "vocabulary_size"} & given.keys():
+                check_count(name, argument, given[argument])
+            if "task" in given:
+                choose(f"task of {name!r}", given["task"], tasks)
             return builder(*args, **kwargs)
 
-        _SPECS[name] = Spec(name, task, paper, dict(tiny), min_size, dict(weights), checked)
+        _SPECS[name] = Spec(name, tasks, paper, dict(tiny), min_size, dict(weights), checked)
         return checked
 
     return decorate
@@ -141,11 +175,17 @@ def variant(
     return register(**record)(member)
 
 
-def check_input_shape(name: str, input_shape: Sequence[int], min_size: int) -> None:
-    """Raise ValueError unless `input_shape` is a tuple of positive sizes and, for a picture, (H, W, 1 | 3 | 4)."""
-    legal = isinstance(input_shape, (tuple, list)) and all(isinstance(n, Integral) and n > 0 for n in input_shape)
+def check_input_shape(name: str, input_shape: Sequence[int | None], min_size: int, is_sequence: bool = False) -> None:
+    """Raise ValueError unless `input_shape` is a tuple of positive sizes.
+
+    Those of a picture are (H, W, 1 | 3 | 4) with H and W of at least `min_size`; that of a sequence may be None.
+    """
+    legal = isinstance(input_shape, (tuple, list)) and all(
+        (n is None and is_sequence) or (isinstance(n, Integral) and n > 0) for n in input_shape
+    )
     if not legal or not input_shape:
-        raise ValueError(f"input_shape of {name!r} must be a tuple of positive integers. Received: {input_shape!r}.")
+        accepted = "lengths, each a positive integer or None" if is_sequence else "positive integers"
+        raise ValueError(f"input_shape of {name!r} must be a tuple of {accepted}. Received: {input_shape!r}.")
     if not min_size:
         return
     if len(input_shape) != 3 or input_shape[-1] not in CHANNELS:
@@ -160,10 +200,10 @@ def check_input_shape(name: str, input_shape: Sequence[int], min_size: int) -> N
         )
 
 
-def check_num_classes(name: str, num_classes: int) -> None:
-    """Raise ValueError unless `num_classes` is a positive integer."""
-    if not isinstance(num_classes, Integral) or isinstance(num_classes, bool) or num_classes < 1:
-        raise ValueError(f"num_classes of {name!r} must be a positive integer. Received: {num_classes!r}.")
+def check_count(name: str, argument: str, value: int) -> None:
+    """Raise ValueError unless the argument of a builder is a positive integer."""
+    if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
+        raise ValueError(f"{argument} of {name!r} must be a positive integer. Received: {value!r}.")
 
 
 @functools.cache
@@ -182,7 +222,7 @@ def list_models(pattern: str = "*", *, task: str | None = None) -> list[str]:
     _load_architectures()
     if task is not None:
         choose("task", task, TASKS)
-    return sorted(fnmatch.filter((n for n, s in _SPECS.items() if task in (None, s.task)), pattern))
+    return sorted(fnmatch.filter((n for n, s in _SPECS.items() if task is None or task in s.tasks), pattern))
 
 
 def spec(name: str) -> Spec:
