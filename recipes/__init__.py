@@ -22,5 +22,6 @@ __getattr__, __dir__, __all__ = attach(
         "load_run": "recipes.run",
         "pretrained": "recipes.published_weights",
         "regression": "recipes.tasks.regression",
+        "text_classification": "recipes.tasks.text_classification",
     },
 )

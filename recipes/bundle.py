@@ -138,7 +138,7 @@ class Bundle:
         return self.answer.labels
 
     def preprocess(self, raw: dict[str, Any]) -> np.ndarray:
-        """Raw batch (`image_bytes`, or one array per column) → the model's tensor, `(batch, ...)`."""
+        """Raw batch (`image_bytes`, `text`, or one array per column) → the model's tensor, `(batch, ...)`."""
         specs = self.preprocessing.raw_specs()
         return self.preprocessing({k: tf.convert_to_tensor(raw[k], spec.dtype) for k, spec in specs.items()}).numpy()
 
@@ -167,12 +167,12 @@ class Bundle:
         return {name: value.numpy() for name, value in self.answer(tf.constant(outputs)).items()}
 
     def save(self, folder: Path) -> None:
-        """Write `model.keras`, without the optimizer's state, and `bundle.json`."""
+        """Write `model.keras`, without the optimizer's state, `bundle.json` and, for text, the vocabulary."""
         # The same layers and weights, but not compiled: the file needs nothing of ours to be loaded.
         keras.Model(self.model.inputs[0], self.model.outputs[0], name=self.model.name).save(folder / MODEL_FILE)
         record = {
             "task": self.task,
-            "preprocessing": pre.to_json(self.preprocessing),
+            "preprocessing": pre.save(self.preprocessing, folder),
             "answer": dataclasses.asdict(self.answer),
             "card": self.card,
         }
@@ -195,7 +195,7 @@ class Bundle:
         return cls(
             model=keras.saving.load_model(folder / MODEL_FILE, compile=False),
             task=record["task"],
-            preprocessing=pre.from_json(record["preprocessing"]),
+            preprocessing=pre.load(record["preprocessing"], folder),
             answer=answer,
             card=record["card"],
         )

@@ -16,6 +16,7 @@ matplotlib.use("Agg")
 ROWS, COLUMNS = 4, 8
 TILE = 1.4, 1.65  # inches
 PICTURE = 1.3
+TEXTS, LETTERS = 24, 120
 MAX_NAMED_CLASSES = 30
 
 
@@ -73,6 +74,8 @@ def confusion(run: Run, answers: dict[str, np.ndarray], truth: np.ndarray) -> Fi
 def _predictions_of(run: Run) -> Callable[..., Figure]:
     if "image_bytes" in run.examples.raw:
         return pictures
+    if "text" in run.examples.raw:
+        return texts
     if not run.bundle.labels:
         return values
     return plane if len(run.examples.raw) == 2 else scores
@@ -100,6 +103,25 @@ def pictures(run: Run, answers, truth) -> Figure:
         colour = "green" if right else "red"
         axes.text(x, bottom - height - 0.04, title, fontsize=8, color=colour, ha="center", va="bottom")
     axes.set(xlim=(0, TILE[0] * COLUMNS), ylim=(TILE[1] * rows + 0.05, 0))
+    return figure
+
+
+def texts(run: Run, answers, truth) -> Figure:
+    """The beginnings of test texts with the predicted label, and the true one where they differ."""
+    shown = run.examples.raw["text"][:TEXTS]
+    predicted = run.bundle.predict({"text": shown})
+    figure = Figure(figsize=(11, 0.28 * len(shown) + 0.3))
+    axes = figure.add_axes((0.01, 0, 0.98, 1))
+    axes.set_axis_off()
+    columns = zip(shown, predicted["classes"], run.examples.truth, predicted["probabilities"], strict=False)
+    for i, (text, label, true, probabilities) in enumerate(columns):
+        right = label.decode() == true
+        title = f"{label.decode()} {probabilities.max():.0%}" + ("" if right else f"   true: {true}")
+        beginning = " ".join(text.decode(errors="replace").split())
+        beginning = beginning if len(beginning) <= LETTERS else beginning[:LETTERS] + "…"
+        y = 1 - (i + 0.5) / len(shown)
+        axes.text(0, y, _text(title), fontsize=8, color="green" if right else "red", va="center")
+        axes.text(0.26, y, _text(beginning), fontsize=8, va="center")
     return figure
 
 

@@ -16,6 +16,7 @@ from recipes.bundle import Answer, Bundle, head_of
 from recipes.data.folder import SUFFIXES, is_picture
 from recipes.examples import Examples
 from recipes.folders import staged_run
+from recipes.preprocessing import ImagePreprocessing
 from recipes.run import Run
 from recipes.training import versions
 from zoo import complexity
@@ -59,7 +60,7 @@ def pretrained(
             "parameters": complexity.parameters(network),
             "data": weights,
         }
-        preprocessing = initial_weights.preprocessing_of(model, weights)
+        preprocessing = initial_weights.preprocessing_of(model, weights, ImagePreprocessing)
         bundle = Bundle(network, "image-classification", preprocessing, Answer("class", head_of(network), labels), card)
         facts = {
             "command": command_line.of_pretrained(model, weights, run_dir, examples),

@@ -40,7 +40,7 @@ class ClassTask(Task):
         return self.model.output_shape[-1] == 1
 
     def encode(self, y):
-        return tf.cast(y, tf.float32)[tf.newaxis] if self.single else tf.one_hot(y, len(self.data.labels))
+        return tf.cast(y, tf.float32)[..., tf.newaxis] if self.single else tf.one_hot(y, len(self.data.labels))
 
     def loss(self):
         smoothing = self.config.label_smoothing

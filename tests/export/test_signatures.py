@@ -101,7 +101,7 @@ def test_inputs_of_two_signatures_keep_their_names_apart(tmp_path):
         specs = {column: tf.TensorSpec([None], tf.float32)}
         return Signature(name, specs, lambda inputs: {"y": 2 * inputs[column]}, None, None)
 
-    saved_model.write(model, [signature("serving_default", "a b"), signature("row", "c d")], tmp_path)
+    saved_model.write([model], [signature("serving_default", "a b"), signature("row", "c d")], tmp_path)
     found = saved_model.describe(tmp_path)
     assert found["serving_default"]["inputs"].keys() == {"a b"}
     assert found["row"]["inputs"].keys() == {"c d"}

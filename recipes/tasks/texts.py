@@ -1,0 +1,68 @@
+"""What the tasks that read text have together."""
+
+import keras
+
+from recipes import initial_weights, tokenizers
+from recipes.config import TextConfig
+from recipes.data import Data
+from recipes.pipeline import Reading
+from recipes.preprocessing import TextPreprocessing
+from recipes.tasks.task import Task, input_shape_of
+
+
+class TextTask(Task):
+    """Texts as token ids, by the vocabulary of the weights, else by one fitted on the training part."""
+
+    default_tokenizer = "words"
+
+    def preprocessing(self, model):
+        check_texts(self.data)
+        config = self.config
+        if isinstance(model, str) and config.weights is not None:
+            of_weights = initial_weights.preprocessing_of(model, config.weights, TextPreprocessing)
+            if of_weights is not None:
+                return of_weights
+        most, length = (config.vocabulary_size, None) if isinstance(model, str) else limits_of(model, config)
+        tokenizer = tokenizers.KINDS[config.tokenizer or self.default_tokenizer].fit(self.texts(), most)
+        return TextPreprocessing(tokenizer, length or config.max_length, config.too_long, filled=length is not None)
+
+    def texts(self):
+        """The training part's texts, one after the other, for the vocabulary."""
+        return self.data.parts["train"].map(lambda x, y: x).as_numpy_iterator()
+
+    def builder_arguments(self, spec, preprocessing):
+        known = {
+            "input_shape": (None,),
+            "vocabulary_size": len(preprocessing.tokenizer.vocabulary),
+            "max_length": preprocessing.max_length,
+            "num_classes": self.num_classes,
+        }
+        return {k: v for k, v in known.items() if k in spec.arguments} | spec.task_argument(self.name)
+
+    def reading(self, preprocessing, encode):
+        padding = None if preprocessing.filled else preprocessing.tokenizer.padding
+        return Reading(lambda x, y: (preprocessing({"text": x}), encode(y)), padding=(padding, None))
+
+
+def check_texts(data: Data) -> None:
+    """Raise ValueError unless every part has a text that is not empty."""
+    for part, dataset in data.parts.items():
+        if all(not x.strip() for x, _ in dataset.take(1000).as_numpy_iterator()):
+            raise ValueError(f"The texts of the {part} part of {data.name!r} are empty.")
+
+
+def limits_of(model: keras.Model, config: TextConfig) -> tuple[int, int | None]:
+    """Most tokens in the vocabulary of a model that was given, and the only length that it takes, if there is one.
+
+    Raises:
+        ValueError: the model does not read token ids.
+    """
+    shape = input_shape_of(model)
+    if len(shape) != 1 or not model.inputs[0].dtype.startswith(("int", "uint")):
+        raise ValueError(
+            f"{model.name!r} takes {model.inputs[0].dtype} of shape {shape}. "
+            "Accepted: token ids, integers of shape (length,) or (None,)."
+        )
+    embeddings = [layer for layer in model.layers if isinstance(layer, keras.layers.Embedding)]
+    most = min([config.vocabulary_size, *(layer.input_dim for layer in embeddings)])
+    return most, shape[0]
