@@ -10,7 +10,8 @@ import numpy as np
 import tensorflow as tf
 
 import zoo
-from recipes.bundle import Answer, Bundle, batch_that_fits
+from recipes.answers import Answer
+from recipes.bundle import Bundle, batch_that_fits
 from recipes.config import Config
 from recipes.data import Data
 from recipes.pipeline import Part, Reading, prepare

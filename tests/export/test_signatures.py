@@ -111,9 +111,10 @@ def test_several_values_have_no_regress():
     """TF Serving's Regress gives one number per example; a second one would be lost."""
     import zoo
     from export.signatures import signatures_of
-    from recipes.bundle import Answer, Bundle
+    from recipes.answers import ValueAnswer
+    from recipes.bundle import Bundle
     from recipes.preprocessing import TablePreprocessing
 
     model = zoo.build("linear_regression", input_shape=(1,), num_classes=2)
-    bundle = Bundle(model, "regression", TablePreprocessing(("x",), (0.0,), (1.0,)), Answer("value", "values"))
+    bundle = Bundle(model, "regression", TablePreprocessing(("x",), (0.0,), (1.0,)), ValueAnswer())
     assert [signature.name for signature in signatures_of(bundle)] == ["serving_default", "row"]

@@ -72,7 +72,7 @@ def csv(tmp_path, text):
 
 
 def test_a_csv_file_with_a_column_of_texts(tmp_path):
-    path = csv(tmp_path, 'text,label\n' + '"Good, really\nvery good",NA\nbad,no\n' * 3)
+    path = csv(tmp_path, "text,label\n" + '"Good, really\nvery good",NA\nbad,no\n' * 3)
     data = load(path, **CLASSES, **WHOLE)
     assert data.labels == ("NA", "no")
     assert examples(data)[0] == (b"Good, really\nvery good", 0)
