@@ -18,6 +18,9 @@ from recipes.config import RESIZE_METHODS, TOO_LONG
 from recipes.tokenizers import Tokenizer
 from zoo.nearest import choose
 
+MARKED = "both"
+MARKS = (MARKED, "empty", "none")
+
 
 @dataclass(frozen=True)
 class ImagePreprocessing:
@@ -158,14 +161,15 @@ class TextPreprocessing:
         tokenizer: cuts the text, and knows the vocabulary.
         max_length: most tokens, those that mark start and end included.
         too_long: what happens to a text of more: "truncate" keeps its beginning, "refuse" fails the batch.
-        marked: put the vocabulary's start and end around the text.
+        marks: "both" puts the vocabulary's start and end around every text; "empty" puts the start where a text has
+            no tokens; "none" leaves such a text to padding.
         filled: pad every text to `max_length`, for a model that takes no other; else to the longest of its batch.
     """
 
     tokenizer: Tokenizer
     max_length: int
     too_long: str = "truncate"
-    marked: bool = False
+    marks: str = MARKED
     filled: bool = False
 
     kind: ClassVar[str] = "text"
@@ -173,7 +177,8 @@ class TextPreprocessing:
 
     def __post_init__(self):
         choose("too_long", self.too_long, TOO_LONG)
-        least = 3 if self.marked else 1
+        choose("marks", self.marks, MARKS)
+        least = 1 + self._marked
         if self.max_length < least:
             raise ValueError(f"max_length must be at least {least}. Received: {self.max_length}.")
 
@@ -197,18 +202,27 @@ class TextPreprocessing:
     def tokens(self, texts: tf.Tensor) -> tf.RaggedTensor:
         """Texts, string `(batch,)` → int32 `(batch, None)`, of at most `max_length` each."""
         ids = self.tokenizer.encode(texts)
-        room = self.max_length - 2 * self.marked
+        room = self.max_length - self._marked
         if self.too_long == "refuse":
             longest = tf.reduce_max(tf.concat([ids.row_lengths(), [0]], 0))
             message = f"A text has more tokens than the {room} that this model reads."
             with tf.control_dependencies([tf.debugging.assert_less_equal(longest, tf.cast(room, tf.int64), message)]):
                 ids = ids.with_values(tf.identity(ids.values))
         ids = ids[:, :room]
-        if not self.marked:
-            return ids
-        ends = (tf.fill([ids.nrows(), 1], mark) for mark in (self.tokenizer.start, self.tokenizer.end))
-        start, end = map(tf.RaggedTensor.from_tensor, ends)
-        return tf.concat([start, ids, end], axis=1)
+        start, end = (
+            tf.RaggedTensor.from_tensor(tf.fill([ids.nrows(), 1], mark))
+            for mark in (self.tokenizer.start, self.tokenizer.end)
+        )
+        if self.marks == MARKED:
+            return tf.concat([start, ids, end], axis=1)
+        if self.marks == "empty":
+            return tf.concat([tf.ragged.boolean_mask(start, ids.row_lengths()[:, tf.newaxis] == 0), ids], axis=1)
+        return ids
+
+    @property
+    def _marked(self) -> int:
+        """Tokens of a text that are marks."""
+        return 2 if self.marks == MARKED else 0
 
     @property
     def trackables(self) -> tuple:
