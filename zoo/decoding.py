@@ -113,12 +113,12 @@ def max_length(model) -> int | None:
 def _reading(layer, fixed, last, longest, keep):
     """What reads the prompts in place of a layer: it gives the same, and keeps what a step at `last` must find."""
 
-    def attend(x, context=None, mask=None):
+    def attend(x, context=None, mask=None, training=False):
         cache = layer.keys_and_values(x if context is None else context)
         keep(tuple(cache if _is_in(context, fixed) else [_padded(each, longest) for each in cache]))
         return layer(x, context, mask=mask)
 
-    def recur(x, initial_state=None, mask=None):
+    def recur(x, initial_state=None, mask=None, training=False):
         before_last = ops.arange(ops.shape(x)[1])[None, :] < last[:, None]
         same_cell = layers.RNN(layer.cell, return_sequences=True, return_state=True, dtype=layer.dtype_policy)
         output, *states = same_cell(x, initial_state=initial_state, mask=before_last)
@@ -133,7 +133,7 @@ def _reading(layer, fixed, last, longest, keep):
 def _stepping(layer, fixed, before, index, keep):
     """What makes a step in place of a layer: it takes what was kept `before`, and keeps it for the next."""
 
-    def attend(x, context=None, mask=None):
+    def attend(x, context=None, mask=None, training=False):
         x, cache = ops.cast(x, layer.compute_dtype), next(before)
         if _is_in(context, fixed) and not layer.causal:
             output = layer.attend(x, *cache, None if mask is None else mask[:, None, None, :])
@@ -144,7 +144,7 @@ def _stepping(layer, fixed, before, index, keep):
         keep(tuple(cache))
         return output
 
-    def recur(x, initial_state=None, mask=None):
+    def recur(x, initial_state=None, mask=None, training=False):
         if not layer.return_sequences or layer.go_backwards:
             raise _no_step(layer, "It does not answer every token before it reads the next")
         output, states = layer.cell(x[:, 0], next(before))
@@ -164,7 +164,7 @@ def _stepping(layer, fixed, before, index, keep):
     if isinstance(layer, (layers.AdditiveAttention, layers.Attention)):
         return look_up
     if hasattr(layer, "step"):
-        return lambda x: layer.step(x, index)
+        return lambda x, training=False: layer.step(x, index)
     if isinstance(layer, layers.Layer) and not isinstance(layer, _TOKEN_WISE):
         raise _no_step(layer, "It is not known how it works on one token")
     return layer
