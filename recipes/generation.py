@@ -14,6 +14,7 @@ The cache is a nest of tensors `(batch, ...)`. What tells how a row is to be gon
 `(batch,)`. A row's answer does not depend on the other rows of its batch.
 """
 
+import functools
 from collections.abc import Callable
 from numbers import Integral
 
@@ -206,20 +207,23 @@ def _write_all(begin, step, prompts, limit, write, text, copies=1):
     logits, cache = tf.nest.map_structure(lambda a: _copied(a, copies), begin(prompts, places))
     behind = _copied(behind, copies)
 
-    def reordered(cache, before, parents):
-        # What a step leaves as it was is the same for all beams of a row.
-        return tf.nest.map_structure(lambda a, b: a if a is b else tf.gather(a, parents), cache, before)
-
     def further(n, text, cache):
         # Rows that have stopped read on in place.
         index = tf.minimum(behind + n - 1, places - 1)
         logits, stepped = step(text["last"], cache, index)
         text, parents = write(n, tf.cast(logits, tf.float32), text)
-        return n + 1, text, stepped if parents is None else reordered(stepped, cache, parents)
+        return n + 1, text, tf.nest.map_structure(functools.partial(_carried, parents), cache, stepped)
 
     # All beams are alike at first, so there is nothing to put in order.
     text, _ = write(0, tf.cast(logits, tf.float32), text)
     return tf.while_loop(lambda n, text, cache: tf.reduce_any(text["going"]), further, (1, text, cache))[1]
+
+
+def _carried(parents, before, after):
+    """A tensor of the cache, put in order: what a step left as it was is the same for all beams of a row."""
+    if after is before:
+        return after
+    return tf.ensure_shape(after if parents is None else tf.gather(after, parents), before.shape)
 
 
 def _answer(text):

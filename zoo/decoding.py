@@ -93,9 +93,7 @@ def step(model, tokens, cache, index):
     _, decoder = _parts(model)
     index = ops.cast(index, "int32")
     fixed, before, after = cache["fixed"], iter(cache["kept"]), []
-    logits = run(
-        decoder, [*fixed, tokens[:, None]], lambda layer: _stepping(layer, fixed, before, index, after.append)
-    )
+    logits = run(decoder, [*fixed, tokens[:, None]], lambda layer: _stepping(layer, fixed, before, index, after.append))
     return logits[:, 0], {"fixed": fixed, "kept": after}
 
 

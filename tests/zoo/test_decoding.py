@@ -127,9 +127,7 @@ def of(layer):
 
 def test_layers_of_ones_own_say_how_they_make_a_step():
     model = of(Doubled())
-    np.testing.assert_allclose(
-        decoding.begin(model, TEXT[:, :4], 4)[0], model(TEXT[:, :4])[:, 3], rtol=1e-5, atol=1e-5
-    )
+    np.testing.assert_allclose(decoding.begin(model, TEXT[:, :4], 4)[0], model(TEXT[:, :4])[:, 3], rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize(
