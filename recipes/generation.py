@@ -1,0 +1,279 @@
+"""Generation: from the logits of the next token to whole texts, in one graph.
+
+- `sample`: greedily, or at random with a temperature, from the k most probable tokens, or from the nucleus of Holtzman
+  et al., "The Curious Case of Neural Text Degeneration", ICLR (2020), §3.1.
+- `beam_search`: Sutskever et al., "Sequence to Sequence Learning with Neural Networks", NeurIPS (2014), §3.2, with the
+  length normalisation of Wu et al., "Google's Neural Machine Translation System" (2016), §7, equation 14.
+
+Both take a network as two functions, such as those of `zoo.decoding` with the model filled in:
+
+    begin(prompts, longest) → logits of the next token, (batch, vocabulary_size), and a cache of `longest` places
+    step(tokens, cache, index) → the same behind tokens, int (batch,), that stand at places `index`, int (batch,)
+
+The cache is a nest of tensors `(batch, ...)`. What tells how a row is to be gone on with is one number for all rows, or
+`(batch,)`. A row's answer does not depend on the other rows of its batch.
+"""
+
+import functools
+from collections.abc import Callable
+from numbers import Integral
+
+import tensorflow as tf
+
+from zoo.decoding import lengths
+
+PADDING = 0
+
+Begin = Callable[[tf.Tensor, tf.Tensor], tuple[tf.Tensor, object]]
+Step = Callable[[tf.Tensor, object, tf.Tensor], tuple[tf.Tensor, object]]
+
+
+@tf.autograph.experimental.do_not_convert
+def sample(
+    begin: Begin,
+    step: Step,
+    prompts: tf.Tensor,
+    *,
+    end: int,
+    longest: int,
+    max_new_tokens: tf.Tensor | int,
+    temperature: tf.Tensor | float = 0.0,
+    top_k: tf.Tensor | int = 0,
+    top_p: tf.Tensor | float = 1.0,
+    seed: tf.Tensor | int = 0,
+) -> dict[str, tf.Tensor]:
+    """Go on with texts by drawing token after token.
+
+    Args:
+        begin, step: the network.
+        prompts: int `(batch, length)`, with padding, which is 0, at the right.
+        end: the token behind which a text ends.
+        longest: most tokens of a text with its prompt. A text that reaches it stops; a prompt that is as long or longer
+            gets no new token.
+        max_new_tokens: most tokens to add.
+        temperature: what the logits are divided by. At 0 or below, the most probable token is taken.
+        top_k: draw from the k most probable tokens only; at 0 or below, from all.
+        top_p: draw from the nucleus only: of what `top_k` leaves, the fewest most probable tokens whose probabilities
+            sum to at least this. It holds one token at least; at 1 or above, all.
+        seed: int64. A row with the same seed gets the same random numbers, whatever else is in the batch.
+
+    Returns:
+        `tokens` int32 `(batch, longest of the answers)`, the new tokens, `end` included, and padding behind them;
+        `length` int32 `(batch,)`, how many they are; `log_probability` float32 `(batch,)`, their sum as the network
+        gives it, before temperature and cuts.
+
+    Raises:
+        ValueError: `longest` is not positive.
+    """
+    prompts, limit = _within(prompts, longest, max_new_tokens)
+    rows = tf.shape(prompts)[0]
+    temperature, top_p = _per_row(temperature, rows, tf.float32), _per_row(top_p, rows, tf.float32)
+    top_k = _per_row(top_k, rows, tf.int32)
+    numbers = _random_numbers(_per_row(seed, rows, tf.int64), longest)
+
+    def choose(n, logits):
+        likeliest = tf.argmax(logits, axis=-1, output_type=tf.int32)
+
+        def drawn():
+            token = _draw(numbers[:, n], *_choices(logits, temperature, top_k, top_p))
+            return tf.where(temperature > 0, token, likeliest)
+
+        return tf.cond(tf.reduce_any(temperature > 0), drawn, lambda: likeliest)
+
+    def write(n, logits, text):
+        token = tf.where(text["going"], choose(n, logits), PADDING)
+        gained = tf.gather(tf.nn.log_softmax(logits), token, batch_dims=1)
+        return {
+            "last": token,
+            "tokens": _put(token, n, text["tokens"]),
+            "length": text["length"] + tf.cast(text["going"], tf.int32),
+            "log_probability": text["log_probability"] + tf.where(text["going"], gained, 0.0),
+            "going": text["going"] & (token != end) & (n + 1 < limit),
+        }, None
+
+    text = {
+        "last": tf.zeros([rows], tf.int32),
+        "tokens": tf.zeros([rows, tf.reduce_max(limit)], tf.int32),
+        "length": tf.zeros([rows], tf.int32),
+        "log_probability": tf.zeros([rows]),
+        "going": limit > 0,
+    }
+    return _answer(_write_all(begin, step, prompts, limit, write, text))
+
+
+@tf.autograph.experimental.do_not_convert
+def beam_search(
+    begin: Begin,
+    step: Step,
+    prompts: tf.Tensor,
+    *,
+    end: int,
+    longest: int,
+    max_new_tokens: tf.Tensor | int,
+    num_beams: int = 4,
+    length_penalty: float = 0.6,
+) -> dict[str, tf.Tensor]:
+    """Go on with texts by the most probable tokens, looking at several texts at once.
+
+    Of all ways to go on with a row's beams by one token, the `num_beams` most probable are kept. Those among them that
+    end are finished, the others are the beams of the next step. The answer is the best finished text; the search stops
+    where no beam can become better. With one beam it is greedy.
+
+    Args:
+        begin, step, prompts, end, longest, max_new_tokens: as for `sample`. A text that is stopped by one of the last
+            two is finished, too.
+        num_beams: texts looked at for every row.
+        length_penalty: α of the score `log_probability / ((5 + length) / 6)^α`: at 0 the most probable text is the
+            best one, above that longer ones are favoured.
+
+    Returns:
+        As `sample`.
+
+    Raises:
+        ValueError: `longest` or `num_beams` is not positive, or `length_penalty` is negative.
+    """
+    if not isinstance(num_beams, Integral) or num_beams < 1 or not length_penalty >= 0:
+        raise ValueError(
+            "Beam search needs at least one beam and a length_penalty that is not negative. "
+            f"Received: {num_beams=}, {length_penalty=}."
+        )
+    prompts, limit = _within(prompts, longest, max_new_tokens)
+    rows, width = tf.shape(prompts)[0], tf.reduce_max(limit)
+    never = -float("inf")
+
+    def divisor(length):
+        return ((5 + tf.cast(length, tf.float32)) / 6) ** length_penalty
+
+    def write(n, logits, text):
+        vocabulary_size = logits.shape[-1]
+        ways = tf.reshape(tf.nn.log_softmax(logits), [rows, num_beams, vocabulary_size]) + text["beams"][..., None]
+        beams, way = tf.math.top_k(tf.reshape(ways, [rows, num_beams * vocabulary_size]), num_beams)
+        parent, token = way // vocabulary_size, way % vocabulary_size
+        beam_tokens = _put(token, n, tf.gather(text["beam_tokens"], parent, batch_dims=1))
+
+        ended = (token == end) | (n + 1 >= limit)[:, None]
+        scores = tf.where(ended, beams, never) / divisor(n + 1)
+        winner = tf.argmax(scores, axis=1, output_type=tf.int32)
+        score = tf.gather(scores, winner, batch_dims=1)
+        better = score > text["score"]
+        best = tf.maximum(score, text["score"])
+
+        beams = tf.where(ended, never, beams)
+        # A beam's probability only falls, and nothing is divided by more than at the longest length.
+        going = tf.reduce_max(beams, axis=1) / divisor(limit) > best
+        return {
+            "last": tf.reshape(token, [-1]),
+            "beams": tf.where(going[:, None], beams, never),
+            "beam_tokens": beam_tokens,
+            "score": best,
+            "tokens": tf.where(better[:, None], tf.gather(beam_tokens, winner, batch_dims=1), text["tokens"]),
+            "length": tf.where(better, n + 1, text["length"]),
+            "log_probability": tf.where(better, score * divisor(n + 1), text["log_probability"]),
+            "going": going,
+        }, tf.reshape(tf.range(rows)[:, None] * num_beams + parent, [-1])
+
+    text = {
+        "last": tf.zeros([rows * num_beams], tf.int32),
+        # At first all beams are the prompt: one of them goes on.
+        "beams": tf.where((tf.range(num_beams) == 0) & (limit > 0)[:, None], 0.0, never),
+        "beam_tokens": tf.zeros([rows, num_beams, width], tf.int32),
+        "score": tf.fill([rows], never),
+        "tokens": tf.zeros([rows, width], tf.int32),
+        "length": tf.zeros([rows], tf.int32),
+        "log_probability": tf.zeros([rows]),
+        "going": limit > 0,
+    }
+    return _answer(_write_all(begin, step, prompts, limit, write, text, num_beams))
+
+
+def _within(prompts, longest, max_new_tokens):
+    """Prompts without what is padding in all of them, and how many tokens each may get, int32 `(batch,)`."""
+    if not isinstance(longest, Integral) or longest < 1:
+        raise ValueError(f"longest must be a positive integer. Received: {longest!r}.")
+    prompts = tf.cast(prompts, tf.int32)[:, :longest]
+    length = lengths(prompts)
+    max_new_tokens = _per_row(max_new_tokens, tf.shape(prompts)[0], tf.int32)
+    return prompts[:, : tf.reduce_max(length)], tf.clip_by_value(max_new_tokens, 0, longest - length)
+
+
+def _write_all(begin, step, prompts, limit, write, text, copies=1):
+    """The text when every row has stopped.
+
+    `write(n, logits, text)` puts the n-th new token there. It gives the text, whose `last` is what the next step reads
+    and `going` says which rows go on, and the row of the cache that each row of `last` comes from, None if its own.
+    """
+    behind = lengths(prompts)
+    places = tf.reduce_max(behind + limit)
+    logits, cache = tf.nest.map_structure(lambda a: _copied(a, copies), begin(prompts, places))
+    behind = _copied(behind, copies)
+
+    def further(n, text, cache):
+        # Rows that have stopped read on in place.
+        index = tf.minimum(behind + n - 1, places - 1)
+        logits, stepped = step(text["last"], cache, index)
+        text, parents = write(n, tf.cast(logits, tf.float32), text)
+        return n + 1, text, tf.nest.map_structure(functools.partial(_carried, parents), cache, stepped)
+
+    # All beams are alike at first, so there is nothing to put in order.
+    text, _ = write(0, tf.cast(logits, tf.float32), text)
+    return tf.while_loop(lambda n, text, cache: tf.reduce_any(text["going"]), further, (1, text, cache))[1]
+
+
+def _carried(parents, before, after):
+    """A tensor of the cache, put in order: what a step left as it was is the same for all beams of a row."""
+    if after is before:
+        return after
+    return tf.ensure_shape(after if parents is None else tf.gather(after, parents), before.shape)
+
+
+def _answer(text):
+    tokens = text["tokens"][:, : tf.reduce_max(text["length"])]
+    return {"tokens": tokens, "length": text["length"], "log_probability": text["log_probability"]}
+
+
+def _choices(logits, temperature, top_k, top_p):
+    """Tokens a row may draw, the most probable first: their probabilities and ids, each `(batch, vocabulary_size)`.
+
+    Behind the last one probabilities are 0.
+    """
+    logits, tokens = tf.math.top_k(logits, tf.shape(logits)[1])
+    heat = tf.where(temperature > 0, temperature, 1.0)[:, None]
+    # Less the highest: however low the temperature, nothing becomes infinite but what is impossible.
+    probabilities = tf.nn.softmax((logits - logits[:, :1]) / heat)
+
+    rank = tf.range(tf.shape(logits)[1])
+    allowed = (rank < top_k[:, None]) | (top_k <= 0)[:, None]
+    probabilities = tf.where(allowed, probabilities, 0.0)
+    probabilities /= tf.reduce_sum(probabilities, axis=1, keepdims=True)
+
+    before = tf.cumsum(probabilities, axis=1, exclusive=True)
+    nucleus = (before < top_p[:, None]) | (rank == 0) | (top_p >= 1)[:, None]
+    return tf.where(nucleus, probabilities, 0.0), tokens
+
+
+def _draw(number, probabilities, tokens):
+    """The token whose share of the sum of all holds a number of 0..1, int32 `(batch,)`."""
+    up_to = tf.cumsum(probabilities, axis=1)
+    passed = tf.reduce_sum(tf.cast(up_to <= number[:, None] * up_to[:, -1:], tf.int32), axis=1)
+    last = tf.reduce_sum(tf.cast(probabilities > 0, tf.int32), axis=1) - 1
+    return tf.gather(tokens, tf.minimum(passed, last), batch_dims=1)
+
+
+def _random_numbers(seed, count):
+    """Of every row's own seed, float32 in 0..1, `(batch, count)`."""
+    return tf.map_fn(
+        lambda one: tf.random.stateless_uniform([count], tf.stack([one, 0])), seed, fn_output_signature=tf.float32
+    )
+
+
+def _put(token, n, tokens):
+    """`(batch, ...)` at place n of `(batch, ..., width)`."""
+    return tf.where(tf.range(tf.shape(tokens)[-1]) == n, token[..., None], tokens)
+
+
+def _copied(rows, copies):
+    return rows if copies == 1 else tf.repeat(rows, copies, axis=0)
+
+
+def _per_row(value, rows, dtype):
+    return tf.broadcast_to(tf.cast(value, dtype), [rows])

@@ -1,0 +1,373 @@
+"""A generated text must be the one its definition names: with or without a cache, alone or in a batch, served or not."""
+
+import functools
+import itertools
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from recipes import generation
+from tests import writers
+from zoo import decoding
+
+END = 5
+PROMPTS = np.array([[1, 0, 0], [2, 3, 4], [4, 2, 0]], np.int32)
+LENGTHS = np.array([1, 3, 2])
+NETWORKS = [writers.gpt, writers.transformer, writers.lstm]
+
+
+def with_cache(model):
+    """The network: source → `begin` and `step`."""
+
+    def of(source):
+        def begin(prompts, longest):
+            return decoding.begin(model, writers.inputs_of(model, prompts, source), longest)
+
+        return begin, functools.partial(decoding.step, model)
+
+    return of
+
+
+def without_cache(model):
+    """The same by reading the whole text for every token: what is kept of it is the text itself."""
+
+    def answer(text, source, last):
+        return tf.gather(model(writers.inputs_of(model, text, source)), last, batch_dims=1), (text, source)
+
+    def of(source):
+        def begin(prompts, longest):
+            text = tf.pad(prompts, [[0, 0], [0, longest - tf.shape(prompts)[1]]])
+            return answer(text, source, decoding.lengths(prompts) - 1)
+
+        return begin, step
+
+    def step(tokens, cache, index):
+        text, source = cache
+        text = tf.tensor_scatter_nd_update(text, tf.stack([tf.range(tf.shape(text)[0]), index], 1), tokens)
+        return answer(text, source, index)
+
+    return of
+
+
+def chain(table):
+    """A network whose next token depends on the last one alone, by a table of logits."""
+    table = tf.constant(table, tf.float32)
+
+    def begin(prompts, longest):
+        return tf.gather(table, tf.gather(prompts, decoding.lengths(prompts) - 1, batch_dims=1)), ()
+
+    return lambda source: (begin, lambda tokens, cache, index: (tf.gather(table, tokens), ()))
+
+
+TOKENS = tf.TensorSpec([None, None], tf.int32)
+OF_ROWS = {
+    "max_new_tokens": tf.TensorSpec([None], tf.int32),
+    "temperature": tf.TensorSpec([None], tf.float32),
+    "top_k": tf.TensorSpec([None], tf.int32),
+    "top_p": tf.TensorSpec([None], tf.float32),
+    "seed": tf.TensorSpec([None], tf.int64),
+}
+
+
+def traced(function, network, rows, **arguments):
+    """`function` as a graph of prompts, source, and what is given by rows."""
+
+    @tf.function(input_signature=[TOKENS, TOKENS, {name: OF_ROWS[name] for name in rows}])
+    def generate(prompts, source, rows):
+        return function(*network(source), prompts, **arguments, **rows)
+
+    return generate
+
+
+def in_one_graph(function, network, **arguments):
+    """A call that gives a graph's answer as arrays; what it takes by rows may be one number for all."""
+    graphs = {}
+
+    def call(prompts, source=writers.SOURCE, **rows):
+        graph = graphs.setdefault(frozenset(rows), traced(function, network, rows, **arguments))
+        prompts = np.asarray(prompts, np.int32)
+        rows = {
+            k: np.broadcast_to(np.asarray(v, OF_ROWS[k].dtype.as_numpy_dtype), len(prompts)) for k, v in rows.items()
+        }
+        return {name: tensor.numpy() for name, tensor in graph(prompts, source, rows).items()}
+
+    return call
+
+
+def texts(answer):
+    """The generated tokens of every row without padding."""
+    return [tuple(tokens[:length]) for tokens, length in zip(answer["tokens"], answer["length"], strict=True)]
+
+
+def greedily(model, row, most):
+    """What greedy decoding means: the whole network, and the most probable token, again and again."""
+    text, log_probability = list(PROMPTS[row, : LENGTHS[row]]), 0.0
+    while len(text) < LENGTHS[row] + most and text[-1:] != [END]:
+        inputs = writers.inputs_of(model, np.array([text]), writers.SOURCE[row : row + 1])
+        logits = keras.ops.convert_to_numpy(model(inputs))[0, -1].astype(np.float64)
+        text.append(int(logits.argmax()))
+        log_probability += logits.max() - np.log(np.exp(logits).sum())
+    return tuple(text[LENGTHS[row] :]), log_probability
+
+
+WAYS = {
+    "greedy": (generation.sample, {}, {}),
+    "sampling": (
+        generation.sample,
+        {},
+        {"temperature": [1.0, 1.5, 0.8], "top_k": [0, 4, 3], "top_p": [1.0, 0.9, 1.0], "seed": [1, 2, 3]},
+    ),
+    "beams": (generation.beam_search, {"num_beams": 3, "length_penalty": 1.0}, {}),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("network", NETWORKS)
+def test_the_cache_changes_no_text(network, way):
+    model = writers.livened(network(), seed=2)
+    function, arguments, rows = WAYS[way]
+    answers = [
+        in_one_graph(function, of(model), end=END, longest=12, **arguments)(PROMPTS, max_new_tokens=[9, 7, 8], **rows)
+        for of in (with_cache, without_cache)
+    ]
+    np.testing.assert_array_equal(answers[0]["tokens"], answers[1]["tokens"])
+    np.testing.assert_array_equal(answers[0]["length"], answers[1]["length"])
+    np.testing.assert_allclose(answers[0]["log_probability"], answers[1]["log_probability"], rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_greedy_texts_are_those_of_the_whole_network(network):
+    model = writers.livened(network(), seed=2)
+    answer = in_one_graph(generation.sample, with_cache(model), end=END, longest=12)(PROMPTS, max_new_tokens=[9, 4, 8])
+    expected = [greedily(model, row, most) for row, most in enumerate([9, 4, 8])]
+    assert texts(answer) == [tokens for tokens, _ in expected]
+    np.testing.assert_allclose(answer["log_probability"], [p for _, p in expected], rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_row_does_not_depend_on_the_others(way):
+    model = writers.livened(writers.transformer(), seed=2)
+    function, arguments, rows = WAYS[way]
+    generate = in_one_graph(function, with_cache(model), end=END, longest=10, **arguments)
+    rows = {**rows, "max_new_tokens": [2, 9, 30]}
+    together = generate(PROMPTS, **rows)
+    for i in range(3):
+        own = slice(i, i + 1)
+        alone = generate(PROMPTS[own], writers.SOURCE[own], **{name: values[own] for name, values in rows.items()})
+        assert texts(alone) == texts(together)[own]
+        np.testing.assert_allclose(alone["log_probability"], together["log_probability"][own], rtol=1e-4, atol=1e-5)
+
+
+def all_texts(vocabulary_size, end, longest):
+    """Every text that ends, or is as long as it may be."""
+    for length in range(1, longest + 1):
+        for text in itertools.product(range(vocabulary_size), repeat=length):
+            if end not in text[:-1] and (length == longest or text[-1] == end):
+                yield text
+
+
+@pytest.mark.parametrize("length_penalty", [0.0, 1.0])
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_enough_beams_find_the_best_text_of_all(seed, length_penalty):
+    vocabulary_size, most = 4, 4
+    model = writers.livened(writers.gpt(vocabulary_size), seed)
+    found = in_one_graph(
+        generation.beam_search, with_cache(model), end=3, longest=9, num_beams=36, length_penalty=length_penalty
+    )([[1, 2]], max_new_tokens=most)
+
+    every = list(all_texts(vocabulary_size, 3, most))
+    padded = np.array([[1, 2, *text, *[0] * (most - len(text))] for text in every])
+    log_probabilities = tf.nn.log_softmax(model(padded)).numpy()
+    sums = np.array([sum(log_probabilities[i, 1 + j, t] for j, t in enumerate(x)) for i, x in enumerate(every)])
+    scores = sums / ((5 + np.array([len(text) for text in every])) / 6) ** length_penalty
+    assert texts(found) == [every[scores.argmax()]]
+    np.testing.assert_allclose(found["log_probability"], sums[scores.argmax()], rtol=1e-4)
+
+
+@pytest.mark.parametrize("length_penalty", [0.0, 1.0])
+def test_one_beam_is_greedy(length_penalty):
+    model = writers.livened(writers.lstm(), seed=2)
+    greedy = in_one_graph(generation.sample, with_cache(model), end=END, longest=12)(PROMPTS, max_new_tokens=9)
+    one_beam = in_one_graph(
+        generation.beam_search, with_cache(model), end=END, longest=12, num_beams=1, length_penalty=length_penalty
+    )(PROMPTS, max_new_tokens=9)
+    assert texts(one_beam) == texts(greedy)
+    np.testing.assert_allclose(one_beam["log_probability"], greedy["log_probability"], rtol=1e-5)
+
+
+TWO_WAYS = np.log(
+    [  # after 1, the less probable 3 leads to a text that is more probable as a whole
+        [1 / 5, 1 / 5, 1 / 5, 1 / 5, 1 / 5],
+        [1e-9, 1e-9, 0.6, 0.4, 1e-9],
+        [0.25, 0.25, 0.25, 1e-9, 0.25],
+        [1e-9, 1e-9, 1e-9, 0.1, 0.9],
+        [1 / 5, 1 / 5, 1 / 5, 1 / 5, 1 / 5],
+    ]
+)
+
+
+def test_two_beams_see_what_greed_does_not():
+    greedy = in_one_graph(generation.sample, chain(TWO_WAYS), end=4, longest=9)([[1]], max_new_tokens=3)
+    beams = in_one_graph(generation.beam_search, chain(TWO_WAYS), end=4, longest=9, num_beams=2, length_penalty=0.0)(
+        [[1]], max_new_tokens=3
+    )
+    assert texts(greedy)[0][0] == 2
+    assert texts(beams) == [(3, 4)]
+    np.testing.assert_allclose(beams["log_probability"], np.log(0.4 * 0.9), rtol=1e-5)
+
+
+def test_a_length_penalty_favours_longer_texts():
+    table = np.log([[0.2, 0.2, 0.2, 0.4], [1e-9, 1e-9, 0.45, 0.55], [1e-9, 1e-9, 0.9, 0.1], [0.25] * 4])
+    lengths = []
+    for length_penalty in (0.0, 5.0):
+        search = in_one_graph(
+            generation.beam_search, chain(table), end=3, longest=20, num_beams=2, length_penalty=length_penalty
+        )
+        lengths.append(search([[1]], max_new_tokens=6)["length"][0])
+    assert lengths == [1, 6]
+
+
+LOGITS = np.log([0.05, 0.4, 0.25, 0.2, 0.07, 0.03])
+PROBABILITIES = np.exp(LOGITS)
+ROWS = 20_000
+
+
+def shares(**arguments):
+    """How often each token is drawn from `LOGITS`, by as many seeds as rows."""
+    network = chain(np.tile(LOGITS, (6, 1)))
+    draw = in_one_graph(generation.sample, network, end=END, longest=2)
+    answer = draw(np.ones((ROWS, 1), np.int32), max_new_tokens=1, seed=np.arange(ROWS), **arguments)
+    np.testing.assert_allclose(answer["log_probability"], LOGITS[answer["tokens"][:, 0]], rtol=1e-4)
+    return np.bincount(answer["tokens"][:, 0], minlength=6) / ROWS
+
+
+def renormalised(probabilities, kept):
+    kept = np.isin(np.arange(6), kept) * probabilities
+    return kept / kept.sum()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ({}, PROBABILITIES),
+        ({"temperature": 2.0}, renormalised(PROBABILITIES**0.5, range(6))),
+        ({"temperature": 0.5}, renormalised(PROBABILITIES**2, range(6))),
+        ({"top_k": 1}, renormalised(PROBABILITIES, [1])),
+        ({"top_k": 3}, renormalised(PROBABILITIES, [1, 2, 3])),
+        ({"top_k": 9}, PROBABILITIES),
+        ({"top_p": 0.39}, renormalised(PROBABILITIES, [1])),
+        ({"top_p": 0.41}, renormalised(PROBABILITIES, [1, 2])),
+        ({"top_p": 0.86}, renormalised(PROBABILITIES, [1, 2, 3, 4])),
+        ({"top_p": 0.0}, renormalised(PROBABILITIES, [1])),
+        # the nucleus of the three that are left: 0.471, 0.294, 0.235
+        ({"top_k": 3, "top_p": 0.7}, renormalised(PROBABILITIES, [1, 2])),
+        ({"temperature": 1e-9}, renormalised(PROBABILITIES, [1])),
+        ({"temperature": 0.0}, renormalised(PROBABILITIES, [1])),
+    ],
+)
+def test_tokens_are_drawn_as_often_as_they_should(arguments, expected):
+    drawn = shares(**{"temperature": 1.0, **arguments})
+    np.testing.assert_array_equal(drawn[expected == 0], 0)
+    possible = expected > 0
+    chi_square = ROWS * ((drawn - expected)[possible] ** 2 / expected[possible]).sum()
+    assert chi_square < 20.5  # of five degrees of freedom, passed once in a thousand times by chance
+
+
+def test_draws_of_one_text_do_not_repeat_each_other():
+    generate = in_one_graph(generation.sample, chain(np.zeros((4, 4))), end=9, longest=1001)
+    tokens = generate([[1]], max_new_tokens=1000, temperature=1.0, seed=7)["tokens"][0]
+    pairs = np.bincount(4 * tokens[:-1] + tokens[1:], minlength=16) / 999
+    assert 999 * (16 * (pairs - 1 / 16) ** 2).sum() < 37.7  # of fifteen degrees of freedom, once in a thousand
+
+
+def test_a_seed_is_a_text():
+    model = writers.livened(writers.gpt())
+    generate = in_one_graph(generation.sample, with_cache(model), end=END, longest=16)
+
+    def of(*seeds):
+        prompts = np.ones((len(seeds), 1), np.int32)
+        return texts(generate(prompts, max_new_tokens=12, temperature=3.0, seed=np.array(seeds)))
+
+    together = of(3, 2**40, -1, 3)
+    assert together[0] == together[3]
+    assert len(set(together)) == 3
+    assert together == [of(seed)[0] for seed in (3, 2**40, -1, 3)]
+
+
+@pytest.mark.parametrize("function", [generation.sample, generation.beam_search])
+def test_a_text_ends_where_the_cache_does(function):
+    endless = np.zeros((6, 6))
+    endless[:, 2] = 9
+    prompts = np.array([[1, 0, 0, 0], [1, 1, 1, 0], [1, 1, 1, 1], [1, 0, 0, 0]])
+    answer = in_one_graph(function, chain(endless), end=END, longest=3)(prompts, max_new_tokens=[9, 9, 9, 1])
+    assert texts(answer) == [(2, 2), (), (), (2,)]
+    np.testing.assert_array_equal(answer["tokens"], [[2, 2], [0, 0], [0, 0], [2, 0]])
+    np.testing.assert_array_equal(answer["log_probability"][1:3], [0, 0])
+
+
+def test_a_prompt_as_long_as_the_positions_leaves_the_others_their_texts():
+    model = writers.livened(writers.gpt())
+    prompts = np.ones((2, writers.MAX_LENGTH + 3), np.int32)
+    prompts[1, 2:] = 0
+    generate = in_one_graph(generation.sample, with_cache(model), end=-1, longest=decoding.max_length(model))
+    assert list(generate(prompts, max_new_tokens=99)["length"]) == [0, writers.MAX_LENGTH - 2]
+
+
+@pytest.mark.parametrize("function", [generation.sample, generation.beam_search])
+def test_no_new_tokens_are_none(function):
+    answer = in_one_graph(function, chain(np.zeros((6, 6))), end=END, longest=3)([[1], [2]], max_new_tokens=[0, -1])
+    assert answer["tokens"].shape == (2, 0)
+    np.testing.assert_array_equal(answer["log_probability"], [0, 0])
+
+
+def test_texts_that_end_early_end_the_loop():
+    steps = []
+    begin, step = chain(np.eye(6)[[5] * 6] * 9)(None)
+
+    def counted(*arguments):
+        steps.append(1)
+        return step(*arguments)
+
+    answer = generation.sample(begin, counted, tf.constant([[1], [2]]), end=END, longest=900, max_new_tokens=800)
+    assert texts(answer) == [(END,), (END,)]
+    assert not steps
+
+
+@pytest.mark.parametrize("network", [writers.gpt, writers.lstm])
+def test_a_saved_model_generates_the_same(network, tmp_path):
+    model = writers.livened(network(), seed=2)
+    common = {"network": with_cache(model), "end": END, "longest": 12}
+    module = tf.Module()
+    module.model = model
+    module.sample = traced(generation.sample, rows=OF_ROWS, **common)
+    module.search = traced(generation.beam_search, rows=["max_new_tokens"], num_beams=2, **common)
+    tf.saved_model.save(module, tmp_path / "1")
+    served = tf.saved_model.load(tmp_path / "1")
+
+    limits = {"max_new_tokens": [9, 3, 9]}
+    drawn = {"temperature": [2.0, 0.0, 2.0], "top_k": [0, 0, 4], "top_p": [1.0, 1.0, 0.9]}
+    for name, rows in (
+        ("sample", {**limits, **drawn, "seed": [1, 1, 1]}),
+        ("sample", {**limits, **drawn, "seed": [2, 2, 2]}),
+        ("search", limits),
+    ):
+        rows = {key: tf.constant(value, OF_ROWS[key].dtype) for key, value in rows.items()}
+        expected, answer = (getattr(each, name)(PROMPTS, writers.SOURCE, rows) for each in (module, served))
+        np.testing.assert_array_equal(answer["tokens"], expected["tokens"])
+        np.testing.assert_array_equal(answer["length"], expected["length"])
+        np.testing.assert_allclose(answer["log_probability"], expected["log_probability"], rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("function", "arguments", "message"),
+    [
+        (generation.sample, {"longest": 0}, "longest must be a positive integer. Received: 0"),
+        (generation.beam_search, {"longest": 9, "num_beams": 0}, "at least one beam.*num_beams=0"),
+        (generation.beam_search, {"longest": 9, "length_penalty": -1.0}, "not negative.*length_penalty=-1.0"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(function, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        function(*chain(np.zeros((6, 6)))(None), tf.constant([[1]]), end=END, max_new_tokens=1, **arguments)

@@ -1,0 +1,215 @@
+"""Decoding: a network that reads text, run one token at a time to go on with it. Backend-neutral.
+
+The logits behind a token depend on the tokens before it only through what a few layers keep of them. That is the cache,
+and with it a step costs the same however much text lies before it:
+
+    layer                                        keeps of the text         makes a step by
+    MultiHeadAttention, causal                   keys and values           its own `step`
+    MultiHeadAttention with a fixed context      the context's, unchanged  querying them
+    LSTM, GRU, SimpleRNN, RNN                    its states                its cell
+    layers with `step(x, index)`, as positions   nothing                   that
+    what works on every token for itself         nothing                   itself
+
+Fixed is what does not depend on the text that is gone on with, such as the source's encoding and its mask. It is
+computed once.
+
+Text is int `(batch, length)` with padding, which is 0, at the right. It is the last of the model's inputs, and the
+model gives logits `(batch, length, vocabulary_size)`.
+"""
+
+import keras
+from keras import layers, ops, tree
+
+from zoo.attention import MultiHeadAttention
+from zoo.graphs import run
+
+# What they give for a token depends on no other token. So it is with functions of `keras.ops`, as far as models use them.
+_TOKEN_WISE = (
+    layers.Activation,
+    layers.Add,
+    layers.Average,
+    layers.BatchNormalization,
+    layers.Concatenate,
+    layers.Dense,
+    layers.Dropout,
+    layers.Embedding,
+    layers.GaussianDropout,
+    layers.GaussianNoise,
+    layers.Identity,
+    layers.LayerNormalization,
+    layers.LeakyReLU,
+    layers.Multiply,
+    layers.ReLU,
+    layers.Rescaling,
+    layers.RMSNormalization,
+    layers.SpatialDropout1D,
+    layers.Subtract,
+    layers.TimeDistributed,
+)
+
+
+def begin(model, inputs, longest):
+    """Read the prompts and say what comes next.
+
+    Args:
+        model: a Functional model.
+        inputs: what it takes; the last input holds the prompts, int `(batch, length)`, each of at least one token and
+            any number of them, with padding at the right.
+        longest: places in the cache, at least `length`; an int, or an int tensor where the backend allows it.
+
+    Returns:
+        Logits of each row's next token, `(batch, vocabulary_size)`, and the cache that `step` takes. It is a nest of
+        tensors whose first axis is that of the batch.
+
+    Raises:
+        ValueError: it is not known how one of the layers makes a step.
+    """
+    encoder, decoder = _parts(model)
+    *given, text = _in_order(model, inputs)
+    fixed = run(encoder, given, lambda layer: layer) if encoder else []
+    last = lengths(text) - 1
+    kept = []
+    run(decoder, [*fixed, text], lambda layer: _reading(layer, fixed, last, longest, kept.append))
+    # The last token is a step: so nothing but what is kept has to be computed of the prompts.
+    tokens = ops.take_along_axis(text, last[:, None], axis=1)[:, 0]
+    return step(model, tokens, {"fixed": fixed, "kept": kept}, last)
+
+
+def step(model, tokens, cache, index):
+    """Go on by one token in every row.
+
+    Args:
+        model: that of `begin`.
+        tokens: int `(batch,)`.
+        cache: what `begin`, or the last step, gave.
+        index: int `(batch,)`, the tokens' places from 0, below the cache's `longest`.
+
+    Returns:
+        Logits of the tokens behind them, `(batch, vocabulary_size)`, and the cache.
+
+    Raises:
+        ValueError: as `begin`.
+    """
+    _, decoder = _parts(model)
+    index = ops.cast(index, "int32")
+    fixed, before, after = cache["fixed"], iter(cache["kept"]), []
+    logits = run(decoder, [*fixed, tokens[:, None]], lambda layer: _stepping(layer, fixed, before, index, after.append))
+    return logits[:, 0], {"fixed": fixed, "kept": after}
+
+
+def lengths(text):
+    """Tokens of each row without its padding, int32 `(batch,)`. An empty row counts as one token, a padding."""
+    return ops.maximum(ops.sum(ops.cast(ops.not_equal(text, 0), "int32"), axis=1), 1)
+
+
+def max_length(model) -> int | None:
+    """Most tokens of text that a model has places for, None if any number: the most that `longest` can be."""
+    limits = [layer.max_length for layer in _parts(model)[1].operations if hasattr(layer, "max_length")]
+    return min(limits, default=None)
+
+
+def _reading(layer, fixed, last, longest, keep):
+    """What reads the prompts in place of a layer: it gives the same, and keeps what a step at `last` must find."""
+
+    def attend(x, context=None, mask=None, training=False):
+        cache = layer.keys_and_values(x if context is None else context)
+        keep(tuple(cache if _is_in(context, fixed) else [_padded(each, longest) for each in cache]))
+        return layer(x, context, mask=mask)
+
+    def recur(x, initial_state=None, mask=None, training=False):
+        before_last = ops.arange(ops.shape(x)[1])[None, :] < last[:, None]
+        same_cell = layers.RNN(layer.cell, return_sequences=True, return_state=True, dtype=layer.dtype_policy)
+        output, *states = same_cell(x, initial_state=initial_state, mask=before_last)
+        keep(tuple(states))
+        return (output, *states) if layer.return_state else output
+
+    if isinstance(layer, MultiHeadAttention):
+        return attend
+    return recur if isinstance(layer, layers.RNN) else layer
+
+
+def _stepping(layer, fixed, before, index, keep):
+    """What makes a step in place of a layer: it takes what was kept `before`, and keeps it for the next."""
+
+    def attend(x, context=None, mask=None, training=False):
+        x, cache = ops.cast(x, layer.compute_dtype), next(before)
+        if _is_in(context, fixed) and not layer.causal:
+            output = layer.attend(x, *cache, None if mask is None else mask[:, None, None, :])
+        elif context is None and layer.causal:
+            output, cache = layer.step(x, cache, index)
+        else:
+            raise _no_step(layer, "It sees tokens that are not there yet")
+        keep(tuple(cache))
+        return output
+
+    def recur(x, initial_state=None, mask=None, training=False):
+        if not layer.return_sequences or layer.go_backwards:
+            raise _no_step(layer, "It does not answer every token before it reads the next")
+        output, states = layer.cell(x[:, 0], next(before))
+        states = tuple(states) if tree.is_nested(states) else (states,)
+        keep(states)
+        return (output[:, None], *states) if layer.return_state else output[:, None]
+
+    def look_up(inputs, **arguments):
+        if not all(_is_in(keys_or_values, fixed) for keys_or_values in inputs[1:]):
+            raise _no_step(layer, "It keeps no keys and values of the text")
+        return layer(inputs, **arguments)
+
+    if isinstance(layer, MultiHeadAttention):
+        return attend
+    if isinstance(layer, layers.RNN):
+        return recur
+    if isinstance(layer, (layers.AdditiveAttention, layers.Attention)):
+        return look_up
+    if hasattr(layer, "step"):
+        return lambda x, training=False: layer.step(x, index)
+    if isinstance(layer, layers.Layer) and not isinstance(layer, _TOKEN_WISE):
+        raise _no_step(layer, "It is not known how it works on one token")
+    return layer
+
+
+def _no_step(layer, why):
+    return ValueError(
+        f"{why}. Received: layer {layer.name!r}, a {type(layer).__name__}. Accepted: causal self-attention of "
+        "`zoo.attention`, attention to what does not depend on the text, recurrent layers that give sequences forwards, "
+        "layers that work on every token for itself, and layers with a method `step(x, index)`."
+    )
+
+
+def _padded(keys_or_values, longest):
+    """`(batch, heads, length, head_dim)` → `(batch, heads, longest, head_dim)`."""
+    batch, heads, length, head_dim = ops.shape(keys_or_values)
+    room = ops.zeros((batch, heads, longest - length, head_dim), keys_or_values.dtype)
+    return ops.concatenate([keys_or_values, room], axis=2)
+
+
+def _is_in(tensor, tensors):
+    return any(tensor is each for each in tensors)
+
+
+def _in_order(model, inputs):
+    """Input tensors in the model's order, each in its dtype."""
+    if isinstance(inputs, dict):
+        inputs = [inputs[tensor.name] for tensor in model.inputs]
+    return [
+        ops.convert_to_tensor(each, tensor.dtype)
+        for each, tensor in zip(tree.flatten(inputs), model.inputs, strict=True)
+    ]
+
+
+def _parts(model):
+    """A model cut in two: what does not depend on the text, and what does.
+
+    Returns:
+        An encoder, from the inputs before the text to all tensors that the decoder takes of it, None if there are
+        none; and a decoder, from these and the text to the logits. Both are `keras.Function`, of the model's layers.
+    """
+    *given, text = model.inputs
+    of_text, fixed = {id(text)}, {}
+    for depth in sorted(model._nodes_by_depth, reverse=True):
+        for node in model._nodes_by_depth[depth]:
+            if any(id(tensor) in of_text for tensor in node.input_tensors):
+                of_text |= {id(tensor) for tensor in node.outputs}
+                fixed |= {id(tensor): tensor for tensor in node.input_tensors if id(tensor) not in of_text}
+    fixed = list(fixed.values())
+    return keras.Function(given, fixed) if fixed else None, keras.Function([*fixed, text], model.outputs[0])
