@@ -71,7 +71,42 @@ class ValueAnswer:
         return {"value": tf.cast(outputs, tf.float32) * self.std + self.mean}
 
 
-_KINDS = {kind.kind: kind for kind in (ClassAnswer, ValueAnswer)}
+@dataclass(frozen=True)
+class NextTokenAnswer:
+    """How probable a text is, and what may come next.
+
+    `log_probability` float32 `(batch,)`, of all tokens but the first, given those before each; `perplexity` float32
+    `(batch,)`, e to the mean of its negative, 1 where there is one token only; `next_tokens` string `(batch, top)` and
+    `next_probabilities` float32 `(batch, top)`, the most probable ones behind the text.
+
+    Attributes:
+        top: how many.
+    """
+
+    top: int = 5
+
+    kind: ClassVar[str] = "next-token"
+    labels: ClassVar[tuple] = ()
+
+    def __call__(self, outputs, tensors, preprocessing):
+        tokenizer = preprocessing.tokenizer
+        logits, ids = tf.cast(outputs, tf.float32), tf.cast(tensors, tf.int32)
+        real = ids != tokenizer.padding
+        gained = tf.gather(tf.nn.log_softmax(logits[:, :-1]), ids[:, 1:], batch_dims=2)
+        log_probability = tf.reduce_sum(tf.where(real[:, 1:], gained, 0.0), axis=1)
+        count = tf.reduce_sum(tf.cast(real[:, 1:], tf.float32), axis=1)
+        last = tf.maximum(tf.reduce_sum(tf.cast(real, tf.int32), axis=1) - 1, 0)
+        behind = tf.nn.softmax(tf.gather(logits, last, batch_dims=1))
+        probabilities, next_ids = tf.math.top_k(behind, min(self.top, len(tokenizer.vocabulary)))
+        return {
+            "log_probability": log_probability,
+            "perplexity": tf.exp(-log_probability / tf.maximum(count, 1.0)),
+            "next_tokens": tokenizer.pieces(next_ids),
+            "next_probabilities": probabilities,
+        }
+
+
+_KINDS = {kind.kind: kind for kind in (ClassAnswer, NextTokenAnswer, ValueAnswer)}
 
 
 def to_json(answer: Answer) -> dict[str, Any]:

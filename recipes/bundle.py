@@ -110,10 +110,19 @@ class Bundle:
 
     def predict_tensors(self, tensors: np.ndarray, batch_size: int | None = None) -> dict[str, np.ndarray]:
         """The same for the model's own tensors, `(batch, ...)`."""
-        batch_size = batch_size or batch_that_fits(tensors.shape[1:], 64)
-        outputs = self.model.predict(tensors, batch_size=batch_size, verbose=0)
-        answer = self.answer(tf.constant(outputs), tf.constant(tensors), self.preprocessing)
-        return {name: value.numpy() for name, value in answer.items()}
+        each = max(math.prod(tensors.shape[1:]), self._numbers_given(tensors))
+        step = batch_size or batch_that_fits((each,), 64)
+        chunks = [tensors[i : i + step] for i in range(0, max(len(tensors), 1), step)]
+        # Answered batch by batch: of a text, logits take far more room than what is said of them.
+        parts = [
+            self.answer(tf.constant(self.model.predict_on_batch(chunk)), tf.constant(chunk), self.preprocessing)
+            for chunk in chunks
+        ]
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+    def _numbers_given(self, tensors: np.ndarray) -> int:
+        """How many numbers the model gives for one example."""
+        return math.prod(self.model.compute_output_shape((1, *tensors.shape[1:])))
 
     def save(self, folder: Path) -> None:
         """Write `model.keras`, without the optimizer's state, `bundle.json` and, for text, the vocabulary."""

@@ -9,13 +9,21 @@ from pathlib import Path
 
 import click
 
-from recipes.config import BinaryConfig, Config, ImageConfig, RegressionConfig, TextClassificationConfig
+from recipes.config import (
+    BinaryConfig,
+    Config,
+    ImageConfig,
+    LanguageConfig,
+    RegressionConfig,
+    TextClassificationConfig,
+)
 from zoo import catalog
 from zoo.nearest import unknown
 
 CONFIGS: dict[str, type[Config]] = {
     "binary-classification": BinaryConfig,
     "image-classification": ImageConfig,
+    "language-modeling": LanguageConfig,
     "regression": RegressionConfig,
     "text-classification": TextClassificationConfig,
 }

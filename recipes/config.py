@@ -219,6 +219,11 @@ class TextClassificationConfig(TextConfig):
     label_smoothing: float = option(0.0, "Share of the truth given to the other classes.", least=0, below=1)
 
 
+@dataclass(frozen=True)
+class LanguageConfig(TextConfig):
+    """Options of `language_modeling`."""
+
+
 def _size(value) -> tuple[int, int]:
     """Height and width of what was given: two numbers, or one for both."""
     size = tuple(value) if isinstance(value, (tuple, list)) else (value,)

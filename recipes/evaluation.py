@@ -5,6 +5,7 @@ import dataclasses
 from recipes.run import Run
 from recipes.tasks.binary_classification import BinaryClassification, binary_classification
 from recipes.tasks.image_classification import ImageClassification, image_classification
+from recipes.tasks.language_modeling import LanguageModeling, language_modeling
 from recipes.tasks.regression import Regression, regression
 from recipes.tasks.text_classification import TextClassification, text_classification
 from recipes.training import load_data
@@ -12,6 +13,7 @@ from recipes.training import load_data
 TASKS = {
     ImageClassification.name: (ImageClassification, image_classification.config),
     BinaryClassification.name: (BinaryClassification, binary_classification.config),
+    LanguageModeling.name: (LanguageModeling, language_modeling.config),
     Regression.name: (Regression, regression.config),
     TextClassification.name: (TextClassification, text_classification.config),
 }

@@ -18,6 +18,8 @@ from recipes.data import Data
 INDEX = "examples.csv"
 FOLDER = "examples"
 BYTES = "surrogateescape"  # so that bytes which are no UTF-8 come back as they were
+LETTERS = 1000
+"""Characters that a Run keeps of a text: of running text, an example may be a whole book."""
 COUNT = 256
 """Examples that a Run keeps: enough to prove a published version by."""
 
@@ -100,12 +102,21 @@ def sample(source: Data, seed: int, count: int = COUNT) -> Examples:
     if source.kind == "table":
         raw = dict(zip(source.columns, np.stack(x).T, strict=True))
     elif source.kind == "text":
-        raw = {"text": _objects(x)}
+        raw = {"text": _objects([_beginning(text) for text in x])}
     else:
         encoded = x if source.pixels == "encoded" else [to_png(pixels) for pixels in x]
         raw = {"image_bytes": _objects(encoded)}
-    truth = np.array([source.labels[i] for i in y], object) if source.labels else np.stack(y)
+    if source.labels:
+        truth = np.array([source.labels[i] for i in y], object)
+    else:
+        truth = (
+            np.array([text.decode(errors="replace") for text in y], object) if source.kind == "text" else np.stack(y)
+        )
     return Examples(raw, truth, source.target)
+
+
+def _beginning(text: bytes) -> bytes:
+    return text.decode(errors=BYTES)[:LETTERS].encode(errors=BYTES)
 
 
 def _objects(strings: Sequence[bytes]) -> np.ndarray:

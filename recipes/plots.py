@@ -29,7 +29,8 @@ def draw(run: Run, answers: dict[str, np.ndarray], truth: np.ndarray) -> None:
         truth: class ids `(n,)`, or values `(n, k)`, of the test part.
     """
     _save("curves.png", run, curves, run)
-    _save("predictions.png", run, _predictions_of(run), run, answers, truth)
+    if predictions := _predictions_of(run):
+        _save("predictions.png", run, predictions, run, answers, truth)
     if run.bundle.labels:
         _save("confusion.png", run, confusion, run, answers, truth)
 
@@ -71,11 +72,11 @@ def confusion(run: Run, answers: dict[str, np.ndarray], truth: np.ndarray) -> Fi
     return figure
 
 
-def _predictions_of(run: Run) -> Callable[..., Figure]:
+def _predictions_of(run: Run) -> Callable[..., Figure] | None:
     if "image_bytes" in run.examples.raw:
         return pictures
     if "text" in run.examples.raw:
-        return texts
+        return texts if run.bundle.labels else None
     if not run.bundle.labels:
         return values
     return plane if len(run.examples.raw) == 2 else scores

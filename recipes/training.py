@@ -13,7 +13,7 @@ import tensorflow as tf
 import zoo
 from recipes import command_line, fine_tuning, initial_weights, plots
 from recipes.auxiliary_heads import LossOfHeads, MetricOfFirstHead, first_head, heads_joined
-from recipes.bundle import Bundle, batch_that_fits, check_one_input_and_output, input_is_named
+from recipes.bundle import Bundle, check_one_input_and_output, input_is_named
 from recipes.callbacks import (
     AveragedWeights,
     BestWeights,
@@ -31,7 +31,7 @@ from recipes.folders import staged_run
 from recipes.optimizers import make, peak_rate
 from recipes.preprocessing import Preprocessing
 from recipes.run import HISTORY_FILE, Run
-from recipes.tasks.task import EVALUATION_BATCH, Task
+from recipes.tasks.task import Task
 from recipes.trained_form import trained_form
 from zoo import complexity
 from zoo.nearest import choose
@@ -153,7 +153,7 @@ def _fit(network: keras.Model, task: Task, preprocessing: Preprocessing, folder:
     validation = None
     if task.data.sizes.get("validation"):
         validation = task.part("validation", preprocessing, task.encode)
-        validation = validation.batches(batch_that_fits(preprocessing.shape, EVALUATION_BATCH))
+        validation = validation.batches(task.at_once(preprocessing))
     steps = training.steps(config.batch_size)
 
     loss, metrics = task.loss(), task.metrics()

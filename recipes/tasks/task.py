@@ -78,11 +78,15 @@ class Task(abc.ABC):
             bytes_per_example=4 * math.prod(preprocessing.shape),
         )
 
+    def at_once(self, preprocessing: Preprocessing) -> int:
+        """Examples that are evaluated together."""
+        return batch_that_fits(preprocessing.shape, EVALUATION_BATCH)
+
     def answers(self, bundle: Bundle) -> tuple[dict[str, np.ndarray], np.ndarray]:
         """The bundle's answers on the test part, by name, and the raw truth."""
         part = self.part(self.data.evaluated_on, bundle.preprocessing, lambda y: y)
         answers, truth = [], []
-        for x, y in part.batches(batch_that_fits(bundle.preprocessing.shape, EVALUATION_BATCH)):
+        for x, y in part.batches(self.at_once(bundle.preprocessing)):
             answers.append(bundle.answer(tf.constant(bundle.model.predict_on_batch(x))))
             truth.append(y)
         return {name: np.concatenate([a[name] for a in answers]) for name in answers[0]}, np.concatenate(truth)
