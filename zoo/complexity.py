@@ -11,6 +11,8 @@ import re
 import keras
 from keras import layers, tree
 
+from zoo import graphs
+
 # Their weights only scale, shift or are looked up: papers count none of it.
 _ELEMENT_WISE = (
     layers.BatchNormalization,
@@ -86,11 +88,7 @@ def activation_bytes(model: keras.Model) -> int:
 
 
 def _inputs(model):
-    if not _is_graph(model):
-        raise ValueError(
-            f"Only Functional and Sequential models that are built show their graph. "
-            f"Received: {model.name!r}, a {type(model).__name__}."
-        )
+    graphs.check_graph(model)
     for tensor in model.inputs:
         if None in tensor.shape[1:]:
             raise ValueError(
@@ -100,10 +98,6 @@ def _inputs(model):
     return [keras.KerasTensor((1, *tensor.shape[1:]), tensor.dtype) for tensor in model.inputs]
 
 
-def _is_graph(operation):
-    return hasattr(operation, "_run_through_graph") or (isinstance(operation, keras.Sequential) and operation.built)
-
-
 def _walk(model, inputs, visit):
     """Follow the shapes through the model; `visit(operation, inputs, outputs)` sees every call of a layer on the way.
 
@@ -111,9 +105,6 @@ def _walk(model, inputs, visit):
     """
 
     def follow(operation):
-        if _is_graph(operation):
-            return lambda inputs, **_: _walk(operation, inputs, visit)
-
         def call(*args, **kwargs):
             outputs = operation.compute_output_spec(*args, **kwargs)
             arguments = inspect.signature(operation.call).bind(*args, **kwargs).arguments
@@ -123,13 +114,7 @@ def _walk(model, inputs, visit):
 
         return call
 
-    if isinstance(model, keras.Sequential):
-        (tensor,) = tree.flatten(inputs)
-        for layer in model.layers:
-            tensor = follow(layer)(tensor)
-        return tensor
-    # Keras has no public way to visit the calls of a graph; this is how it computes shapes itself.
-    return model._run_through_graph(inputs, operation_fn=follow)
+    graphs.run(model, inputs, follow)
 
 
 def _multiply_adds(operation, inputs, outputs) -> int:
