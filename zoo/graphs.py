@@ -21,17 +21,19 @@ def check_graph(model: keras.Model) -> None:
         )
 
 
-def run(model: keras.Model, inputs: Any, replace: Callable[[keras.Operation], Callable]) -> Any:
+def run(model: keras.Model | keras.Function, inputs: Any, replace: Callable[[keras.Operation], Callable]) -> Any:
     """Do what the model does to `inputs`, calling for every layer what `replace` gives for it.
 
     It runs on tensors of the backend, and on symbolic ones: a new Functional model can be made of what it returns.
 
     Args:
-        model: Functional, or Sequential and built. Models nested in it are opened: `replace` sees their layers.
+        model: Functional, or Sequential and built, or a `keras.Function`. Models nested in it are opened: `replace`
+            sees their layers.
         inputs: tensors, one for each of `model.inputs`, in their order; one tensor where there is one.
         replace: layer → what is called in its place, with the layer's arguments; the layer itself for no change. It is
             asked for every call in turn, so that a layer called twice can be replaced by two. What is a function of
-            `keras.ops` in the model comes as an operation, which is called like a layer.
+            `keras.ops` in the model comes as an operation, which is called like a layer. `training` is not among the
+            arguments: as in every model, it is that of the call around.
 
     Returns:
         The model's output or outputs, or whatever came out of the replacements in their place.
@@ -44,7 +46,9 @@ def run(model: keras.Model, inputs: Any, replace: Callable[[keras.Operation], Ca
     def called(operation):
         if is_graph(operation):
             return lambda inputs, **_: run(operation, inputs, replace)
-        return replace(operation)
+        function = replace(operation)
+        # The graph records `training` as it was when the model was built.
+        return lambda *args, training=None, **kwargs: function(*args, **kwargs)
 
     if isinstance(model, keras.Sequential):
         (tensor,) = tree.flatten(inputs)

@@ -46,6 +46,23 @@ def test_a_new_model_is_made_of_it():
     assert [w.path for w in again.weights] == [w.path for w in whole.weights]
 
 
+class Wrapped(layers.Layer):
+    def __init__(self, model):
+        super().__init__()
+        self.model = model
+
+    def call(self, inputs):
+        return graphs.run(self.model, inputs, lambda layer: layer)
+
+
+def test_it_trains_where_the_call_around_it_trains():
+    tensor = keras.Input((100,))
+    dropped = Wrapped(keras.Model(tensor, layers.Dropout(0.5)(tensor)))
+    ones = np.ones((1, 100), np.float32)
+    np.testing.assert_array_equal(dropped(ones), ones)
+    assert (np.asarray(dropped(ones, training=True)) == 0).any()
+
+
 def test_what_shows_no_graph_is_refused():
     with pytest.raises(ValueError, match=r"Only Functional and Sequential .* Received: 'later', a Sequential"):
         graphs.run(keras.Sequential([layers.Dense(3)], name="later"), rows()[0], lambda layer: layer)

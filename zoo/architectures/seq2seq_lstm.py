@@ -26,7 +26,7 @@ so that an empty text is read as one padding token.
 import keras
 from keras import layers
 
-from zoo.architectures.transformer import PaddingMask
+from zoo.architectures.transformer import RealTokens
 from zoo.registry import register
 
 
@@ -96,7 +96,7 @@ def seq2seq_lstm(
         keras.Input((length,), dtype="int32", name=side)
         for length, side in zip(input_shape, ("source", "target"), strict=True)
     )
-    mask = PaddingMask(name="source_mask")(source)
+    mask = RealTokens(name="source_mask")(source)
 
     def embedding(side):
         return layers.Embedding(vocabulary_size, dim, name=f"stem{side}_embedding")

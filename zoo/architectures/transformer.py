@@ -40,7 +40,7 @@ TINY = {"input_shape": (8, 8), **_TINY_SIZE}
 
 
 @keras.saving.register_keras_serializable("zoo")
-class PaddingMask(layers.Layer):
+class RealTokens(layers.Layer):
     """Which places of a text are read: token ids int `(batch, length)` → bool of the same shape.
 
     They are those of real tokens, whose id is not 0, and the first, so that of an empty text there is one, too: a mean
@@ -168,7 +168,7 @@ def encoder_decoder(
     )
     block = _Block(heads, mlp_dim, dropout, pre_norm)
     embedding = _embedding(vocabulary_size, dim)
-    mask = PaddingMask(name="source_mask")(source)
+    mask = RealTokens(name="source_mask")(source)
 
     x = _embedded(source, embedding, max_length, dropout, "stem_source")
     x = block.stack(x, functools.partial(block.of_encoder, mask=mask), 1, depth)
@@ -235,7 +235,7 @@ def transformer_classifier(
     _check(name, input_shape, ("length",), dim, depth, heads, mlp_dim)
     tokens = keras.Input(input_shape, dtype="int32", name="tokens")
     block = _Block(heads, mlp_dim, dropout, pre_norm)
-    mask = PaddingMask(name="mask")(tokens)
+    mask = RealTokens(name="mask")(tokens)
     x = _embedded(tokens, _embedding(vocabulary_size, dim), max_length, dropout, "stem")
     x = block.stack(x, functools.partial(block.of_encoder, mask=mask), 1, depth)
     if include_top:
