@@ -26,7 +26,7 @@ so that an empty text is read as one padding token.
 import keras
 from keras import layers
 
-from zoo.architectures.transformer import RealTokens
+from zoo.architectures.transformer import RealTokens, source_and_target
 from zoo.registry import register
 
 
@@ -84,18 +84,11 @@ def seq2seq_lstm(
         and begins with the start token → at every place of `target`, logits of the token that comes next, float32
         `(batch, target_length, vocabulary_size)`.
     """
-    if len(input_shape) != 2:
-        raise ValueError(
-            f"input_shape of {name!r} must be (source_length, target_length). Received: {tuple(input_shape)}."
-        )
     if min(dim, units, num_layers) < 1:
         raise ValueError(
             f"dim, units and num_layers of {name!r} must be positive. Received: {dim=}, {units=}, {num_layers=}."
         )
-    source, target = (
-        keras.Input((length,), dtype="int32", name=side)
-        for length, side in zip(input_shape, ("source", "target"), strict=True)
-    )
+    source, target = source_and_target(name, input_shape)
     mask = RealTokens(name="source_mask")(source)
 
     def embedding(side):

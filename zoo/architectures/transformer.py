@@ -54,6 +54,18 @@ class RealTokens(layers.Layer):
         return keras.KerasTensor(tokens.shape, "bool")
 
 
+def source_and_target(name, input_shape):
+    """The inputs of an encoder-decoder, for every one of the zoo: int32, each `(batch, length)`."""
+    if len(input_shape) != 2:
+        raise ValueError(
+            f"input_shape of {name!r} must be (source_length, target_length). Received: {tuple(input_shape)}."
+        )
+    return [
+        keras.Input((length,), dtype="int32", name=side)
+        for length, side in zip(input_shape, ("source", "target"), strict=True)
+    ]
+
+
 class _Block(NamedTuple):
     """What all blocks of a network have in common."""
 
@@ -119,9 +131,7 @@ def _embedded(tokens, embedding, max_length, dropout, name):
     return _dropped(x, dropout, f"{name}_dropout")
 
 
-def _check(name, input_shape, lengths, dim, depth, heads, mlp_dim):
-    if len(input_shape) != len(lengths):
-        raise ValueError(f"input_shape of {name!r} must be ({', '.join(lengths)}). Received: {tuple(input_shape)}.")
+def _check_size(name, dim, depth, heads, mlp_dim):
     if min(dim, depth, heads, mlp_dim) < 1 or dim % heads:
         raise ValueError(
             f"depth, heads, dim and mlp_dim of {name!r} must be positive, and dim a multiple of heads. "
@@ -161,11 +171,8 @@ def encoder_decoder(
         and begins with the start token → at every place of `target`, logits of the token that comes next, float32
         `(batch, target_length, vocabulary_size)`.
     """
-    _check(name, input_shape, ("source_length", "target_length"), dim, depth, heads, mlp_dim)
-    source, target = (
-        keras.Input((length,), dtype="int32", name=side)
-        for length, side in zip(input_shape, ("source", "target"), strict=True)
-    )
+    _check_size(name, dim, depth, heads, mlp_dim)
+    source, target = source_and_target(name, input_shape)
     block = _Block(heads, mlp_dim, dropout, pre_norm)
     embedding = _embedding(vocabulary_size, dim)
     mask = RealTokens(name="source_mask")(source)
@@ -232,7 +239,9 @@ def transformer_classifier(
     Returns:
         `tokens` int32 `(batch, length)` → logits float32 `(batch, num_classes)`.
     """
-    _check(name, input_shape, ("length",), dim, depth, heads, mlp_dim)
+    _check_size(name, dim, depth, heads, mlp_dim)
+    if len(input_shape) != 1:
+        raise ValueError(f"input_shape of {name!r} must be (length,). Received: {tuple(input_shape)}.")
     tokens = keras.Input(input_shape, dtype="int32", name="tokens")
     block = _Block(heads, mlp_dim, dropout, pre_norm)
     mask = RealTokens(name="mask")(tokens)
