@@ -30,10 +30,10 @@ from zoo.architectures.transformer import RealTokens, source_and_target
 from zoo.registry import register
 
 
-def _lstm(x, units, dropout, stage, **arguments):
+def _lstm(x, units, dropout, stage, states=None, mask=None):
     """One LSTM layer: its output at every place, after dropout, and its last states h and c."""
     lstm = layers.LSTM(units, return_sequences=True, return_state=True, name=f"{stage}_lstm")
-    x, *states = lstm(x, **arguments)
+    x, *states = lstm(x, states, mask)
     return layers.Dropout(dropout, name=f"{stage}_dropout")(x) if dropout else x, states
 
 
@@ -110,7 +110,7 @@ def seq2seq_lstm(
     x = embedded(target, embeddings[1])
     for i in range(num_layers):
         stage = f"stage{num_layers + i + 1}"
-        x, _ = _lstm(x, units, dropout, stage, initial_state=states[2 * i : 2 * i + 2])
+        x, _ = _lstm(x, units, dropout, stage, states[2 * i : 2 * i + 2])
         if attention and i + 1 == num_layers:
             x = _attended(x, encoded, mask, stage)
         x = layers.Identity(name=stage)(x)

@@ -145,6 +145,12 @@ class RelativeAttention(layers.Layer):
         seen = length + (memory_shape[1] if memory_shape else 0)
         return self.num_heads * self.head_dim * (2 * length * dim + 3 * seen * dim + 3 * length * seen)
 
+    def activations(self, x_shape, memory_shape=None):
+        """Numbers kept inside: queries with either bias and what is mixed, keys, values, distances, and the scores."""
+        length = x_shape[1]
+        seen = length + (memory_shape[1] if memory_shape else 0)
+        return self.num_heads * (3 * length * self.head_dim + 3 * seen * self.head_dim + length * seen)
+
     def get_config(self):
         return {
             **super().get_config(),
@@ -277,5 +283,5 @@ def in_segments(model: keras.Model, segments: int, memory_length: int | None = N
     answers = [graphs.run(model, part, remembering) for part in ops.split(tokens, segments, axis=1)]
     if not memories:
         raise ValueError(f"Only RelativeAttention has a memory. Received: {model.name!r}, which has none.")
-    whole = layers.Concatenate(axis=1, name="segments")(answers) if segments > 1 else answers[0]
-    return keras.Model(tokens, whole, name=f"{model.name}_in_segments")
+    joined = layers.Concatenate(axis=1, dtype=answers[0].dtype, name="segments")
+    return keras.Model(tokens, joined(answers) if segments > 1 else answers[0], name=f"{model.name}_in_segments")
