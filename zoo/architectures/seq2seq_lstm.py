@@ -13,7 +13,7 @@ by Jointly Learning to Align and Translate", ICLR (2015), Appendix A.1.2: vᵀ t
 
 It differs from Bahdanau in where attention lies: there the context of the state before goes into the next; here it is
 looked up by the state itself and both give the answer, as in Luong, Pham, Manning, "Effective Approaches to
-Attention-based Neural Machine Translation" (2015), equations 3 and 5. So each LSTM layer is one call over all places.
+Attention-based Neural Machine Translation" (2015), §3. So each LSTM layer is one call over all places.
 Bahdanau's encoder reads both ways, this one forward. Sutskever reads the source backward, which is left to the data.
 Weights begin as Keras' own LSTM has them.
 

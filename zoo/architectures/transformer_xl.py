@@ -49,6 +49,8 @@ class RelativeAttention(layers.Layer):
         dropout: rate at which attention weights are dropped in training.
     """
 
+    causal = True
+
     def __init__(self, num_heads, head_dim, memory_length, dropout=0.0, **kwargs):
         super().__init__(**kwargs)
         self.num_heads, self.head_dim, self.memory_length = num_heads, head_dim, memory_length
