@@ -15,9 +15,9 @@ Vaswani et al., "Attention Is All You Need", NeurIPS (2017), §3 and Table 3:
 
 Every part x → F(x) of a block becomes LayerNorm(x + dropout(F(x))), as in the paper; with `pre_norm` it becomes
 x + dropout(F(LayerNorm(x))), with one more LayerNorm at the end of the encoder and of the decoder: Xiong et al., "On
-Layer Normalization in the Transformer Architecture" (2020). The paper says nothing of biases; the layout is fairseq's:
-all Dense layers have one, those of attention too, the logits have none. With the shared vocabulary of 37,000 tokens
-that gives the parameters above. Embeddings begin normal with deviation 1/√dim, kernels as Glorot's.
+Layer Normalization in the Transformer Architecture" (2020). The layout is fairseq's: biases in attention's projections
+too, where the paper has none, none of the logits. With the shared vocabulary of 37,000 tokens that gives the parameters
+above. Embeddings begin normal with deviation 1/√dim, kernels as Glorot's.
 
 Every block is a stage: those of the encoder are `stage1` … `stage{depth}`, those of the decoder follow. What the
 decoder looks at is the layer `encoder`. Padding (0) of the source is not seen; behind the target it is seen by nothing
@@ -35,8 +35,15 @@ from zoo.registry import register, variant
 
 EPSILON = 1e-5
 PAPER = "Vaswani et al., Attention Is All You Need, 2017"
-_TINY_SIZE = {"vocabulary_size": 20, "dim": 16, "depth": 1, "heads": 2, "mlp_dim": 32, "dropout": 0.0}
-TINY = {"input_shape": (8, 8), **_TINY_SIZE}
+TINY = {
+    "input_shape": (8, 8),
+    "vocabulary_size": 20,
+    "dim": 16,
+    "depth": 1,
+    "heads": 2,
+    "mlp_dim": 32,
+    "dropout": 0.0,
+}
 
 
 @keras.saving.register_keras_serializable("zoo")
@@ -66,50 +73,13 @@ def source_and_target(name, input_shape):
     ]
 
 
-class _Block(NamedTuple):
+class Kind(NamedTuple):
     """What all blocks of a network have in common."""
 
     heads: int
     mlp_dim: int
     dropout: float
     pre_norm: bool
-
-    def attention(self, dim, name, causal=False):
-        return MultiHeadAttention(self.heads, dim // self.heads, causal=causal, name=name)
-
-    def mlp(self, x, name):
-        hidden = layers.Dense(self.mlp_dim, "relu", name=f"{name}_hidden")(x)
-        return layers.Dense(x.shape[-1], name=f"{name}_output")(hidden)
-
-    def residual(self, x, function, name, output=None):
-        """One part of a block: `function` on a residual branch."""
-        branch = function(_norm(f"{name}_norm")(x) if self.pre_norm else x)
-        branch = _dropped(branch, self.dropout, f"{name}_dropout")
-        if self.pre_norm:
-            return layers.Add(name=output or f"{name}_add")([x, branch])
-        return _norm(output or f"{name}_norm")(layers.Add(name=f"{name}_add")([x, branch]))
-
-    def of_encoder(self, x, mask, name, output):
-        attention = self.attention(x.shape[-1], f"{name}_attention")
-        x = self.residual(x, lambda x: attention(x, None, mask), f"{name}_attention")
-        return self.residual(x, lambda x: self.mlp(x, f"{name}_mlp"), f"{name}_mlp", output)
-
-    def of_decoder(self, x, encoded, mask, name, output):
-        to_itself = self.attention(x.shape[-1], f"{name}_self_attention", causal=True)
-        x = self.residual(x, to_itself, f"{name}_self_attention")
-        to_source = self.attention(x.shape[-1], f"{name}_cross_attention")
-        x = self.residual(x, lambda x: to_source(x, encoded, mask), f"{name}_cross_attention")
-        return self.residual(x, lambda x: self.mlp(x, f"{name}_mlp"), f"{name}_mlp", output)
-
-    def stack(self, x, block, first, depth):
-        """`depth` blocks, each `block(x, name=…, output=…)` and a stage; with `pre_norm` the last ends normalised."""
-        for i in range(first, first + depth):
-            stage = f"stage{i}"
-            if self.pre_norm and i + 1 == first + depth:
-                x = _norm(stage)(block(x, name=stage, output=f"{stage}_mlp_add"))
-            else:
-                x = block(x, name=stage, output=stage)
-        return x
 
 
 def _norm(name):
@@ -118,6 +88,48 @@ def _norm(name):
 
 def _dropped(x, rate, name):
     return layers.Dropout(rate, name=name)(x) if rate else x
+
+
+def _attention(x, kind, *, name, context=None, mask=None, causal=False):
+    attention = MultiHeadAttention(kind.heads, x.shape[-1] // kind.heads, causal=causal, name=name)
+    # The mask is given by its place: by name, Keras would take it for one that the output shall carry on.
+    return attention(x) if mask is None else attention(x, context, mask)
+
+
+def _mlp(x, kind, *, name):
+    hidden = layers.Dense(kind.mlp_dim, "relu", name=f"{name}_hidden")(x)
+    return layers.Dense(x.shape[-1], name=f"{name}_output")(hidden)
+
+
+def _residual(x, function, kind, *, name, output=None, **arguments):
+    """One part of a block: `function` on a residual branch."""
+    branch = function(_norm(f"{name}_norm")(x) if kind.pre_norm else x, kind, name=name, **arguments)
+    branch = _dropped(branch, kind.dropout, f"{name}_dropout")
+    if kind.pre_norm:
+        return layers.Add(name=output or f"{name}_add")([x, branch])
+    return _norm(output or f"{name}_norm")(layers.Add(name=f"{name}_add")([x, branch]))
+
+
+def _encoder_block(x, mask, kind, *, name, output):
+    x = _residual(x, _attention, kind, name=f"{name}_attention", mask=mask)
+    return _residual(x, _mlp, kind, name=f"{name}_mlp", output=output)
+
+
+def _decoder_block(x, encoded, mask, kind, *, name, output):
+    x = _residual(x, _attention, kind, name=f"{name}_self_attention", causal=True)
+    x = _residual(x, _attention, kind, name=f"{name}_cross_attention", context=encoded, mask=mask)
+    return _residual(x, _mlp, kind, name=f"{name}_mlp", output=output)
+
+
+def _stack(block, x, *given, kind, first, depth):
+    """`depth` blocks, each a stage; with `pre_norm` the last ends normalised."""
+    for i in range(first, first + depth):
+        stage = f"stage{i}"
+        if kind.pre_norm and i + 1 == first + depth:
+            x = _norm(stage)(block(x, *given, kind, name=stage, output=f"{stage}_mlp_add"))
+        else:
+            x = block(x, *given, kind, name=stage, output=stage)
+    return x
 
 
 def _embedding(vocabulary_size, dim):
@@ -173,16 +185,16 @@ def encoder_decoder(
     """
     _check_size(name, dim, depth, heads, mlp_dim)
     source, target = source_and_target(name, input_shape)
-    block = _Block(heads, mlp_dim, dropout, pre_norm)
+    kind = Kind(heads, mlp_dim, dropout, pre_norm)
     embedding = _embedding(vocabulary_size, dim)
     mask = RealTokens(name="source_mask")(source)
 
     x = _embedded(source, embedding, max_length, dropout, "stem_source")
-    x = block.stack(x, functools.partial(block.of_encoder, mask=mask), 1, depth)
+    x = _stack(_encoder_block, x, mask, kind=kind, first=1, depth=depth)
     encoded = layers.Identity(name="encoder")(x)
 
     x = _embedded(target, embedding, max_length, dropout, "stem_target")
-    x = block.stack(x, functools.partial(block.of_decoder, encoded=encoded, mask=mask), depth + 1, depth)
+    x = _stack(_decoder_block, x, encoded, mask, kind=kind, first=depth + 1, depth=depth)
     if include_top:
         x = layers.Activation("linear", dtype="float32", name="logits")(embedding(x, reverse=True))
     return keras.Model([source, target], x, name=name)
@@ -243,10 +255,10 @@ def transformer_classifier(
     if len(input_shape) != 1:
         raise ValueError(f"input_shape of {name!r} must be (length,). Received: {tuple(input_shape)}.")
     tokens = keras.Input(input_shape, dtype="int32", name="tokens")
-    block = _Block(heads, mlp_dim, dropout, pre_norm)
+    kind = Kind(heads, mlp_dim, dropout, pre_norm)
     mask = RealTokens(name="mask")(tokens)
     x = _embedded(tokens, _embedding(vocabulary_size, dim), max_length, dropout, "stem")
-    x = block.stack(x, functools.partial(block.of_encoder, mask=mask), 1, depth)
+    x = _stack(_encoder_block, x, mask, kind=kind, first=1, depth=depth)
     if include_top:
         # In half precision a long text's sum would lose what a single token adds to it.
         x = layers.GlobalAveragePooling1D(dtype="float32", name="head_pool")(x, mask=mask)
