@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 PATH = Path(__file__).with_name("catalog.json")
-SHARED = ("attention", "complexity", "layers")  # modules that the architectures are made of
+SHARED = ("attention", "complexity", "graphs", "layers")  # modules that the architectures are made of
 
 
 def compute() -> dict[str, dict[str, Any]]:

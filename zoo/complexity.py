@@ -74,6 +74,9 @@ def activation_bytes(model: keras.Model) -> int:
     counts. What a layer holds for its own gradient, such as a dropout's mask, and what an activation inside of a layer
     (`Dense(…, "gelu")`) keeps are not counted, nor are weights, gradients and the optimizer's state.
 
+    A layer of one's own that keeps more than its output has a method `activations(*input_shapes) -> int`, which says
+    how many numbers more, and gets what `multiply_adds` of the same layer gets.
+
     Raises:
         ValueError: the model is neither Functional nor Sequential, or an axis of its input has no fixed size.
     """
@@ -189,6 +192,8 @@ def _attention_elements(layer, inputs) -> int:
 
 def _elements_inside(operation, inputs) -> int:
     """Numbers that a layer keeps for its gradient and does not give as output."""
+    if hasattr(operation, "activations"):
+        return operation.activations(*(tuple(tensor.shape) for tensor in inputs))
     if isinstance(operation, layers.MultiHeadAttention):
         return _attention_elements(operation, inputs)
     if isinstance(operation, layers.AdditiveAttention):

@@ -4,8 +4,8 @@ The logits behind a token depend on the tokens before it only through what a few
 and with it a step costs the same however much text lies before it:
 
     layer                                        keeps of the text         makes a step by
-    MultiHeadAttention, causal                   keys and values           its own `step`
-    MultiHeadAttention with a fixed context      the context's, unchanged  querying them
+    attention of `zoo`, causal                   keys and values           its own `step`
+    attention of `zoo` with a fixed context      the context's, unchanged  querying them
     LSTM, GRU, SimpleRNN, RNN                    its states                its cell
     layers with `step(x, index)`, as positions   nothing                   that
     what works on every token for itself         nothing                   itself
@@ -20,10 +20,9 @@ model gives logits `(batch, length, vocabulary_size)`.
 import keras
 from keras import layers, ops, tree
 
-from zoo.attention import MultiHeadAttention
 from zoo.graphs import run
 
-# What they give for a token depends on no other token. So it is with functions of `keras.ops`, as far as models use them.
+# What they give for a token depends on no other token. So it is with what models use of `keras.ops`.
 _TOKEN_WISE = (
     layers.Activation,
     layers.Add,
@@ -114,7 +113,7 @@ def _reading(layer, fixed, last, longest, keep):
     def attend(x, context=None, mask=None, training=False):
         cache = layer.keys_and_values(x if context is None else context)
         keep(tuple(cache if _is_in(context, fixed) else [_padded(each, longest) for each in cache]))
-        return layer(x, context, mask=mask)
+        return layer(x) if context is None else layer(x, context, mask)
 
     def recur(x, initial_state=None, mask=None, training=False):
         before_last = ops.arange(ops.shape(x)[1])[None, :] < last[:, None]
@@ -123,7 +122,7 @@ def _reading(layer, fixed, last, longest, keep):
         keep(tuple(states))
         return (output, *states) if layer.return_state else output
 
-    if isinstance(layer, MultiHeadAttention):
+    if hasattr(layer, "keys_and_values"):
         return attend
     return recur if isinstance(layer, layers.RNN) else layer
 
@@ -155,7 +154,7 @@ def _stepping(layer, fixed, before, index, keep):
             raise _no_step(layer, "It keeps no keys and values of the text")
         return layer(inputs, **arguments)
 
-    if isinstance(layer, MultiHeadAttention):
+    if hasattr(layer, "keys_and_values"):
         return attend
     if isinstance(layer, layers.RNN):
         return recur
@@ -171,7 +170,7 @@ def _stepping(layer, fixed, before, index, keep):
 def _no_step(layer, why):
     return ValueError(
         f"{why}. Received: layer {layer.name!r}, a {type(layer).__name__}. Accepted: causal self-attention of "
-        "`zoo.attention`, attention to what does not depend on the text, recurrent layers that give sequences forwards, "
+        "`zoo`, attention to what does not depend on the text, recurrent layers that give sequences forwards, "
         "layers that work on every token for itself, and layers with a method `step(x, index)`."
     )
 

@@ -155,14 +155,19 @@ class CountedTwice(Twice):
         batch, width = input_shape
         return batch * 2 * width * width
 
+    def activations(self, input_shape):
+        return input_shape[1]
+
 
 class OwnCell(layers.SimpleRNNCell):
     def __init__(self):
         super().__init__(3)
 
 
-def test_a_layer_of_ones_own_says_itself_how_often_it_multiplies():
-    assert multiply_adds(functional((5,), CountedTwice())) == 2 * 5 * 5
+def test_a_layer_of_ones_own_says_itself_how_often_it_multiplies_and_what_it_keeps():
+    model = functional((5,), CountedTwice())
+    assert multiply_adds(model) == 2 * 5 * 5
+    assert activation_bytes(model) == 4 * (5 + 5 + 5)
 
 
 @pytest.mark.parametrize(
