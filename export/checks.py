@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 
-from recipes.bundle import Bundle, check_one_input_and_output, input_is_named
+from recipes.bundle import Bundle, check_inputs_and_output, input_is_named
 from recipes.run import Run
 
 
@@ -17,7 +17,7 @@ def check(run: Run) -> None:
 
 
 def _check_tensors(model: keras.Model) -> None:
-    check_one_input_and_output(model)
+    check_inputs_and_output(model)
     if not input_is_named(model):
         raise ValueError(
             f"The input of model {model.name!r} has no name of its own. Received: {model.inputs[0].name!r}, which "

@@ -6,6 +6,7 @@ it: they make the golden inputs and the answers that the graph is measured by.
 Contract of the outputs (TF Serving): named, float32, int64 or string, one row per row of input.
 """
 
+import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,6 +16,7 @@ import tensorflow as tf
 
 from export import golden
 from recipes import explanation, writing
+from recipes.answers import NextTokenAnswer
 from recipes.bundle import Bundle
 
 Tensors = dict[str, tf.Tensor]
@@ -59,13 +61,13 @@ class Signature:
 def signatures_of(bundle: Bundle, explain: str | None = None) -> list[Signature]:
     """Every signature a bundle is published with: the model's own tensor, raw input and, for tables, `tf.Example`.
 
-    With `explain`, "cam" or "grad_cam", pictures are answered with a heat map, too. Language models go on with a text
-    where it is known how to do that with a cache.
+    With `explain`, "cam" or "grad_cam", pictures are answered with a heat map, too. Models that write texts do so in
+    other ways, too, where it is known how to do that with a cache.
     """
     signatures = [_default(bundle), _raw(bundle)]
     if explain is not None:
         signatures.append(_explain(bundle, explain))
-    if bundle.task == "language-modeling" and writing.why_not(bundle) is None:
+    if isinstance(bundle.answer, NextTokenAnswer) and writing.why_not(bundle.model) is None:
         signatures += [_writing(bundle, GENERATE, beams=0), _writing(bundle, BEAM_SEARCH, beams=writing.BEAMS)]
     if bundle.preprocessing.kind == "table":
         signatures += [_classify(bundle)] if bundle.answer.kind == "class" else _regress(bundle)
@@ -73,28 +75,35 @@ def signatures_of(bundle: Bundle, explain: str | None = None) -> list[Signature]
 
 
 def _default(bundle: Bundle) -> Signature:
-    tensor = bundle.model.inputs[0]
-    dtype = served_dtype(tensor.dtype)
+    tensors = {each.name: each for each in bundle.model.inputs}
+    dtypes = {name: served_dtype(each.dtype) for name, each in tensors.items()}
 
     def inputs_of(raw):
-        return {tensor.name: bundle.preprocess(raw).astype(dtype.as_numpy_dtype)}
+        found = bundle.preprocess(raw)
+        found = found if isinstance(found, dict) else dict.fromkeys(tensors, found)
+        return {name: array.astype(dtypes[name].as_numpy_dtype) for name, array in found.items()}
 
     return Signature(
         name=DEFAULT,
-        inputs={tensor.name: tf.TensorSpec([None, *tensor.shape[1:]], dtype)},
-        graph=lambda inputs: bundle.graph(inputs[tensor.name]),
+        inputs={name: tf.TensorSpec([None, *each.shape[1:]], dtypes[name]) for name, each in tensors.items()},
+        graph=lambda inputs: bundle.graph(*(inputs[name] for name in tensors)),
         inputs_of=inputs_of,
-        keras=lambda raw, batch_size: bundle.predict_tensors(inputs_of(raw)[tensor.name], batch_size),
+        keras=lambda raw, batch_size: bundle.predict_tensors(inputs_of(raw), batch_size),
     )
 
 
 def _raw(bundle: Bundle) -> Signature:
     specs = bundle.preprocessing.raw_specs()
+    most = WRITTEN_EXAMPLES if bundle.writes else None
+
+    def inputs_of(raw):
+        return {name: np.asarray(raw[name], spec.dtype.as_numpy_dtype)[:most] for name, spec in specs.items()}
+
     return Signature(
         name=bundle.preprocessing.signature,
         inputs=specs,
         graph=bundle.graph_of_raw,
-        inputs_of=lambda raw: {name: np.asarray(raw[name], spec.dtype.as_numpy_dtype) for name, spec in specs.items()},
+        inputs_of=inputs_of,
         keras=bundle.predict,
     )
 
@@ -120,7 +129,7 @@ def _explain(bundle: Bundle, method: str) -> Signature:
 
 
 def _writing(bundle: Bundle, name: str, beams: int) -> Signature:
-    """Texts gone on with: see `recipes.writing.write`. The golden rows ask for every way of drawing in turn."""
+    """Texts that are written: see `recipes.writing.write`. The golden rows ask for every way of drawing in turn."""
     settings = {"max_new_tokens": tf.int64} if beams else writing.SETTINGS
     specs = {"text": tf.TensorSpec([None], tf.string)} | {
         setting: tf.TensorSpec([None], dtype) for setting, dtype in settings.items()
@@ -142,14 +151,24 @@ def _writing(bundle: Bundle, name: str, beams: int) -> Signature:
             setting: asked[setting].astype(dtype.as_numpy_dtype) for setting, dtype in settings.items()
         }
 
+    @functools.partial(tf.function, input_signature=[specs])
+    def read_anew(tensors):
+        return writing.write(bundle.model, bundle.preprocessing, tensors, beams=beams, cached=False)
+
     def keras(raw, batch_size):
-        tensors = {key: tf.constant(value) for key, value in inputs_of(raw).items()}
-        return {key: value.numpy() for key, value in writing.write(bundle, tensors, beams=beams, cached=False).items()}
+        inputs = inputs_of(raw)
+        step = batch_size or len(inputs["text"])
+        parts = [
+            {key: value.numpy() for key, value in read_anew(tensors).items()}
+            for start in range(0, len(inputs["text"]), step)
+            for tensors in [{key: tf.constant(value[start : start + step]) for key, value in inputs.items()}]
+        ]
+        return golden.joined(parts)
 
     return Signature(
         name=name,
         inputs=specs,
-        graph=lambda inputs: writing.write(bundle, inputs, beams=beams),
+        graph=lambda inputs: writing.write(bundle.model, bundle.preprocessing, inputs, beams=beams),
         inputs_of=inputs_of,
         keras=keras,
     )

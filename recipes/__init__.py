@@ -23,6 +23,7 @@ __getattr__, __dir__, __all__ = attach(
         "load_run": "recipes.run",
         "pretrained": "recipes.published_weights",
         "regression": "recipes.tasks.regression",
+        "sequence_to_sequence": "recipes.tasks.sequence_to_sequence",
         "text_classification": "recipes.tasks.text_classification",
     },
 )

@@ -106,7 +106,20 @@ class NextTokenAnswer:
         }
 
 
-_KINDS = {kind.kind: kind for kind in (ClassAnswer, NextTokenAnswer, ValueAnswer)}
+@dataclass(frozen=True)
+class WrittenAnswer(NextTokenAnswer):
+    """To a source and a target, how probable the target is; to a source as text, the text that is written for it.
+
+    Attributes:
+        beams: texts looked at when one is written.
+    """
+
+    beams: int = 4
+
+    kind: ClassVar[str] = "written"
+
+
+_KINDS = {kind.kind: kind for kind in (ClassAnswer, NextTokenAnswer, ValueAnswer, WrittenAnswer)}
 
 
 def to_json(answer: Answer) -> dict[str, Any]:

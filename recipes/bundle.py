@@ -3,7 +3,7 @@
 import json
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,9 +12,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from recipes import answers
+from recipes import answers, writing
 from recipes import preprocessing as pre
-from recipes.answers import Answer
+from recipes.answers import Answer, WrittenAnswer
 from zoo.registry import list_models
 
 MODEL_FILE = "model.keras"
@@ -33,23 +33,28 @@ def batch_that_fits(shape: tuple[int, ...], most: int) -> int:
 _AUTOMATIC_NAME = re.compile(r"keras_tensor(_\d+)?|input(_layer)?(_\d+)?")
 
 
-def check_one_input_and_output(model: keras.Model) -> None:
-    """Raise ValueError unless the model is built, with one input and one output."""
+TWO_INPUTS = ["source", "target"]
+
+
+def check_inputs_and_output(model: keras.Model) -> None:
+    """Raise ValueError unless the model is built, with one input, or source and target, and one output."""
     inputs, outputs = getattr(model, "inputs", None), getattr(model, "outputs", None)
     if not inputs or not outputs:
         raise ValueError(
             f"Model {model.name!r} has no inputs yet. Accepted: a Functional model, or a Sequential one that begins "
             "with keras.Input(...)."
         )
-    if len(inputs) != 1 or len(outputs) != 1:
+    is_pair = [each.name for each in inputs] == TWO_INPUTS
+    if (len(inputs) != 1 and not is_pair) or len(outputs) != 1:
         raise ValueError(
-            f"Model {model.name!r} has {len(inputs)} inputs and {len(outputs)} outputs. Accepted: one of each."
+            f"Model {model.name!r} has {len(inputs)} inputs and {len(outputs)} outputs. Accepted: one of each, or two "
+            f"inputs named {' and '.join(TWO_INPUTS)}."
         )
 
 
 def input_is_named(model: keras.Model) -> bool:
     """Whether the input has a name of its own, by which clients can send it."""
-    return not _AUTOMATIC_NAME.fullmatch(model.inputs[0].name)
+    return not any(_AUTOMATIC_NAME.fullmatch(each.name) for each in model.inputs)
 
 
 def leaves(layers: list[keras.Layer]) -> Iterator[keras.Layer]:
@@ -66,7 +71,7 @@ class Bundle:
     """A model, the way in (preprocessing), the way out (answer), and its card.
 
     Attributes:
-        model: the trained model; one input, one output.
+        model: the trained model; one input, or `source` and `target`, and one output.
         task: what it answers, such as "image-classification".
         preprocessing: from raw input to the model's tensor.
         answer: from the model's output to named answers.
@@ -84,19 +89,32 @@ class Bundle:
         """Names of the classes; empty for values."""
         return self.answer.labels
 
-    def preprocess(self, raw: dict[str, Any]) -> np.ndarray:
-        """Raw batch (`image_bytes`, `text`, or one array per column) → the model's tensor, `(batch, ...)`."""
-        specs = self.preprocessing.raw_specs()
-        return self.preprocessing({k: tf.convert_to_tensor(raw[k], spec.dtype) for k, spec in specs.items()}).numpy()
+    @property
+    def writes(self) -> bool:
+        """Whether the answer to raw input is a text that is written token by token."""
+        return isinstance(self.answer, WrittenAnswer)
 
-    def graph(self, tensor: tf.Tensor) -> dict[str, tf.Tensor]:
+    def preprocess(self, raw: dict[str, Any]) -> np.ndarray | dict[str, np.ndarray]:
+        """Raw batch (`image_bytes`, `text`, or one array per column) → the model's tensor, `(batch, ...)`.
+
+        Of two inputs, by name: what a text would be as source, and as target.
+        """
+        specs = self.preprocessing.raw_specs()
+        tensor = self.preprocessing({k: tf.convert_to_tensor(raw[k], spec.dtype) for k, spec in specs.items()}).numpy()
+        names = [each.name for each in self.model.inputs]
+        return tensor if len(names) == 1 else dict.fromkeys(names, tensor)
+
+    def graph(self, *tensors: tf.Tensor) -> dict[str, tf.Tensor]:
         """The answer in operations of TensorFlow: tensors, `(batch, ...)` of any number type → named answers."""
         # training=False is said aloud: left to itself, an augmentation layer inside the model stays on in an export.
-        tensor = tf.cast(tensor, self.model.inputs[0].dtype)
-        return self.answer(self.model(tensor, training=False), tensor, self.preprocessing)
+        inputs = [tf.cast(each, given.dtype) for each, given in zip(tensors, self.model.inputs, strict=True)]
+        outputs = self.model(inputs if len(inputs) > 1 else inputs[0], training=False)
+        return self.answer(outputs, inputs[-1], self.preprocessing)
 
     def graph_of_raw(self, raw: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """The same from raw input by name, each value `(batch, ...)`."""
+        if self.writes:
+            return writing.answer(self.model, self.preprocessing, raw["text"], self.answer.beams)
         return self.graph(self.preprocessing(raw))
 
     def predict(self, raw: dict[str, Any], batch_size: int | None = None) -> dict[str, np.ndarray]:
@@ -106,28 +124,42 @@ class Bundle:
             raw: raw input by name, every value with the same first dimension.
             batch_size: examples per step of `model.predict`; None: at most 64, fewer where they are large.
         """
-        return self.predict_tensors(self.preprocess(raw), batch_size)
+        if not self.writes:
+            return self.predict_tensors(self.preprocess(raw), batch_size)
+        read_anew = tf.function(
+            lambda texts: writing.answer(self.model, self.preprocessing, texts, self.answer.beams, cached=False),
+            input_signature=[tf.TensorSpec([None], tf.string)],
+        )
+        texts = np.asarray(raw["text"], object)
+        return self._in_batches(lambda rows: read_anew(tf.constant(rows[0], tf.string)), [texts], batch_size or 64)
 
-    def predict_tensors(self, tensors: np.ndarray, batch_size: int | None = None) -> dict[str, np.ndarray]:
-        """The same for the model's own tensors, `(batch, ...)`."""
-        each = max(math.prod(tensors.shape[1:]), self._numbers_given(tensors))
-        step = batch_size or batch_that_fits((each,), 64)
-        chunks = [tensors[i : i + step] for i in range(0, max(len(tensors), 1), step)]
+    def predict_tensors(
+        self, tensors: np.ndarray | dict[str, np.ndarray], batch_size: int | None = None
+    ) -> dict[str, np.ndarray]:
+        """The same for the model's own tensors, `(batch, ...)`; of several inputs by name."""
+        inputs = [tensors[each.name] for each in self.model.inputs] if isinstance(tensors, dict) else [tensors]
         # Answered batch by batch: of a text, logits take far more room than what is said of them.
-        parts = [
-            self.answer(tf.constant(self.model.predict_on_batch(chunk)), tf.constant(chunk), self.preprocessing)
-            for chunk in chunks
-        ]
-        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        shapes = [(1, *each.shape[1:]) for each in inputs]
+        given = self.model.compute_output_shape(shapes if len(shapes) > 1 else shapes[0])
+        most = max(math.prod(shape) for shape in (*shapes, given))
 
-    def _numbers_given(self, tensors: np.ndarray) -> int:
-        """How many numbers the model gives for one example."""
-        return math.prod(self.model.compute_output_shape((1, *tensors.shape[1:])))
+        def answer(rows):
+            outputs = self.model.predict_on_batch(rows if len(rows) > 1 else rows[0])
+            return self.answer(tf.constant(outputs), tf.constant(rows[-1]), self.preprocessing)
+
+        return self._in_batches(answer, inputs, batch_size or batch_that_fits((most,), 64))
+
+    @staticmethod
+    def _in_batches(answer: Callable, inputs: list[np.ndarray], size: int) -> dict[str, np.ndarray]:
+        starts = range(0, max(len(inputs[0]), 1), size)
+        parts = [answer([each[start : start + size] for each in inputs]) for start in starts]
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
     def save(self, folder: Path) -> None:
         """Write `model.keras`, without the optimizer's state, `bundle.json` and, for text, the vocabulary."""
         # The same layers and weights, but not compiled: the file needs nothing of ours to be loaded.
-        keras.Model(self.model.inputs[0], self.model.outputs[0], name=self.model.name).save(folder / MODEL_FILE)
+        inputs = self.model.inputs if len(self.model.inputs) > 1 else self.model.inputs[0]
+        keras.Model(inputs, self.model.outputs[0], name=self.model.name).save(folder / MODEL_FILE)
         record = {
             "task": self.task,
             "preprocessing": pre.save(self.preprocessing, folder),

@@ -15,6 +15,7 @@ from recipes.config import (
     ImageConfig,
     LanguageConfig,
     RegressionConfig,
+    SequenceConfig,
     TextClassificationConfig,
 )
 from zoo import catalog
@@ -25,6 +26,7 @@ CONFIGS: dict[str, type[Config]] = {
     "image-classification": ImageConfig,
     "language-modeling": LanguageConfig,
     "regression": RegressionConfig,
+    "sequence-to-sequence": SequenceConfig,
     "text-classification": TextClassificationConfig,
 }
 

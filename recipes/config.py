@@ -220,6 +220,14 @@ class TextClassificationConfig(TextConfig):
 
 
 @dataclass(frozen=True)
+class SequenceConfig(TextConfig):
+    """Options of `sequence_to_sequence`."""
+
+    label_smoothing: float = option(0.0, "Share of the truth given to all tokens alike.", least=0, below=1)
+    beams: int = option(4, "Texts looked at when one is written.", least=1)
+
+
+@dataclass(frozen=True)
 class LanguageConfig(TextConfig):
     """Options of `language_modeling`."""
 

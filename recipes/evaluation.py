@@ -7,6 +7,7 @@ from recipes.tasks.binary_classification import BinaryClassification, binary_cla
 from recipes.tasks.image_classification import ImageClassification, image_classification
 from recipes.tasks.language_modeling import LanguageModeling, language_modeling
 from recipes.tasks.regression import Regression, regression
+from recipes.tasks.sequence_to_sequence import SequenceToSequence, sequence_to_sequence
 from recipes.tasks.text_classification import TextClassification, text_classification
 from recipes.training import load_data
 
@@ -15,6 +16,7 @@ TASKS = {
     BinaryClassification.name: (BinaryClassification, binary_classification.config),
     LanguageModeling.name: (LanguageModeling, language_modeling.config),
     Regression.name: (Regression, regression.config),
+    SequenceToSequence.name: (SequenceToSequence, sequence_to_sequence.config),
     TextClassification.name: (TextClassification, text_classification.config),
 }
 

@@ -13,7 +13,7 @@ import tensorflow as tf
 import zoo
 from recipes import command_line, fine_tuning, initial_weights, plots
 from recipes.auxiliary_heads import LossOfHeads, MetricOfFirstHead, first_head, heads_joined
-from recipes.bundle import Bundle, check_one_input_and_output, input_is_named
+from recipes.bundle import Bundle, check_inputs_and_output, input_is_named
 from recipes.callbacks import (
     AveragedWeights,
     BestWeights,
@@ -87,7 +87,7 @@ def check_model(model) -> None:
     if isinstance(model, str):
         zoo.spec(model)
     elif isinstance(model, keras.Model):
-        check_one_input_and_output(model)
+        check_inputs_and_output(model)
     else:
         raise ValueError(f"model is of type {type(model).__name__}. Accepted: a registry name, or a keras.Model.")
 

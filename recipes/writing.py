@@ -1,18 +1,15 @@
-"""Texts that go on: a bundle's prompts as strings, its answers as strings.
+"""Texts that are written: prompts or sources as strings, answers as strings.
 
 `write` is what the signatures `generate` and `beam_search` compute in a published version, with a cache. With
 `cached=False` the whole text is read anew for every token: slow, and nothing but the network as Keras runs it, so that
 the one can be proved by the other.
 """
 
-import functools
-
 import keras
 import tensorflow as tf
 
 from recipes import generation
-from recipes.bundle import Bundle
-from recipes.generation import Begin, Step
+from recipes.preprocessing import TextPreprocessing
 from zoo import decoding
 
 BEAMS = 4
@@ -26,11 +23,19 @@ SETTINGS = {
 """What a row of `generate` says besides its text, and of what type; see `recipes.generation.sample`."""
 
 
-def write(bundle: Bundle, raw: dict[str, tf.Tensor], *, beams: int = 0, cached: bool = True) -> dict[str, tf.Tensor]:
-    """Go on with texts.
+def write(
+    model: keras.Model,
+    preprocessing: TextPreprocessing,
+    raw: dict[str, tf.Tensor],
+    *,
+    beams: int = 0,
+    cached: bool = True,
+) -> dict[str, tf.Tensor]:
+    """Go on with texts; or, with a model of `source` and `target`, write a target for every source.
 
     Args:
-        bundle: of a language model.
+        model: gives logits at every token of its last input.
+        preprocessing: of the texts.
         raw: `text` string `(batch,)` and `max_new_tokens` int64 `(batch,)`; without beams the other `SETTINGS`, too.
         beams: search with so many beams; 0 draws.
         cached: keep what was computed of the text before.
@@ -43,65 +48,86 @@ def write(bundle: Bundle, raw: dict[str, tf.Tensor], *, beams: int = 0, cached: 
         tf.errors.InvalidArgumentError: a prompt leaves no room in the model's `max_length`, or `max_new_tokens` is not
             positive.
     """
-    preprocessing = bundle.preprocessing
-    prompts = _prompts(raw, preprocessing)
-    begin, step = _with_cache(bundle.model) if cached else _without_cache(bundle.model)
-    arguments = {"end": preprocessing.tokenizer.end, "longest": preprocessing.max_length}
-    arguments["max_new_tokens"] = raw["max_new_tokens"]
+    tokenizer = preprocessing.tokenizer
+    if len(model.inputs) == 1:
+        given, prompts = [], _prompts(raw["text"], preprocessing)
+    else:
+        given = [preprocessing({"text": raw["text"]})]
+        prompts = tf.fill([tf.shape(raw["text"])[0], 1], tokenizer.start)
+    network = _Cached(model, given) if cached else _ReadAnew(model, given)
+    check = tf.debugging.assert_positive(raw["max_new_tokens"], "max_new_tokens must be positive.")
+    with tf.control_dependencies([check] if check is not None else []):
+        most = tf.identity(raw["max_new_tokens"])
+    arguments = {"end": tokenizer.end, "longest": preprocessing.max_length, "max_new_tokens": most}
     if beams:
-        found = generation.beam_search(begin, step, prompts, num_beams=beams, **arguments)
+        found = generation.beam_search(network.begin, network.step, prompts, num_beams=beams, **arguments)
     else:
         settings = {name: raw[name] for name in SETTINGS}
-        found = generation.sample(begin, step, prompts, **{**settings, **arguments})
+        found = generation.sample(network.begin, network.step, prompts, **{**settings, **arguments})
     return {
-        "generated_text": preprocessing.tokenizer.decode(found["tokens"]),
+        "generated_text": tokenizer.decode(found["tokens"]),
         "generated_tokens": tf.cast(found["length"], tf.int64),
         "log_probability": found["log_probability"],
     }
 
 
-def why_not(bundle: Bundle) -> str | None:
-    """Why a model cannot go on with a text one token at a time; None where it can."""
+def answer(model: keras.Model, preprocessing: TextPreprocessing, texts: tf.Tensor, beams: int, cached: bool = True):
+    """What is written by beam search for sources, string `(batch,)`, of any length that the model has places for."""
+    raw = {"text": texts, "max_new_tokens": tf.fill(tf.shape(texts), tf.constant(preprocessing.max_length, tf.int64))}
+    return write(model, preprocessing, raw, beams=beams, cached=cached)
+
+
+def why_not(model: keras.Model) -> str | None:
+    """Why a model cannot write a text one token at a time; None where it can."""
     try:
-        decoding.begin(bundle.model, tf.ones([1, 1], tf.int32), 2)
+        decoding.begin(model, [tf.ones([1, 1], tf.int32)] * len(model.inputs), 2)
     except ValueError as error:
         return str(error)
     return None
 
 
-def _prompts(raw, preprocessing) -> tf.Tensor:
+def _prompts(texts: tf.Tensor, preprocessing: TextPreprocessing) -> tf.Tensor:
     """Ids int32 `(batch, length)`; a text without tokens is the start token."""
     tokenizer = preprocessing.tokenizer
-    ids = tokenizer.encode(raw["text"])
+    ids = tokenizer.encode(texts)
     start = tf.RaggedTensor.from_tensor(tf.fill([ids.nrows(), 1], tokenizer.start))
     ids = tf.concat([tf.ragged.boolean_mask(start, ids.row_lengths()[:, tf.newaxis] == 0), ids], axis=1)
     room = preprocessing.max_length - 1
-    checks = [
-        tf.debugging.assert_less_equal(
-            ids.row_lengths(), tf.cast(room, tf.int64), f"A prompt has more than {room} tokens: no room for a new one."
-        ),
-        tf.debugging.assert_positive(raw["max_new_tokens"], "max_new_tokens must be positive."),
-    ]
-    with tf.control_dependencies([check for check in checks if check is not None]):
+    message = f"A prompt has more than {room} tokens: no room for a new one."
+    check = tf.debugging.assert_less_equal(ids.row_lengths(), tf.cast(room, tf.int64), message)
+    with tf.control_dependencies([check] if check is not None else []):
         return tf.identity(ids.to_tensor(tokenizer.padding))
 
 
-def _with_cache(model: keras.Model) -> tuple[Begin, Step]:
-    return functools.partial(decoding.begin, model), functools.partial(decoding.step, model)
+class _Cached:
+    """A network that keeps what it computed of the text. `given` is what it takes besides the text."""
+
+    def __init__(self, model: keras.Model, given: list[tf.Tensor]):
+        self.model, self.given = model, given
+
+    def begin(self, prompts, longest):
+        return decoding.begin(self.model, [*self.given, prompts], longest)
+
+    def step(self, tokens, cache, index):
+        return decoding.step(self.model, tokens, cache, index)
 
 
-def _without_cache(model: keras.Model) -> tuple[Begin, Step]:
-    """The same by reading the whole text for every token: what is kept of it is the text itself."""
+class _ReadAnew:
+    """The same by reading the whole text for every token: what is kept of it is the text itself, and what is given."""
 
-    def answer(text, last):
-        return tf.gather(model(text, training=False), last, batch_dims=1), text
+    def __init__(self, model: keras.Model, given: list[tf.Tensor]):
+        self.model, self.given = model, given
 
-    def begin(prompts, longest):
+    def begin(self, prompts, longest):
         text = tf.pad(prompts, [[0, 0], [0, longest - tf.shape(prompts)[1]]])
-        return answer(text, decoding.lengths(prompts) - 1)
+        return self._behind([*self.given, text], decoding.lengths(prompts) - 1)
 
-    def step(tokens, text, index):
+    def step(self, tokens, kept, index):
+        *given, text = kept
         places = tf.stack([tf.range(tf.shape(text)[0]), index], axis=1)
-        return answer(tf.tensor_scatter_nd_update(text, places, tokens), index)
+        return self._behind([*given, tf.tensor_scatter_nd_update(text, places, tokens)], index)
 
-    return begin, step
+    def _behind(self, inputs, last):
+        """Logits behind the last token, and what is kept."""
+        logits = self.model(inputs if self.given else inputs[0], training=False)
+        return tf.gather(logits, last, batch_dims=1), inputs

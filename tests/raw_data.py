@@ -13,6 +13,8 @@ def of_task(task, spec):
         "binary-classification": rows_of_two_classes,
         "regression": rows,
         "text-classification": lambda shape: sentences(),
+        "language-modeling": lambda shape: ["a b c d e f g h. " * 3, "b a d c f e. " * 3] * 4,
+        "sequence-to-sequence": lambda shape: pairs(),
     }[task](tuple(spec.tiny["input_shape"]))
 
 
@@ -53,3 +55,10 @@ def sentences():
         " ".join(rng.permutation([*rng.choice(shared, n), rng.choice(own[i])])) for i, n in zip(y, lengths, strict=True)
     ]
     return x, y
+
+
+def pairs():
+    """Words and the same backwards."""
+    rng = np.random.default_rng(0)
+    x = ["".join(rng.choice([*"abcd", "é"], n)) for n in rng.integers(1, 5, COUNT)]
+    return x, [word[::-1] for word in x]

@@ -209,14 +209,16 @@ def test_gradient_reaches_every_weight(model):
 
 def test_one_batch_is_learned_by_heart(case, trained):
     metrics = trained(case).metrics
-    assert metrics.get("accuracy", metrics.get("r2")) > 0.99
+    # What comes first in a text cannot be known.
+    least = 0.9 if case.task == "language-modeling" else 0.99
+    assert next(metrics[name] for name in ("accuracy", "r2", "exact_match") if name in metrics) > least
 
 
 def test_keras_file_round_trip(case, trained):
     run = trained(case)
     again = recipes.load_run(run.dir)
     tensors = run.bundle.preprocess(run.examples.raw)
-    np.testing.assert_array_equal(again.model(tensors), run.model(tensors))
+    assert_same(again.bundle.predict_tensors(tensors), run.bundle.predict_tensors(tensors))
 
 
 def test_what_a_picture_is_told_by_can_be_seen(case, trained):

@@ -48,11 +48,7 @@ class LanguageModeling(TextTask):
     num_classes = None
 
     def make_answer(self, model):
-        shape = model.output_shape
-        if len(shape) != 3:
-            raise ValueError(
-                f"{model.name!r} gives {shape[1:]} per text. Accepted: logits at every token, (length, tokens)."
-            )
+        check_logits_at_every_token(model)
         return NextTokenAnswer()
 
     def encode(self, y):
@@ -99,6 +95,15 @@ class LanguageModeling(TextTask):
             "perplexity": float(np.exp(-answers["log_probability"].sum() / asked)),
             "accuracy": float(answers["right"].sum() / asked),
         }
+
+
+def check_logits_at_every_token(model: keras.Model) -> None:
+    """Raise ValueError unless the model gives `(batch, length, vocabulary_size)`."""
+    if len(model.output_shape) != 3:
+        raise ValueError(
+            f"{model.name!r} gives {model.output_shape[1:]} per text. Accepted: logits at every token, "
+            "(length, vocabulary_size)."
+        )
 
 
 def windows(ids: np.ndarray, length: int, padding: int) -> tuple[np.ndarray, np.ndarray]:
