@@ -23,7 +23,7 @@ from keras import layers, ops, tree
 from zoo.attention import MultiHeadAttention
 from zoo.graphs import run
 
-# What they give for a token depends on no other token. So it is with functions of `keras.ops`, as far as models use them.
+# What they give for a token depends on no other token. Functions of `keras.ops` are taken for such, too.
 _TOKEN_WISE = (
     layers.Activation,
     layers.Add,
@@ -171,8 +171,8 @@ def _stepping(layer, fixed, before, index, keep):
 def _no_step(layer, why):
     return ValueError(
         f"{why}. Received: layer {layer.name!r}, a {type(layer).__name__}. Accepted: causal self-attention of "
-        "`zoo.attention`, attention to what does not depend on the text, recurrent layers that give sequences forwards, "
-        "layers that work on every token for itself, and layers with a method `step(x, index)`."
+        "`zoo.attention`, attention to what does not depend on the text, recurrent layers that read forwards and give "
+        "sequences, layers that work on every token for itself, and layers with a method `step(x, index)`."
     )
 
 
