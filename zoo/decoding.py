@@ -4,14 +4,14 @@ The logits behind a token depend on the tokens before it only through what a few
 and with it a step costs the same however much text lies before it:
 
     layer                                        keeps of the text         makes a step by
-    MultiHeadAttention, causal                   keys and values           its own `step`
-    MultiHeadAttention with a fixed context      the context's, unchanged  querying them
+    causal attention of `zoo.attention`          keys and values           `step(x, cache, index)`
+    the same, not causal, with a fixed context   the context's, unchanged  `attend(x, keys, values, allowed)`
     LSTM, GRU, SimpleRNN, RNN                    its states                its cell
     layers with `step(x, index)`, as positions   nothing                   that
     what works on every token for itself         nothing                   itself
 
-Fixed is what does not depend on the text that is gone on with, such as the source's encoding and its mask. It is
-computed once.
+A layer is one of the first two if it has a method `keys_and_values`. Fixed is what does not depend on the text that is
+gone on with, such as the source's encoding and its mask. It is computed once.
 
 Text is int `(batch, length)` with padding, which is 0, at the right. It is the last of the model's inputs, and the
 model gives logits `(batch, length, vocabulary_size)`.
@@ -20,7 +20,6 @@ model gives logits `(batch, length, vocabulary_size)`.
 import keras
 from keras import layers, ops, tree
 
-from zoo.attention import MultiHeadAttention
 from zoo.graphs import run
 
 # What they give for a token depends on no other token. Functions of `keras.ops` are taken for such, too.
@@ -111,10 +110,10 @@ def max_length(model) -> int | None:
 def _reading(layer, fixed, last, longest, keep):
     """What reads the prompts in place of a layer: it gives the same, and keeps what a step at `last` must find."""
 
-    def attend(x, context=None, mask=None, training=False):
+    def attend(x, context=None, *others, **arguments):
         cache = layer.keys_and_values(x if context is None else context)
         keep(tuple(cache if _is_in(context, fixed) else [_padded(each, longest) for each in cache]))
-        return layer(x, context, mask=mask)
+        return layer(x, context, *others, **arguments)
 
     def recur(x, initial_state=None, mask=None, training=False):
         before_last = ops.arange(ops.shape(x)[1])[None, :] < last[:, None]
@@ -123,7 +122,7 @@ def _reading(layer, fixed, last, longest, keep):
         keep(tuple(states))
         return (output, *states) if layer.return_state else output
 
-    if isinstance(layer, MultiHeadAttention):
+    if hasattr(layer, "keys_and_values"):
         return attend
     return recur if isinstance(layer, layers.RNN) else layer
 
@@ -155,7 +154,7 @@ def _stepping(layer, fixed, before, index, keep):
             raise _no_step(layer, "It keeps no keys and values of the text")
         return layer(inputs, **arguments)
 
-    if isinstance(layer, MultiHeadAttention):
+    if hasattr(layer, "keys_and_values"):
         return attend
     if isinstance(layer, layers.RNN):
         return recur
