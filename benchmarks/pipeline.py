@@ -21,7 +21,7 @@ from sklearn.datasets import load_sample_images
 import zoo
 from recipes import training
 from recipes.config import ImageConfig
-from recipes.pipeline import Part, collect, prepare
+from recipes.pipeline import Part, Reading, collect, prepare
 from recipes.preprocessing import ImagePreprocessing
 from recipes.tasks.image_classification import ImageClassification
 
@@ -81,11 +81,11 @@ def parts(folder, size) -> tuple[Part, Part]:
     streamed = prepare(
         data.parts["train"],
         data.sizes["train"],
-        lambda x, y: (preprocessing.one(x), encode.encode(y)),
+        Reading(lambda x, y: (preprocessing.one(x), encode.encode(y))),
         bytes_per_example=2**40,  # more than fits
     )
-    x, y = collect(streamed.stream.map(streamed.preprocess))
-    return streamed, Part(streamed.size, (x, y), None, streamed.preprocess)
+    x, y = collect(streamed.batches(256))
+    return streamed, Part(streamed.size, (x, y), None, streamed.reading)
 
 
 def epoch(part, options):

@@ -80,10 +80,12 @@ def now() -> str:
 
 def _example(model_name: str, signature: str, golden: Mapping[str, Golden]) -> str:
     """A `curl` command that asks the raw signature over REST."""
-    inputs = {name: _example_value(array[0]) for name, array in golden[signature].inputs.items()}
+    inputs = {name: _example_value(name, array[0]) for name, array in golden[signature].inputs.items()}
     body = json.dumps({"signature_name": signature, "inputs": inputs}).replace('"', '\\"')
     return f'curl http://localhost:8501/v1/models/{model_name}:predict -d "{body}"'
 
 
-def _example_value(value: Any) -> list:
+def _example_value(name: str, value: Any) -> list:
+    if name == "text":
+        return ["This is a text."]
     return [{"b64": "$(base64 < picture.png | tr -d '[:space:]')"}] if isinstance(value, bytes) else [value.item()]

@@ -78,7 +78,7 @@ def _build(
     raw = {name: np.asarray(array)[:golden] for name, array in run.examples.raw.items()}
 
     signatures = signatures_of(bundle, explain)
-    saved_model.write(bundle.model, signatures, folder)
+    saved_model.write([bundle.model, *bundle.preprocessing.trackables], signatures, folder)
     described = saved_model.describe(folder)
     tell("traced    " + ", ".join(described))
 

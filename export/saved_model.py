@@ -1,6 +1,7 @@
 """From signatures to a SavedModel on disk, and what a SavedModel says of its signatures."""
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +18,21 @@ SERVED_DTYPES = ("float32", "int64", "string")
 _SAFE_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 
 
-def write(model: keras.Model, signatures: list[Signature], folder: Path) -> None:
+def write(resources: Sequence, signatures: list[Signature], folder: Path) -> None:
     """Trace the signatures and write the SavedModel.
+
+    Args:
+        resources: what holds the signatures' variables and tables: the model, and a vocabulary's tables.
+        signatures: what is traced.
+        folder: where the SavedModel goes.
 
     Raises:
         ValueError: a signature cannot be traced, or gives what TF Serving cannot send.
         OSError: the SavedModel cannot be written.
     """
     archive = keras.export.ExportArchive()
-    archive.track(model)
+    for resource in resources:
+        archive.track(resource)
     inputs = dict.fromkeys(name for signature in signatures for name in signature.inputs)
     names = {name: _node_name(i, name) for i, name in enumerate(inputs)}
     for signature in signatures:

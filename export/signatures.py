@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from export import golden
-from recipes import explanation
+from recipes import explanation, writing
 from recipes.bundle import Bundle
 
 Tensors = dict[str, tf.Tensor]
@@ -24,9 +24,12 @@ DEFAULT = "serving_default"
 CLASSIFY = "classify"
 REGRESS = "regress"
 EXPLAIN = "explain"
+GENERATE = "generate"
+BEAM_SEARCH = "beam_search"
 HEATMAP = "heatmap"
 EXAMPLES_INPUT = "inputs"  # the name under which TF Serving feeds serialized examples
 
+WRITTEN_EXAMPLES, WRITTEN_TOKENS = 8, 16  # in the proof: Keras reads the whole text anew for every token
 EXPLAINED_EXAMPLES = 16  # in the proof: a map is as large as its picture
 EXPLAINED_AT_ONCE = 8  # by Keras, whose tape keeps what every layer gave
 INVISIBLE = 0.01  # of a map's scale: less than a step of its colours that an eye can see
@@ -56,11 +59,14 @@ class Signature:
 def signatures_of(bundle: Bundle, explain: str | None = None) -> list[Signature]:
     """Every signature a bundle is published with: the model's own tensor, raw input and, for tables, `tf.Example`.
 
-    With `explain`, "cam" or "grad_cam", pictures are answered with a heat map, too.
+    With `explain`, "cam" or "grad_cam", pictures are answered with a heat map, too. Language models go on with a text
+    where it is known how to do that with a cache.
     """
     signatures = [_default(bundle), _raw(bundle)]
     if explain is not None:
         signatures.append(_explain(bundle, explain))
+    if bundle.task == "language-modeling" and writing.why_not(bundle) is None:
+        signatures += [_writing(bundle, GENERATE, beams=0), _writing(bundle, BEAM_SEARCH, beams=writing.BEAMS)]
     if bundle.preprocessing.kind == "table":
         signatures += [_classify(bundle)] if bundle.answer.kind == "class" else _regress(bundle)
     return signatures
@@ -110,6 +116,42 @@ def _explain(bundle: Bundle, method: str) -> Signature:
         inputs_of=lambda raw: {k: v[:EXPLAINED_EXAMPLES] for k, v in raw_signature.inputs_of(raw).items()},
         keras=keras,
         harmless={HEATMAP: INVISIBLE},
+    )
+
+
+def _writing(bundle: Bundle, name: str, beams: int) -> Signature:
+    """Texts gone on with: see `recipes.writing.write`. The golden rows ask for every way of drawing in turn."""
+    settings = {"max_new_tokens": tf.int64} if beams else writing.SETTINGS
+    specs = {"text": tf.TensorSpec([None], tf.string)} | {
+        setting: tf.TensorSpec([None], dtype) for setting, dtype in settings.items()
+    }
+
+    def inputs_of(raw):
+        text = np.asarray(raw["text"], object)[:WRITTEN_EXAMPLES]
+        row = np.arange(len(text))
+        asked = {
+            "max_new_tokens": np.full(len(text), WRITTEN_TOKENS),
+            "temperature": np.where(row % 2, 0.8, 0.0),
+            "top_k": np.where(row % 4 == 1, 5, 0),
+            "top_p": np.where(row % 4 == 3, 0.9, 1.0),
+            "seed": row,
+        }
+        room = bundle.preprocessing.max_length // 2
+        prompts = bundle.preprocessing.tokenizer.encode(tf.constant(text))[:, :room]
+        return {"text": bundle.preprocessing.tokenizer.decode(prompts).numpy()} | {
+            setting: asked[setting].astype(dtype.as_numpy_dtype) for setting, dtype in settings.items()
+        }
+
+    def keras(raw, batch_size):
+        tensors = {key: tf.constant(value) for key, value in inputs_of(raw).items()}
+        return {key: value.numpy() for key, value in writing.write(bundle, tensors, beams=beams, cached=False).items()}
+
+    return Signature(
+        name=name,
+        inputs=specs,
+        graph=lambda inputs: writing.write(bundle, inputs, beams=beams),
+        inputs_of=inputs_of,
+        keras=keras,
     )
 
 

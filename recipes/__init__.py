@@ -19,8 +19,10 @@ __getattr__, __dir__, __all__ = attach(
         "explain": "recipes.explanation",
         "explanation_methods": "recipes.explanation",
         "image_classification": "recipes.tasks.image_classification",
+        "language_modeling": "recipes.tasks.language_modeling",
         "load_run": "recipes.run",
         "pretrained": "recipes.published_weights",
         "regression": "recipes.tasks.regression",
+        "text_classification": "recipes.tasks.text_classification",
     },
 )

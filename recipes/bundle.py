@@ -1,6 +1,5 @@
 """A bundle: a model with all that is needed to use it on raw input."""
 
-import dataclasses
 import json
 import math
 import re
@@ -13,53 +12,13 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from recipes import answers
 from recipes import preprocessing as pre
+from recipes.answers import Answer
 from zoo.registry import list_models
 
 MODEL_FILE = "model.keras"
 BUNDLE_FILE = "bundle.json"
-
-
-@dataclass(frozen=True)
-class Answer:
-    """How a model's output becomes an answer: the post-processing, declared.
-
-    Attributes:
-        kind: "class" or "value".
-        head: what the model gives: "logits", "probabilities" (it ends in a softmax or sigmoid), "decisions" (0 or 1) or
-            "values".
-        labels: names of the classes; empty for values.
-        mean, std: per value, where the model was trained on (target - mean) / std.
-    """
-
-    kind: str
-    head: str
-    labels: tuple[str, ...] = ()
-    mean: tuple[float, ...] = (0.0,)
-    std: tuple[float, ...] = (1.0,)
-
-    def __call__(self, outputs: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Outputs of the model, `(batch, n)`, of any float dtype → named answers.
-
-        Classes: `probabilities` float32 `(batch, classes)`, `class_ids` int64 `(batch,)` and `classes` string
-        `(batch,)`, the name of the most probable class. Values: `value` float32 `(batch, n)` in the target's own unit.
-        """
-        outputs = tf.cast(outputs, tf.float32)
-        if self.kind == "value":
-            return {"value": outputs * self.std + self.mean}
-        probabilities = self._probabilities(outputs)
-        class_ids = tf.argmax(probabilities, axis=-1, output_type=tf.int64)
-        return {
-            "probabilities": probabilities,
-            "class_ids": class_ids,
-            "classes": tf.gather(tf.constant(self.labels), class_ids),
-        }
-
-    def _probabilities(self, outputs):
-        if outputs.shape[-1] > 1:
-            return tf.nn.softmax(outputs) if self.head == "logits" else outputs
-        positive = tf.sigmoid(outputs) if self.head == "logits" else outputs
-        return tf.concat([1 - positive, positive], axis=-1)
 
 
 NUMBERS_PER_BATCH = 2**22
@@ -91,18 +50,6 @@ def check_one_input_and_output(model: keras.Model) -> None:
 def input_is_named(model: keras.Model) -> bool:
     """Whether the input has a name of its own, by which clients can send it."""
     return not _AUTOMATIC_NAME.fullmatch(model.inputs[0].name)
-
-
-def head_of(model: keras.Model) -> str:
-    """What a classifier's last layer gives: "logits", "probabilities" or "decisions"."""
-    last = model.outputs[0]._keras_history.operation
-    if isinstance(last, keras.Model):
-        return head_of(last)
-    if type(last).__name__ == "Step":
-        return "decisions"
-    activation = getattr(last, "activation", None)
-    ends_in = {type(last).__name__.lower(), getattr(activation, "__name__", "")}
-    return "probabilities" if ends_in & {"softmax", "sigmoid"} else "logits"
 
 
 def leaves(layers: list[keras.Layer]) -> Iterator[keras.Layer]:
@@ -138,14 +85,15 @@ class Bundle:
         return self.answer.labels
 
     def preprocess(self, raw: dict[str, Any]) -> np.ndarray:
-        """Raw batch (`image_bytes`, or one array per column) → the model's tensor, `(batch, ...)`."""
+        """Raw batch (`image_bytes`, `text`, or one array per column) → the model's tensor, `(batch, ...)`."""
         specs = self.preprocessing.raw_specs()
         return self.preprocessing({k: tf.convert_to_tensor(raw[k], spec.dtype) for k, spec in specs.items()}).numpy()
 
     def graph(self, tensor: tf.Tensor) -> dict[str, tf.Tensor]:
         """The answer in operations of TensorFlow: tensors, `(batch, ...)` of any number type → named answers."""
         # training=False is said aloud: left to itself, an augmentation layer inside the model stays on in an export.
-        return self.answer(self.model(tf.cast(tensor, self.model.inputs[0].dtype), training=False))
+        tensor = tf.cast(tensor, self.model.inputs[0].dtype)
+        return self.answer(self.model(tensor, training=False), tensor, self.preprocessing)
 
     def graph_of_raw(self, raw: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """The same from raw input by name, each value `(batch, ...)`."""
@@ -162,18 +110,28 @@ class Bundle:
 
     def predict_tensors(self, tensors: np.ndarray, batch_size: int | None = None) -> dict[str, np.ndarray]:
         """The same for the model's own tensors, `(batch, ...)`."""
-        batch_size = batch_size or batch_that_fits(tensors.shape[1:], 64)
-        outputs = self.model.predict(tensors, batch_size=batch_size, verbose=0)
-        return {name: value.numpy() for name, value in self.answer(tf.constant(outputs)).items()}
+        each = max(math.prod(tensors.shape[1:]), self._numbers_given(tensors))
+        step = batch_size or batch_that_fits((each,), 64)
+        chunks = [tensors[i : i + step] for i in range(0, max(len(tensors), 1), step)]
+        # Answered batch by batch: of a text, logits take far more room than what is said of them.
+        parts = [
+            self.answer(tf.constant(self.model.predict_on_batch(chunk)), tf.constant(chunk), self.preprocessing)
+            for chunk in chunks
+        ]
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+    def _numbers_given(self, tensors: np.ndarray) -> int:
+        """How many numbers the model gives for one example."""
+        return math.prod(self.model.compute_output_shape((1, *tensors.shape[1:])))
 
     def save(self, folder: Path) -> None:
-        """Write `model.keras`, without the optimizer's state, and `bundle.json`."""
+        """Write `model.keras`, without the optimizer's state, `bundle.json` and, for text, the vocabulary."""
         # The same layers and weights, but not compiled: the file needs nothing of ours to be loaded.
         keras.Model(self.model.inputs[0], self.model.outputs[0], name=self.model.name).save(folder / MODEL_FILE)
         record = {
             "task": self.task,
-            "preprocessing": pre.to_json(self.preprocessing),
-            "answer": dataclasses.asdict(self.answer),
+            "preprocessing": pre.save(self.preprocessing, folder),
+            "answer": answers.to_json(self.answer),
             "card": self.card,
         }
         (folder / BUNDLE_FILE).write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n")
@@ -191,11 +149,10 @@ class Bundle:
             raise ValueError(f"{folder} holds no bundle: {' and '.join(missing)} not found.")
         list_models()  # loads the architectures, whose own layers a saved model may hold
         record = json.loads((folder / BUNDLE_FILE).read_text())
-        answer = Answer(**{k: tuple(v) if isinstance(v, list) else v for k, v in record["answer"].items()})
         return cls(
             model=keras.saving.load_model(folder / MODEL_FILE, compile=False),
             task=record["task"],
-            preprocessing=pre.from_json(record["preprocessing"]),
-            answer=answer,
+            preprocessing=pre.load(record["preprocessing"], folder),
+            answer=answers.from_json(record["answer"]),
             card=record["card"],
         )

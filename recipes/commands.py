@@ -9,14 +9,23 @@ from pathlib import Path
 
 import click
 
-from recipes.config import BinaryConfig, Config, ImageConfig, RegressionConfig
+from recipes.config import (
+    BinaryConfig,
+    Config,
+    ImageConfig,
+    LanguageConfig,
+    RegressionConfig,
+    TextClassificationConfig,
+)
 from zoo import catalog
 from zoo.nearest import unknown
 
 CONFIGS: dict[str, type[Config]] = {
     "binary-classification": BinaryConfig,
     "image-classification": ImageConfig,
+    "language-modeling": LanguageConfig,
     "regression": RegressionConfig,
+    "text-classification": TextClassificationConfig,
 }
 
 
@@ -129,7 +138,9 @@ def make_config(task: str, options: dict) -> dict:
 
 @click.command()
 @click.argument("model")
-@click.option("--data", required=True, help="TFDS name, folder of pictures with one sub-folder per class, or CSV file.")
+@click.option(
+    "--data", required=True, help="TFDS name, folder with one sub-folder of pictures or texts per class, or CSV file."
+)
 @click.option("--task", type=click.Choice(sorted(CONFIGS)), help="Default: the model's own, as in `zoo show`.")
 @click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
 @config_options

@@ -15,6 +15,8 @@ OPTIMIZERS = ("sgd", "momentum", "nesterov", "rmsprop", "adam", "adamw")
 SCHEDULES = ("constant", "step", "cosine")
 AUGMENTATIONS = ("flip", "rotate", "shift", "zoom", "contrast", "random_resized_crop", "rand_augment")
 PRECISIONS = ("float32", "bfloat16", "float16")
+TOKENIZERS = ("words", "characters", "wordpiece", "byte_pairs")
+TOO_LONG = ("truncate", "refuse")
 RESIZE_METHODS = ("bilinear", "bicubic", "nearest", "area", "lanczos3", "lanczos5")
 
 
@@ -193,6 +195,33 @@ class ImageConfig(FineTuningConfig):
         if self.image_size is not None:
             object.__setattr__(self, "image_size", _size(self.image_size))
         super().__post_init__()
+
+
+@dataclass(frozen=True)
+class TextConfig(FineTuningConfig):
+    """Options of recipes that read text."""
+
+    text: str | None = option(None, "Name of the column or TFDS feature that holds the text.")
+    tokenizer: str | None = option(
+        None, "How texts are cut. Default: that of the weights, else the task's own.", choices=TOKENIZERS
+    )
+    vocabulary_size: int = option(
+        20_000, "Most tokens in the vocabulary, which is fitted on the training part.", least=8
+    )
+    max_length: int = option(256, "Most tokens of a text.", least=1)
+    too_long: str = option("truncate", "What happens to a longer text, also when it is served.", choices=TOO_LONG)
+
+
+@dataclass(frozen=True)
+class TextClassificationConfig(TextConfig):
+    """Options of `text_classification`."""
+
+    label_smoothing: float = option(0.0, "Share of the truth given to the other classes.", least=0, below=1)
+
+
+@dataclass(frozen=True)
+class LanguageConfig(TextConfig):
+    """Options of `language_modeling`."""
 
 
 def _size(value) -> tuple[int, int]:

@@ -5,13 +5,17 @@ import dataclasses
 from recipes.run import Run
 from recipes.tasks.binary_classification import BinaryClassification, binary_classification
 from recipes.tasks.image_classification import ImageClassification, image_classification
+from recipes.tasks.language_modeling import LanguageModeling, language_modeling
 from recipes.tasks.regression import Regression, regression
-from recipes.training import answer_test_part, load_data
+from recipes.tasks.text_classification import TextClassification, text_classification
+from recipes.training import load_data
 
 TASKS = {
     ImageClassification.name: (ImageClassification, image_classification.config),
     BinaryClassification.name: (BinaryClassification, binary_classification.config),
+    LanguageModeling.name: (LanguageModeling, language_modeling.config),
     Regression.name: (Regression, regression.config),
+    TextClassification.name: (TextClassification, text_classification.config),
 }
 
 
@@ -54,5 +58,5 @@ def evaluate(run: Run, data=None, *, data_dir: str | None = None) -> dict[str, f
     columns = getattr(run.bundle.preprocessing, "columns", None)
     if source.columns != columns:
         raise ValueError(f"The Run reads the columns {columns}. {source.name!r} has {source.columns}.")
-    answers, truth = answer_test_part(run.bundle, source)
-    return task_type(source, config).figures(answers, truth)
+    task = task_type(source, config)
+    return task.figures(*task.answers(run.bundle))

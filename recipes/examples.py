@@ -1,7 +1,7 @@
 """Raw examples of a Run, kept as the files a person would send: pictures, or the rows of a CSV.
 
 `examples.csv` has one line per example. For pictures its columns are `file` (beside it, in `examples/`) and `label`;
-for tables they are the columns' names and the target's.
+for tables they are the columns' names and the target's; for texts `text` and the target's.
 """
 
 import io
@@ -17,6 +17,9 @@ from recipes.data import Data
 
 INDEX = "examples.csv"
 FOLDER = "examples"
+BYTES = "surrogateescape"  # so that bytes which are no UTF-8 come back as they were
+LETTERS = 1000
+"""Characters that a Run keeps of a text: of running text, an example may be a whole book."""
 COUNT = 256
 """Examples that a Run keeps: enough to prove a published version by."""
 
@@ -26,7 +29,7 @@ class Examples:
     """Raw inputs with their truth.
 
     Attributes:
-        raw: input name → one array of length n: `image_bytes` (objects of `bytes`) or float32 columns.
+        raw: input name → one array of length n: `image_bytes` or `text` (objects of `bytes`), or float32 columns.
         truth: label names `(n,)`, or target values float32 `(n, values)`.
         target: name of the truth: "label", or the target column's.
     """
@@ -41,7 +44,8 @@ class Examples:
     def save(self, folder: Path) -> None:
         """Write `examples.csv` and, for pictures, their files."""
         if "image_bytes" not in self.raw:
-            pd.DataFrame({**self.raw, **self._truth_columns()}).to_csv(folder / INDEX, index=False)
+            columns = {name: _decoded(array) for name, array in {**self.raw, **self._truth_columns()}.items()}
+            pd.DataFrame(columns).to_csv(folder / INDEX, index=False, errors=BYTES, lineterminator="\n")
             return
         (folder / FOLDER).mkdir()
         files = [f"{FOLDER}/{i:04d}.{_suffix(data)}" for i, data in enumerate(self.raw["image_bytes"])]
@@ -63,18 +67,22 @@ class Examples:
 
         Args:
             folder: the Run's folder.
-            columns: names of the raw inputs: `["image_bytes"]`, or a table's columns.
+            columns: names of the raw inputs: `["image_bytes"]`, `["text"]`, or a table's columns.
             labelled: whether the truth is a label's name, and not a number.
         """
-        header = pd.read_csv(folder / INDEX, nrows=0).columns
+        header = pd.read_csv(folder / INDEX, nrows=0, encoding_errors=BYTES).columns
         inputs = {"file"} if list(columns) == ["image_bytes"] else set(columns)
         targets = [column for column in header if column not in inputs]
         # A label may be called "1" or "NA": it is text, and never missing.
-        table = pd.read_csv(folder / INDEX, dtype=dict.fromkeys(targets, str) if labelled else None, na_filter=False)
+        words = [*(targets if labelled else []), *({"text"} & inputs)]
+        table = pd.read_csv(folder / INDEX, dtype=dict.fromkeys(words, str), na_filter=False, encoding_errors=BYTES)
         if list(columns) == ["image_bytes"]:
             raw = {"image_bytes": np.array([(folder / file).read_bytes() for file in table["file"]], object)}
         else:
-            raw = {column: table[column].to_numpy(np.float32) for column in columns}
+            raw = {
+                column: _encoded(table[column]) if column in words else table[column].to_numpy(np.float32)
+                for column in columns
+            }
         if labelled:
             return cls(raw, table[targets[0]].to_numpy(object), targets[0])
         return cls(
@@ -93,11 +101,36 @@ def sample(source: Data, seed: int, count: int = COUNT) -> Examples:
     x, y = ([pair[side] for pair in pairs] for side in (0, 1))
     if source.kind == "table":
         raw = dict(zip(source.columns, np.stack(x).T, strict=True))
+    elif source.kind == "text":
+        raw = {"text": _objects([_beginning(text) for text in x])}
     else:
         encoded = x if source.pixels == "encoded" else [to_png(pixels) for pixels in x]
-        raw = {"image_bytes": np.array([*encoded, None], object)[:-1]}  # the None keeps NumPy from making an S array
-    truth = np.array([source.labels[i] for i in y], object) if source.labels else np.stack(y)
+        raw = {"image_bytes": _objects(encoded)}
+    if source.labels:
+        truth = np.array([source.labels[i] for i in y], object)
+    else:
+        truth = (
+            np.array([text.decode(errors="replace") for text in y], object) if source.kind == "text" else np.stack(y)
+        )
     return Examples(raw, truth, source.target)
+
+
+def _beginning(text: bytes) -> bytes:
+    return text.decode(errors=BYTES)[:LETTERS].encode(errors=BYTES)
+
+
+def _objects(strings: Sequence[bytes]) -> np.ndarray:
+    return np.array([*strings, None], object)[:-1]  # the None keeps NumPy from making an S array
+
+
+def _decoded(array: np.ndarray) -> np.ndarray:
+    """Bytes as text; all else as it is."""
+    is_bytes = array.dtype == object and isinstance(array[0], bytes)
+    return np.array([value.decode(errors=BYTES) for value in array], object) if is_bytes else array
+
+
+def _encoded(column: pd.Series) -> np.ndarray:
+    return _objects([text.encode(errors=BYTES) for text in column])
 
 
 def to_png(pixels: np.ndarray) -> bytes:

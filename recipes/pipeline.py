@@ -1,12 +1,14 @@
 """From raw examples to batches.
 
 Examples are preprocessed once and kept in memory where they fit, else read anew in every epoch. Their order is a
-function of the seed and the epoch alone, so that a run can be repeated.
+function of the seed and the epoch alone, so that a run can be repeated. Sequences of several lengths are padded to the
+longest of their batch, and batched with others of about their length.
 """
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -17,6 +19,27 @@ MEMORY_LIMIT = 2**30
 SHUFFLE_BUFFER = 10_000
 """Raw examples among which a streamed part is shuffled."""
 
+BUCKET = 32
+"""Batches whose examples are sorted by length among themselves. More waste less padding, and mix less."""
+
+TOGETHER = 256
+"""Raw texts that are preprocessed together."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How raw examples become tensors.
+
+    Attributes:
+        preprocess: raw `(x, y)` → tensors, or nests of tensors. Of one example; of a batch of texts where there is
+            `padding`.
+        padding: for sequences, what fills up the second axis of every tensor that `preprocess` gives, in the same nest;
+            None for a tensor of a fixed shape.
+    """
+
+    preprocess: Callable
+    padding: Any = None
+
 
 @dataclass(frozen=True)
 class Part:
@@ -24,22 +47,23 @@ class Part:
 
     Attributes:
         size: number of examples.
-        arrays: `x` float32 `(size, ...)` and `y` `(size, ...)`; None when streamed.
+        arrays: `x` and `y`, arrays `(size, ...)` or nests of them; None when streamed.
         stream: the raw examples `(x, y)`; None when in memory.
-        preprocess: raw `(x, y)` → tensors, for the stream.
+        reading: raw `(x, y)` → tensors.
     """
 
     size: int
-    arrays: tuple[np.ndarray, np.ndarray] | None
+    arrays: tuple | None
     stream: tf.data.Dataset | None
-    preprocess: Callable
+    reading: Reading | None
 
     def batches(self, batch_size: int) -> tf.data.Dataset:
         """Every example once, in a fixed order; the last batch may be smaller."""
         if self.arrays is not None:
             dataset = tf.data.Dataset.from_tensor_slices(self.arrays).batch(batch_size)
+            dataset = dataset if self._padding is None else dataset.map(self._trimmed)
         else:
-            dataset = self._read(self.stream).batch(batch_size)
+            dataset = _read(self.stream, self.reading, batch_size)
         return dataset.prefetch(tf.data.AUTOTUNE)
 
     def epochs(
@@ -67,14 +91,19 @@ class Part:
         return math.ceil(self.size / batch_size)
 
     def _gathered(self):
-        x, y = map(tf.constant, self.arrays)  # captured by the pipeline, not written into its graph
+        arrays = tf.nest.map_structure(tf.constant, self.arrays)  # captured by the pipeline, not written into its graph
+        lengths = None if self._padding is None else tf.constant(self.lengths())
 
         def epoch_batches(epoch, batch_size, seed, shuffle):
-            order = tf.range(self.size)
+            order, pair = tf.range(self.size), tf.stack([tf.cast(seed, tf.int64), epoch])
             if shuffle:
-                order = tf.random.experimental.stateless_shuffle(order, tf.stack([tf.cast(seed, tf.int64), epoch]))
+                order = tf.random.experimental.stateless_shuffle(order, pair)
+            if shuffle and lengths is not None:
+                order = _bucketed(order, lengths, batch_size, pair)
             indices = tf.data.Dataset.from_tensor_slices(order).batch(batch_size)
-            return indices.map(lambda i: (tf.gather(x, i), tf.gather(y, i)))
+            return indices.map(
+                lambda i: self._trimmed(*tf.nest.map_structure(lambda array: tf.gather(array, i), arrays))
+            )
 
         return epoch_batches
 
@@ -82,17 +111,87 @@ class Part:
         raw = self.stream
         if shuffle:
             raw = raw.shuffle(min(SHUFFLE_BUFFER, self.size), seed=tf.cast(seed, tf.int64) * 1_000_003 + epoch)
-        return self._read(raw).batch(batch_size)
+        return _read(raw, self.reading, batch_size)
 
-    def _read(self, raw):
-        return raw.map(self.preprocess, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    @property
+    def _padding(self):
+        return self.reading and self.reading.padding
+
+    def lengths(self) -> np.ndarray:
+        """Entries of each example that are not padding, of the longest of its sequences, int32 `(size,)`."""
+        longest = np.zeros(self.size, np.int32)
+        for array, fill in _padded(self.arrays, self._padding):
+            places = np.arange(1, array.shape[1] + 1, dtype=np.int32)
+            longest = np.maximum(longest, np.max((array != fill) * places, axis=1, initial=0))
+        return longest
+
+    def _trimmed(self, x, y):
+        """Batch without the columns in which all is padding; one is left."""
+        if self._padding is None:
+            return x, y
+
+        def trim(array, fill):
+            if fill is None:
+                return array
+            used = tf.where(tf.reduce_any(array != fill, axis=0))
+            return array[:, : tf.maximum(tf.reduce_max(tf.concat([used[:, 0], [0]], 0)) + 1, 1)]
+
+        return _map_padded(trim, (x, y), self._padding)
 
 
-def collect(dataset: tf.data.Dataset) -> tuple[np.ndarray, np.ndarray]:
-    """All examples of a finite dataset of `(x, y)`, as two arrays."""
-    chunks = zip(*dataset.batch(4096).as_numpy_iterator(), strict=True)
-    x, y = map(np.concatenate, chunks)
-    return x, y
+def _bucketed(order: tf.Tensor, lengths: tf.Tensor, batch_size: int, seed: tf.Tensor) -> tf.Tensor:
+    """An order in which each batch has examples of about one length, and the batches come in any order."""
+    size = tf.size(order)
+    window = tf.range(size) // (BUCKET * batch_size)
+    longest = tf.reduce_max(lengths) + 1
+    order = tf.gather(order, tf.argsort(window * longest + tf.gather(lengths, order), stable=True))
+    # The last batch, which may be smaller, stays the last.
+    whole = size // batch_size
+    batches = tf.random.experimental.stateless_shuffle(tf.range(whole), seed + 1)
+    shuffled = tf.gather(tf.reshape(order[: whole * batch_size], [whole, batch_size]), batches)
+    return tf.concat([tf.reshape(shuffled, [-1]), order[whole * batch_size :]], 0)
+
+
+def _read(raw: tf.data.Dataset, reading: Reading, batch_size: int) -> tf.data.Dataset:
+    """Batches of preprocessed examples."""
+    parallel = {"num_parallel_calls": tf.data.AUTOTUNE, "deterministic": True}
+    if reading.padding is not None:
+        return raw.batch(batch_size).map(reading.preprocess, **parallel)
+    return raw.map(reading.preprocess, **parallel).batch(batch_size)
+
+
+def _padded(tensors, padding) -> list[tuple]:
+    """The tensors of a nest that have padding, each with what fills it."""
+    pairs = zip(tf.nest.flatten(tensors), tf.nest.flatten(padding), strict=True)
+    return [(tensor, fill) for tensor, fill in pairs if fill is not None]
+
+
+def _map_padded(function: Callable, tensors, padding):
+    """The nest of `function(tensor, fill)`."""
+    found = map(function, tf.nest.flatten(tensors), tf.nest.flatten(padding))
+    return tf.nest.pack_sequence_as(tensors, list(found))
+
+
+def collect(batches: tf.data.Dataset, padding=None) -> tuple:
+    """All examples of finite batches, as nests of arrays; sequences are filled up to the longest of all."""
+    chunks = list(batches.as_numpy_iterator())
+    fills = [None] * len(tf.nest.flatten(chunks[0])) if padding is None else tf.nest.flatten(padding)
+    columns = zip(*map(tf.nest.flatten, chunks), strict=True)
+    joined = [_joined(column, fill) for column, fill in zip(columns, fills, strict=True)]
+    return tf.nest.pack_sequence_as(chunks[0], joined)
+
+
+def _joined(arrays: tuple[np.ndarray, ...], fill) -> np.ndarray:
+    if fill is None:
+        return np.concatenate(arrays)
+    whole = np.full(
+        (sum(map(len, arrays)), max(a.shape[1] for a in arrays), *arrays[0].shape[2:]), fill, arrays[0].dtype
+    )
+    row = 0
+    for array in arrays:
+        whole[row : row + len(array), : array.shape[1]] = array
+        row += len(array)
+    return whole
 
 
 def targets(dataset: tf.data.Dataset) -> np.ndarray:
@@ -100,16 +199,16 @@ def targets(dataset: tf.data.Dataset) -> np.ndarray:
     return np.concatenate(list(dataset.map(lambda x, y: y).batch(4096).as_numpy_iterator()))
 
 
-def prepare(raw: tf.data.Dataset, size: int, preprocess: Callable, bytes_per_example: int) -> Part:
+def prepare(raw: tf.data.Dataset, size: int, reading: Reading, bytes_per_example: int) -> Part:
     """Preprocess a part, and keep it in memory if it fits.
 
     Args:
         raw: `(x, y)` examples in a fixed order.
         size: how many.
-        preprocess: raw `(x, y)` → tensors.
-        bytes_per_example: of the preprocessed x.
+        reading: raw `(x, y)` → tensors.
+        bytes_per_example: of the preprocessed x, at most.
     """
-    part = Part(size, None, raw, preprocess)
     if size * bytes_per_example > MEMORY_LIMIT:
-        return part
-    return Part(size, collect(raw.map(preprocess, num_parallel_calls=tf.data.AUTOTUNE)), None, preprocess)
+        return Part(size, None, raw, reading)
+    together = TOGETHER if reading.padding is not None else 4096
+    return Part(size, collect(_read(raw, reading, together), reading.padding), None, reading)

@@ -16,6 +16,7 @@ matplotlib.use("Agg")
 ROWS, COLUMNS = 4, 8
 TILE = 1.4, 1.65  # inches
 PICTURE = 1.3
+TEXTS, LETTERS = 24, 120
 MAX_NAMED_CLASSES = 30
 
 
@@ -28,7 +29,8 @@ def draw(run: Run, answers: dict[str, np.ndarray], truth: np.ndarray) -> None:
         truth: class ids `(n,)`, or values `(n, k)`, of the test part.
     """
     _save("curves.png", run, curves, run)
-    _save("predictions.png", run, _predictions_of(run), run, answers, truth)
+    if predictions := _predictions_of(run):
+        _save("predictions.png", run, predictions, run, answers, truth)
     if run.bundle.labels:
         _save("confusion.png", run, confusion, run, answers, truth)
 
@@ -70,9 +72,11 @@ def confusion(run: Run, answers: dict[str, np.ndarray], truth: np.ndarray) -> Fi
     return figure
 
 
-def _predictions_of(run: Run) -> Callable[..., Figure]:
+def _predictions_of(run: Run) -> Callable[..., Figure] | None:
     if "image_bytes" in run.examples.raw:
         return pictures
+    if "text" in run.examples.raw:
+        return texts if run.bundle.labels else None
     if not run.bundle.labels:
         return values
     return plane if len(run.examples.raw) == 2 else scores
@@ -100,6 +104,25 @@ def pictures(run: Run, answers, truth) -> Figure:
         colour = "green" if right else "red"
         axes.text(x, bottom - height - 0.04, title, fontsize=8, color=colour, ha="center", va="bottom")
     axes.set(xlim=(0, TILE[0] * COLUMNS), ylim=(TILE[1] * rows + 0.05, 0))
+    return figure
+
+
+def texts(run: Run, answers, truth) -> Figure:
+    """The beginnings of test texts with the predicted label, and the true one where they differ."""
+    shown = run.examples.raw["text"][:TEXTS]
+    predicted = run.bundle.predict({"text": shown})
+    figure = Figure(figsize=(11, 0.28 * len(shown) + 0.3))
+    axes = figure.add_axes((0.01, 0, 0.98, 1))
+    axes.set_axis_off()
+    columns = zip(shown, predicted["classes"], run.examples.truth, predicted["probabilities"], strict=False)
+    for i, (text, label, true, probabilities) in enumerate(columns):
+        right = label.decode() == true
+        title = f"{label.decode()} {probabilities.max():.0%}" + ("" if right else f"   true: {true}")
+        beginning = " ".join(text.decode(errors="replace").split())
+        beginning = beginning if len(beginning) <= LETTERS else beginning[:LETTERS] + "…"
+        y = 1 - (i + 0.5) / len(shown)
+        axes.text(0, y, _text(title), fontsize=8, color="green" if right else "red", va="center")
+        axes.text(0.26, y, _text(beginning), fontsize=8, va="center")
     return figure
 
 

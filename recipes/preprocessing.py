@@ -7,13 +7,19 @@ the very same function. So there is nothing in which training and serving could 
 
 import dataclasses
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 import tensorflow as tf
 
-from recipes.config import RESIZE_METHODS
+from recipes import tokenizers
+from recipes.config import RESIZE_METHODS, TOO_LONG
+from recipes.tokenizers import Tokenizer
 from zoo.nearest import choose
+
+MARKED = "both"
+MARKS = (MARKED, "empty", "none")
 
 
 @dataclass(frozen=True)
@@ -41,6 +47,7 @@ class ImagePreprocessing:
 
     kind: ClassVar[str] = "image"
     signature: ClassVar[str] = "bytes"
+    trackables: ClassVar[tuple] = ()
 
     def __post_init__(self):
         choose("resize method", self.resize, RESIZE_METHODS)
@@ -126,6 +133,7 @@ class TablePreprocessing:
 
     kind: ClassVar[str] = "table"
     signature: ClassVar[str] = "row"
+    trackables: ClassVar[tuple] = ()
 
     @property
     def shape(self) -> tuple[int]:
@@ -145,16 +153,100 @@ class TablePreprocessing:
         return (row - tf.constant(self.mean, tf.float32)) / tf.constant(self.std, tf.float32)
 
 
-Preprocessing = ImagePreprocessing | TablePreprocessing
+@dataclass(frozen=True)
+class TextPreprocessing:
+    """A text → the ids of its tokens, int32 `(length,)`, at most `max_length`.
+
+    Attributes:
+        tokenizer: cuts the text, and knows the vocabulary.
+        max_length: most tokens, those that mark start and end included.
+        too_long: what happens to a text of more: "truncate" keeps its beginning, "refuse" fails the batch.
+        marks: "both" puts the vocabulary's start and end around every text; "empty" puts the start where a text has
+            no tokens; "none" leaves such a text to padding.
+        filled: pad every text to `max_length`, for a model that takes no other; else to the longest of its batch.
+    """
+
+    tokenizer: Tokenizer
+    max_length: int
+    too_long: str = "truncate"
+    marks: str = MARKED
+    filled: bool = False
+
+    kind: ClassVar[str] = "text"
+    signature: ClassVar[str] = "text"
+
+    def __post_init__(self):
+        choose("too_long", self.too_long, TOO_LONG)
+        choose("marks", self.marks, MARKS)
+        least = 1 + self._marked
+        if self.max_length < least:
+            raise ValueError(f"max_length must be at least {least}. Received: {self.max_length}.")
+
+    @property
+    def shape(self) -> tuple[int]:
+        """Shape of the longest preprocessed example."""
+        return (self.max_length,)
+
+    def raw_specs(self) -> dict[str, tf.TensorSpec]:
+        """What the raw signature takes: `text`, string `(batch,)`."""
+        return {"text": tf.TensorSpec([None], tf.string, name="text")}
+
+    def __call__(self, raw: dict[str, tf.Tensor]) -> tf.Tensor:
+        """Raw batch → int32 `(batch, longest)`, padded at the right. A text without tokens is all padding."""
+        ids = self.tokens(raw["text"])
+        # One column at least: what reads a sequence needs something to read.
+        least = self.max_length if self.filled else 1
+        width = tf.maximum(tf.reduce_max(tf.concat([ids.row_lengths(), [0]], 0)), least)
+        return ids.to_tensor(self.tokenizer.padding, shape=tf.stack([ids.nrows(), width]))
+
+    def tokens(self, texts: tf.Tensor) -> tf.RaggedTensor:
+        """Texts, string `(batch,)` → int32 `(batch, None)`, of at most `max_length` each."""
+        ids = self.tokenizer.encode(texts)
+        room = self.max_length - self._marked
+        if self.too_long == "refuse":
+            longest = tf.reduce_max(tf.concat([ids.row_lengths(), [0]], 0))
+            message = f"A text has more tokens than the {room} that this model reads."
+            with tf.control_dependencies([tf.debugging.assert_less_equal(longest, tf.cast(room, tf.int64), message)]):
+                ids = ids.with_values(tf.identity(ids.values))
+        ids = ids[:, :room]
+        start, end = (
+            tf.RaggedTensor.from_tensor(tf.fill([ids.nrows(), 1], mark))
+            for mark in (self.tokenizer.start, self.tokenizer.end)
+        )
+        if self.marks == MARKED:
+            return tf.concat([start, ids, end], axis=1)
+        if self.marks == "empty":
+            return tf.concat([tf.ragged.boolean_mask(start, ids.row_lengths()[:, tf.newaxis] == 0), ids], axis=1)
+        return ids
+
+    @property
+    def _marked(self) -> int:
+        """Tokens of a text that are marks."""
+        return 2 if self.marks == MARKED else 0
+
+    @property
+    def trackables(self) -> tuple:
+        """What an export must keep beside the model: the vocabulary's tables."""
+        return tuple(self.tokenizer.trackables)
+
+
+Preprocessing = ImagePreprocessing | TablePreprocessing | TextPreprocessing
 _KINDS = {kind.kind: kind for kind in (ImagePreprocessing, TablePreprocessing)}
 
 
-def to_json(preprocessing: Preprocessing) -> dict[str, Any]:
-    """The record as JSON values."""
-    return {"kind": preprocessing.kind, **dataclasses.asdict(preprocessing)}
+def save(preprocessing: Preprocessing, folder: Path) -> dict[str, Any]:
+    """Write what is too large for a record, the vocabulary, into a folder; return the record as JSON values."""
+    if preprocessing.kind != TextPreprocessing.kind:
+        return {"kind": preprocessing.kind, **dataclasses.asdict(preprocessing)}
+    preprocessing.tokenizer.save(folder)
+    fields = {field.name: getattr(preprocessing, field.name) for field in dataclasses.fields(preprocessing)}
+    return {"kind": preprocessing.kind, **fields, "tokenizer": preprocessing.tokenizer.to_json()}
 
 
-def from_json(record: dict[str, Any]) -> Preprocessing:
-    """The preprocessing that `to_json` wrote."""
+def load(record: dict[str, Any], folder: Path) -> Preprocessing:
+    """The preprocessing that `save` wrote."""
     fields = {k: tuple(v) if isinstance(v, list) else v for k, v in record.items() if k != "kind"}
-    return _KINDS[choose("preprocessing", record["kind"], _KINDS)](**fields)
+    choose("preprocessing", record["kind"], [*_KINDS, TextPreprocessing.kind])
+    if record["kind"] == TextPreprocessing.kind:
+        return TextPreprocessing(**{**fields, "tokenizer": tokenizers.load(folder, record["tokenizer"])})
+    return _KINDS[record["kind"]](**fields)

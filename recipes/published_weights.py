@@ -12,10 +12,12 @@ from sklearn.datasets import load_sample_images
 
 import zoo
 from recipes import command_line, initial_weights
-from recipes.bundle import Answer, Bundle, head_of
+from recipes.answers import ClassAnswer, head_of
+from recipes.bundle import Bundle
 from recipes.data.folder import SUFFIXES, is_picture
 from recipes.examples import Examples
 from recipes.folders import staged_run
+from recipes.preprocessing import ImagePreprocessing
 from recipes.run import Run
 from recipes.training import versions
 from zoo import complexity
@@ -59,8 +61,8 @@ def pretrained(
             "parameters": complexity.parameters(network),
             "data": weights,
         }
-        preprocessing = initial_weights.preprocessing_of(model, weights)
-        bundle = Bundle(network, "image-classification", preprocessing, Answer("class", head_of(network), labels), card)
+        preprocessing = initial_weights.preprocessing_of(model, weights, ImagePreprocessing)
+        bundle = Bundle(network, "image-classification", preprocessing, ClassAnswer(head_of(network), labels), card)
         facts = {
             "command": command_line.of_pretrained(model, weights, run_dir, examples),
             "seconds": {"total": round(time.perf_counter() - started, 2)},

@@ -62,6 +62,7 @@ def load_run(folder: str | Path) -> Run:
             f"{folder} holds {what}: {METRICS_FILE} not found. Accepted: the run_dir of a finished recipe."
         )
     bundle = Bundle.load(folder)
+    is_word = bool(bundle.labels) or bundle.preprocessing.kind == "text"
     facts = json.loads((folder / METRICS_FILE).read_text())
     return Run(
         dir=folder,
@@ -69,5 +70,9 @@ def load_run(folder: str | Path) -> Run:
         history=pd.read_csv(folder / HISTORY_FILE),
         metrics=facts.pop("metrics"),
         facts=facts,
-        examples=Examples.load(folder, list(bundle.preprocessing.raw_specs()), labelled=bool(bundle.labels)),
+        examples=Examples.load(
+            folder,
+            list(bundle.preprocessing.raw_specs()),
+            labelled=is_word,
+        ),
     )

@@ -7,14 +7,13 @@ from importlib import metadata
 from pathlib import Path
 
 import keras
-import numpy as np
 import pandas as pd
 import tensorflow as tf
 
 import zoo
 from recipes import command_line, fine_tuning, initial_weights, plots
 from recipes.auxiliary_heads import LossOfHeads, MetricOfFirstHead, first_head, heads_joined
-from recipes.bundle import Bundle, batch_that_fits, check_one_input_and_output, input_is_named
+from recipes.bundle import Bundle, check_one_input_and_output, input_is_named
 from recipes.callbacks import (
     AveragedWeights,
     BestWeights,
@@ -30,7 +29,6 @@ from recipes.data import Data, load
 from recipes.examples import sample
 from recipes.folders import staged_run
 from recipes.optimizers import make, peak_rate
-from recipes.pipeline import Part, prepare
 from recipes.preprocessing import Preprocessing
 from recipes.run import HISTORY_FILE, Run
 from recipes.tasks.task import Task
@@ -38,8 +36,8 @@ from recipes.trained_form import trained_form
 from zoo import complexity
 from zoo.nearest import choose
 
-EVALUATION_BATCH = 256
 BUILDER_OPTIONS = ("dropout", "stochastic_depth")
+INPUT_NAMES = {"image": "image", "table": "features", "text": "tokens"}  # by the kind of preprocessing
 BEST_WEIGHTS_FILE = "best.weights.h5"
 PACKAGES = ("servable-zoo", "keras", "tensorflow", "tensorflow-datasets", "numpy")
 
@@ -69,7 +67,7 @@ def train(task_type: type[Task], model: str | keras.Model, data, config: Config)
         training_seconds = time.perf_counter() - started
 
         bundle = Bundle(network, task.name, preprocessing, task.answer, _card(name, network, source))
-        answers, truth = answer_test_part(bundle, source)
+        answers, truth = task.answers(bundle)
         metrics = bundle.card["metrics"] = task.figures(answers, truth)
         facts = {
             "command": command_line.of_training(task.name, model, data, config),
@@ -104,19 +102,10 @@ def load_data(data, task_type: type[Task], config: Config) -> Data:
         test_split=config.test_split,
         validation=config.validation,
         test=config.test,
+        text=getattr(config, "text", None),
         target=config.target,
         seed=config.seed,
     )
-
-
-def answer_test_part(bundle: Bundle, source: Data) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """The bundle's answers on the test part, by name, and the raw truth."""
-    part = _prepare(source, source.evaluated_on, bundle.preprocessing, lambda y: y)
-    answers, truth = [], []
-    for x, y in part.batches(batch_that_fits(bundle.preprocessing.shape, EVALUATION_BATCH)):
-        answers.append(bundle.answer(tf.constant(bundle.model.predict_on_batch(x))))
-        truth.append(y)
-    return {name: np.concatenate([a[name] for a in answers]) for name in answers[0]}, np.concatenate(truth)
 
 
 def _network(model, task: Task, preprocessing: Preprocessing, config: Config) -> keras.Model:
@@ -133,7 +122,7 @@ def _network(model, task: Task, preprocessing: Preprocessing, config: Config) ->
             if name not in zoo.spec(model).arguments:
                 raise ValueError(f"{model!r} takes no {name}. Received: {name}={value}.")
             arguments[name] = value
-    network = zoo.build(model, **{"input_shape": preprocessing.shape, "num_classes": task.num_classes, **arguments})
+    network = zoo.build(model, **{**task.builder_arguments(zoo.spec(model), preprocessing), **arguments})
     if config.weights is not None:
         keep_head = initial_weights.labels_of(config.weights) in (None, task.data.labels)
         zoo.load_weights(network, model, config.weights, keep_head=keep_head)
@@ -144,7 +133,8 @@ def _network(model, task: Task, preprocessing: Preprocessing, config: Config) ->
 
 def _with_named_input(model: keras.Model, preprocessing: Preprocessing) -> keras.Model:
     """The same network and weights behind an input with a name, by which clients can send it."""
-    named = keras.Input(model.inputs[0].shape[1:], name="image" if preprocessing.kind == "image" else "features")
+    given = model.inputs[0]
+    named = keras.Input(given.shape[1:], dtype=given.dtype, name=INPUT_NAMES[preprocessing.kind])
     return keras.Model(named, model(named), name=model.name)
 
 
@@ -159,11 +149,11 @@ def _fit(network: keras.Model, task: Task, preprocessing: Preprocessing, folder:
         for weight in form.trainable_variables:
             if weight.name == "kernel":
                 weight.regularizer = keras.regularizers.L1L2(config.l1, config.l2)
-    training = _prepare(task.data, "train", preprocessing, task.encode)
+    training = task.part("train", preprocessing, task.encode)
     validation = None
     if task.data.sizes.get("validation"):
-        validation = _prepare(task.data, "validation", preprocessing, task.encode)
-        validation = validation.batches(batch_that_fits(preprocessing.shape, EVALUATION_BATCH))
+        validation = task.part("validation", preprocessing, task.encode)
+        validation = validation.batches(task.at_once(preprocessing))
     steps = training.steps(config.batch_size)
 
     loss, metrics = task.loss(), task.metrics()
@@ -229,16 +219,6 @@ def _diverged(step: int, steps: int, config: Config, kept: str) -> TrainingDiver
         step,
         f"The loss became NaN or infinite at step {step} (epoch {(step - 1) // steps + 1}). {kept} "
         f"Try a learning_rate below {peak_rate(config):g}, or clip_norm=1.",
-    )
-
-
-def _prepare(source: Data, part: str, preprocessing: Preprocessing, encode) -> Part:
-    unit = 255.0 if source.pixels == "float" else 1  # such pixels are 0..1, a picture's are 0..255
-    return prepare(
-        source.parts[part],
-        source.sizes[part],
-        lambda x, y: (preprocessing.one(x if unit == 1 else x * unit), encode(y)),
-        bytes_per_example=4 * int(np.prod(preprocessing.shape)),
     )
 
 

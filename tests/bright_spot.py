@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 from keras import layers
 
-from recipes.bundle import Answer, Bundle, head_of
+from recipes.answers import ClassAnswer, head_of
+from recipes.bundle import Bundle
 from recipes.examples import Examples, to_png
 from recipes.preprocessing import ImagePreprocessing
 from recipes.run import Run
@@ -59,7 +60,7 @@ def model(head="logits", hidden=None, confidence=1.0):
 def bundle(network=None):
     network = network or model()
     preprocessing = ImagePreprocessing(*network.inputs[0].shape[1:])
-    return Bundle(network, "image-classification", preprocessing, Answer("class", head_of(network), LABELS))
+    return Bundle(network, "image-classification", preprocessing, ClassAnswer(head_of(network), LABELS))
 
 
 def run(network=None, count=8):

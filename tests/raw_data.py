@@ -6,12 +6,14 @@ CLASSES = 3
 COUNT = 24
 
 
-def for_spec(spec):
-    """Arrays `(x, y)` for a registered model at its tiny size."""
-    shape = tuple(spec.tiny["input_shape"])
-    return {"image-classification": pictures, "binary-classification": rows_of_two_classes, "regression": rows}[
-        spec.task
-    ](shape)
+def of_task(task, spec):
+    """Arrays `(x, y)` that a registered model can learn at its tiny size."""
+    return {
+        "image-classification": pictures,
+        "binary-classification": rows_of_two_classes,
+        "regression": rows,
+        "text-classification": lambda shape: sentences(),
+    }[task](tuple(spec.tiny["input_shape"]))
 
 
 def pictures(shape):
@@ -38,3 +40,16 @@ def rows(shape):
     """Rows whose target is a weighted sum of their columns."""
     x = np.random.default_rng(0).normal(size=(COUNT, *shape)).astype(np.float32)
     return x, (x @ np.linspace(-0.5, 0.5, shape[0]) + 0.3).astype(np.float32)
+
+
+def sentences():
+    """Sentences of three classes, each with a few words of its own, among words that they share."""
+    rng = np.random.default_rng(0)
+    own = [["gradient", "epoch"], ["socket", "port"], ["matrix", "rank"]]
+    shared = ["the", "A", "of", "is", "no", "Ärger,", "naïve."]
+    y = np.arange(COUNT) % CLASSES
+    lengths = rng.integers(2, 7, COUNT)
+    x = [
+        " ".join(rng.permutation([*rng.choice(shared, n), rng.choice(own[i])])) for i, n in zip(y, lengths, strict=True)
+    ]
+    return x, y

@@ -6,6 +6,7 @@ answered. All versions lie under one base path, so that one server serves every 
 """
 
 import time
+from dataclasses import dataclass
 
 import keras
 import numpy as np
@@ -19,48 +20,78 @@ import zoo
 from export import fresh_process
 from serving import engines
 from tests import raw_data
-from zoo import catalog, complexity
+from zoo import catalog, complexity, registry
 
 LEARNING = {"batch_size": raw_data.COUNT, "learning_rate": 0.02, "schedule": "cosine", "clip_norm": 1.0}
-STEPS = {"image-classification": 100, "binary-classification": 250, "regression": 250}
+STEPS = {"binary-classification": 250, "regression": 250}
+USUAL_STEPS = 100
 EVERY_EXAMPLE = {"validation": 0, "test": 0}
 ENGINES = [name for name, engine in engines.ENGINES.items() if engine.why_not() is None]
 
 
-def every_model():
-    """Registered names. All tests of one network run in one worker, which trains and publishes it once.
+@dataclass(frozen=True)
+class Case:
+    """A registered model, answering one of its tasks."""
+
+    spec: zoo.Spec
+    task: str
+
+    @property
+    def network(self):
+        """What the tiny network is, but for its name."""
+        return catalog.read()[self.spec.name]["tiny"]["networks"][self.task]
+
+    @property
+    def width(self):
+        """Of the logits: as many as classes, values or tokens."""
+        arguments = {**self.spec.arguments, **self.spec.tiny}
+        return arguments["num_classes" if self.task in CLASSES_OR_VALUES else "vocabulary_size"]
+
+    def tiny(self, **arguments):
+        return zoo.build(self.spec.name, **{**self.spec.tiny, **self.spec.task_argument(self.task), **arguments})
+
+
+CLASSES_OR_VALUES = [task for task in registry.TASKS if task.endswith(("classification", "regression"))]
+
+
+def every_case():
+    """All models and what they answer. All tests of one network run in one worker, which trains and publishes it once.
 
     Members of a family differ in depth and width; at their tiny size some are the same network, layer for layer.
     """
+    cases = [Case(zoo.spec(name), task) for name, entry in catalog.read().items() for task in entry["tasks"]]
     return [
-        pytest.param(name, marks=pytest.mark.xdist_group(network_of(name)))
-        for name in sorted(catalog.read(), key=network_of)
+        pytest.param(
+            case, marks=pytest.mark.xdist_group(case.network["fingerprint"]), id=f"{case.spec.name}-{case.task}"
+        )
+        for case in sorted(cases, key=lambda case: case.network["fingerprint"])
     ]
 
 
-def network_of(name):
-    """What a model's tiny network is, but for its name."""
-    return catalog.read()[name]["tiny"]["network"]
-
-
-@pytest.fixture(scope="session", params=every_model())
-def spec(request):
-    return zoo.spec(request.param)
+@pytest.fixture(scope="session", params=every_case())
+def case(request):
+    return request.param
 
 
 @pytest.fixture(scope="session")
-def model(spec):
+def model(case):
     """The tiny model, with fresh weights. Not to be changed."""
     keras.utils.set_random_seed(0)
-    return tiny(spec)
-
-
-def tiny(spec, **arguments):
-    return zoo.build(spec.name, **{**spec.tiny, **arguments})
+    return case.tiny()
 
 
 def some_input(model, batch=2):
-    return np.random.default_rng(1).random((batch, *model.input_shape[1:]), np.float32)
+    """Random input by name; token ids end in padding."""
+    rng = np.random.default_rng(1)
+    found = {}
+    for tensor in model.inputs:
+        shape = (batch, *tensor.shape[1:])
+        if tensor.dtype == "int32":
+            found[tensor.name] = rng.integers(1, 10, shape, np.int32)
+            found[tensor.name][:, -1] = 0
+        else:
+            found[tensor.name] = rng.random(shape, np.float32)
+    return found if len(found) > 1 else found[tensor.name]
 
 
 @pytest.fixture(scope="session")
@@ -68,18 +99,18 @@ def trained(tmp_path_factory):
     """Model → the Run of its tiny network, trained once to know one batch by heart."""
     runs, folder = {}, tmp_path_factory.mktemp("runs")
 
-    def run_of(spec):
-        network = network_of(spec.name)
+    def run_of(case):
+        network = case.network["fingerprint"]
         if network not in runs:
-            recipe = getattr(recipes, spec.task.replace("-", "_"))
-            arguments = {k: v for k, v in spec.tiny.items() if k not in ("input_shape", "num_classes")}
+            recipe = getattr(recipes, case.task.replace("-", "_"))
+            fitted = ("input_shape", "num_classes", "vocabulary_size")  # to the data
             runs[network] = recipe(
-                spec.name,
-                raw_data.for_spec(spec),
-                run_dir=str(folder / spec.name),
-                model_args=arguments,
+                case.spec.name,
+                raw_data.of_task(case.task, case.spec),
+                run_dir=str(folder / f"{case.spec.name}-{case.task}"),
+                model_args={k: v for k, v in case.spec.tiny.items() if k not in fitted},
                 verbose=False,
-                epochs=STEPS[spec.task],
+                epochs=STEPS.get(case.task, USUAL_STEPS),
                 **LEARNING,
                 **EVERY_EXAMPLE,
             )
@@ -93,11 +124,11 @@ def published(trained, tmp_path_factory):
     """Model → the Version of its tiny network, all under one base path, proved by one process that has no Keras."""
     versions, base = {}, tmp_path_factory.mktemp("served") / "every_model"
 
-    def version_of(spec):
-        network = network_of(spec.name)
+    def version_of(case):
+        network = case.network["fingerprint"]
         if network not in versions:
-            run = trained(spec)
-            pictures = spec.task == "image-classification"
+            run = trained(case)
+            pictures = case.task == "image-classification"
             mapped = pictures and "grad_cam" in recipes.explanation_methods(run.model)
             versions[network] = export.publish(run, base, explain="auto" if mapped else None)
         return versions[network]
@@ -109,7 +140,7 @@ def published(trained, tmp_path_factory):
 @pytest.fixture(scope="session", params=ENGINES)
 def server(request, published):
     """A running server of every engine that this machine has."""
-    base = published(zoo.spec("linear_regression")).path.parent
+    base = published(Case(zoo.spec("linear_regression"), "regression")).path.parent
     with serving.serve(base, engine=request.param) as running:
         yield running
 
@@ -118,43 +149,51 @@ def test_registry_and_catalogue_hold_the_same_models():
     assert zoo.list_models() == list(catalog.read())
 
 
-def test_tiny_model_has_its_parameters_and_shapes(spec, model):
-    assert complexity.parameters(model) == catalog.read()[spec.name]["tiny"]["parameters"]
-    assert model.output_shape == (None, spec.tiny.get("num_classes", spec.arguments["num_classes"]))
-    assert model(some_input(model)).shape == (2, model.output_shape[1])
-    assert model.name == spec.name
+def test_tiny_model_has_its_parameters_and_shapes(case, model):
+    assert complexity.parameters(model) == case.network["parameters"]
+    assert model.output_shape[-1] == case.width
+    outputs = model(some_input(model))
+    assert outputs.shape == (2, *model.output_shape[1:])
+    assert np.isfinite(outputs).all()
+    assert model.name == case.spec.name
 
 
 def test_every_input_is_named(model):
-    assert [tensor.name for tensor in model.inputs] in (["image"], ["features"])
+    accepted = [["image"], ["features"], ["tokens"], ["tokens", "segments"], ["source", "target"]]
+    assert [tensor.name for tensor in model.inputs] in accepted
 
 
-def test_without_its_top_it_gives_the_last_stage(spec, model):
-    backbone = tiny(spec, include_top=False)
+def test_without_its_top_it_gives_the_last_stage(case, model):
+    backbone = case.tiny(include_top=False)
     until_last_stage = zoo.features(model, list(zoo.stages(model))[-1])
     backbone.set_weights(until_last_stage.get_weights())
     x = some_input(model)
     np.testing.assert_allclose(backbone(x), until_last_stage(x), rtol=1e-5, atol=1e-6)
 
 
-def test_other_channels_and_sizes(spec):
-    shape = spec.tiny["input_shape"]
-    if spec.min_size:
+def test_other_channels_and_sizes(case):
+    shape = case.spec.tiny["input_shape"]
+    if "vocabulary_size" in case.spec.arguments:
+        shapes = [(None,) * len(shape), tuple(n + 2 for n in shape)]
+    elif case.spec.min_size:
         shapes = [(shape[0] + 5, shape[1] + 2, channels) for channels in (1, 3, 4)]
     else:
         shapes = [(*shape[:-1], shape[-1] + 4), (3, 5, 4)]
+    width = {"num_classes": 7} if "num_classes" in case.spec.arguments else {"vocabulary_size": 12}
     for other in shapes:
-        assert tiny(spec, input_shape=other, num_classes=7).output_shape == (None, 7)
-    assert tiny(spec, input_shape=other, num_classes=7)(np.zeros((2, *other), np.float32)).shape == (2, 7)
+        model = case.tiny(input_shape=other, **width)
+        assert model.output_shape[-1] == (12 if case.task not in CLASSES_OR_VALUES else 7)
+        x = {t.name: np.zeros([2, *(n or 4 for n in t.shape[1:])], t.dtype) for t in model.inputs}
+        assert model(x if len(x) > 1 else x.popitem()[1]).shape[0] == 2
 
 
-def test_the_least_size_is_named(spec):
-    if not spec.min_size:
+def test_the_least_size_is_named(case):
+    size = case.spec.min_size
+    if not size:
         return
-    least = (spec.min_size, spec.min_size, 3)
-    assert tiny(spec, input_shape=least)(np.zeros((1, *least), np.float32)).shape[0] == 1
-    with pytest.raises(ValueError, match=f"at least {spec.min_size}x{spec.min_size} pixels"):
-        tiny(spec, input_shape=(spec.min_size - 1, spec.min_size, 3))
+    assert case.tiny(input_shape=(size, size, 3))(np.zeros((1, size, size, 3), np.float32)).shape[0] == 1
+    with pytest.raises(ValueError, match=f"at least {size}x{size} pixels"):
+        case.tiny(input_shape=(size - 1, size, 3))
 
 
 def test_gradient_reaches_every_weight(model):
@@ -168,21 +207,21 @@ def test_gradient_reaches_every_weight(model):
         assert np.any(gradient), f"the gradient of {weight.path} is 0"
 
 
-def test_one_batch_is_learned_by_heart(spec, trained):
-    metrics = trained(spec).metrics
+def test_one_batch_is_learned_by_heart(case, trained):
+    metrics = trained(case).metrics
     assert metrics.get("accuracy", metrics.get("r2")) > 0.99
 
 
-def test_keras_file_round_trip(spec, trained):
-    run = trained(spec)
+def test_keras_file_round_trip(case, trained):
+    run = trained(case)
     again = recipes.load_run(run.dir)
     tensors = run.bundle.preprocess(run.examples.raw)
     np.testing.assert_array_equal(again.model(tensors), run.model(tensors))
 
 
-def test_what_a_picture_is_told_by_can_be_seen(spec, trained):
-    run = trained(spec)
-    if spec.task != "image-classification":
+def test_what_a_picture_is_told_by_can_be_seen(case, trained):
+    run = trained(case)
+    if case.task != "image-classification":
         with pytest.raises(ValueError, match="Only classes of pictures can be explained"):
             recipes.explain(run, b"")
         return
@@ -194,8 +233,8 @@ def test_what_a_picture_is_told_by_can_be_seen(spec, trained):
 
 
 @pytest.mark.parametrize("protocol", ["rest", "grpc"])
-def test_the_proof_holds_at_a_server(spec, published, server, protocol):
-    version = brought_forward(published(spec))
+def test_the_proof_holds_at_a_server(case, published, server, protocol):
+    version = brought_forward(published(case))
     address = {"rest": server.rest_url, "grpc": server.grpc_address}[protocol]
     with serving.Client(address) as client:
         wait_for(client, server.name, version.number)
@@ -205,8 +244,8 @@ def test_the_proof_holds_at_a_server(spec, published, server, protocol):
 
 
 @pytest.mark.parametrize("protocol", ["REST", "gRPC"])
-def test_the_answer_over_the_wire_is_the_answer_keras_gave(spec, trained, published, server, protocol):
-    run, number = trained(spec), brought_forward(published(spec)).number
+def test_the_answer_over_the_wire_is_the_answer_keras_gave(case, trained, published, server, protocol):
+    run, number = trained(case), brought_forward(published(case)).number
     raw_signature = run.bundle.preprocessing.signature
     tensors = run.bundle.preprocess(run.examples.raw)
     with serving.Client(server.rest_url if protocol == "REST" else server.grpc_address) as client:

@@ -5,11 +5,14 @@ models, with models nested in them; a layer that is called twice counts twice.
 """
 
 import inspect
+import itertools
 import math
 import re
 
 import keras
 from keras import layers, tree
+
+from zoo import graphs
 
 # Their weights only scale, shift or are looked up: papers count none of it.
 _ELEMENT_WISE = (
@@ -21,9 +24,11 @@ _ELEMENT_WISE = (
     layers.PReLU,
     layers.RMSNormalization,
 )
+# What a recurrent cell keeps of every step, for each of its units, besides its output: gates, and LSTM's second state.
+_KEPT_BY_CELL = {layers.SimpleRNNCell: 0, layers.GRUCell: 3, layers.LSTMCell: 5}
 # Layers, and functions of `keras.ops`, that have no weights, yet multiply one tensor by another: not element-wise.
 _PRODUCTS = (
-    *("AdditiveAttention", "Attention", "Dot", "Einsum", "Inner", "Matmul", "Outer", "Tensordot", "Vdot"),
+    *("Attention", "Dot", "Einsum", "Inner", "Matmul", "Outer", "Tensordot", "Vdot"),
     *("Conv", "ConvTranspose", "DepthwiseConv", "DotProductAttention", "SeparableConv"),
 )
 # They give their input's memory another shape.
@@ -38,9 +43,10 @@ def parameters(model: keras.Model) -> int:
 def multiply_adds(model: keras.Model) -> int:
     """Multiplications, each with its addition, of one forward pass on one example.
 
-    Counted as papers do: convolutions, dense layers, and attention with its two products (queries by keys, scores by
-    values). Not counted: biases, normalisations, activations, pooling, sums and other element-wise work, look-ups. At
-    a border all of a kernel counts, also where it lies on padding. Multiply by two for floating-point operations.
+    Counted as papers do: convolutions, dense layers, recurrent layers at every step, embeddings that give logits, and
+    attention with its two products (queries by keys, scores by values). Padding counts like any token. Not counted:
+    biases, normalisations, activations, pooling, sums and other element-wise work, look-ups. At a border all of a
+    kernel counts, also where it lies on padding. Multiply by two for floating-point operations.
 
     A layer of one's own has a method `multiply_adds(*input_shapes) -> int`, which gets the shapes of the layer's input
     tensors, with a batch of 1, in the order of the arguments of its `call`.
@@ -63,10 +69,10 @@ def activation_bytes(model: keras.Model) -> int:
     """Memory of all activations for one example, in the dtype each layer computes in: what training keeps.
 
     It is the sum over the input and the outputs of all layers; attention also keeps queries, keys, values, scores and
-    what they mix. Layers that only give their input another shape (Reshape, Flatten) are left out: they share its
-    memory. Padding copies, and counts. What a layer holds for its own gradient, such as a dropout's mask, and what an
-    activation inside of a layer (`Dense(…, "gelu")`) keeps are not counted, nor are weights, gradients and the
-    optimizer's state.
+    what they mix, additive attention the sums and scores, a recurrent layer gates and states at every step. Layers that
+    only give their input another shape (Reshape, Flatten) are left out: they share its memory. Padding copies, and
+    counts. What a layer holds for its own gradient, such as a dropout's mask, and what an activation inside of a layer
+    (`Dense(…, "gelu")`) keeps are not counted, nor are weights, gradients and the optimizer's state.
 
     Raises:
         ValueError: the model is neither Functional nor Sequential, or an axis of its input has no fixed size.
@@ -78,19 +84,15 @@ def activation_bytes(model: keras.Model) -> int:
         nonlocal total
         if type(operation).__name__ not in _VIEWS:
             total += sum(map(_bytes, outputs))
-        if isinstance(operation, layers.MultiHeadAttention):
-            total += _attention_elements(operation, inputs) * _item_size(operation.compute_dtype)
+        if inside := _elements_inside(operation, inputs):
+            total += inside * _item_size(operation.compute_dtype)
 
     _walk(model, inputs, count)
     return total
 
 
 def _inputs(model):
-    if not _is_graph(model):
-        raise ValueError(
-            f"Only Functional and Sequential models that are built show their graph. "
-            f"Received: {model.name!r}, a {type(model).__name__}."
-        )
+    graphs.check_graph(model)
     for tensor in model.inputs:
         if None in tensor.shape[1:]:
             raise ValueError(
@@ -100,10 +102,6 @@ def _inputs(model):
     return [keras.KerasTensor((1, *tensor.shape[1:]), tensor.dtype) for tensor in model.inputs]
 
 
-def _is_graph(operation):
-    return hasattr(operation, "_run_through_graph") or (isinstance(operation, keras.Sequential) and operation.built)
-
-
 def _walk(model, inputs, visit):
     """Follow the shapes through the model; `visit(operation, inputs, outputs)` sees every call of a layer on the way.
 
@@ -111,9 +109,6 @@ def _walk(model, inputs, visit):
     """
 
     def follow(operation):
-        if _is_graph(operation):
-            return lambda inputs, **_: _walk(operation, inputs, visit)
-
         def call(*args, **kwargs):
             outputs = operation.compute_output_spec(*args, **kwargs)
             arguments = inspect.signature(operation.call).bind(*args, **kwargs).arguments
@@ -123,13 +118,7 @@ def _walk(model, inputs, visit):
 
         return call
 
-    if isinstance(model, keras.Sequential):
-        (tensor,) = tree.flatten(inputs)
-        for layer in model.layers:
-            tensor = follow(layer)(tensor)
-        return tensor
-    # Keras has no public way to visit the calls of a graph; this is how it computes shapes itself.
-    return model._run_through_graph(inputs, operation_fn=follow)
+    graphs.run(model, inputs, follow)
 
 
 def _multiply_adds(operation, inputs, outputs) -> int:
@@ -151,6 +140,14 @@ def _multiply_adds(operation, inputs, outputs) -> int:
             return _einsum(operation.equation, inputs[0].shape, operation.kernel.shape)
         case layers.MultiHeadAttention():
             return _attention(operation, inputs)
+        case layers.AdditiveAttention():
+            queries, keys = _lengths(operation, inputs)
+            scale = _size(operation.scale) if operation.use_scale else 0
+            return queries * keys * (scale + inputs[1].shape[-1])
+        case layers.ReversibleEmbedding() if len(outputs[0].shape) == len(inputs[0].shape):
+            return _size(outputs[0]) * operation.output_dim
+    if cells := _cells(operation):
+        return _steps(inputs) * sum(_size(cell.kernel) + _size(cell.recurrent_kernel) for cell in cells)
     if isinstance(operation, _ELEMENT_WISE):
         return 0
     kind = type(operation).__name__
@@ -188,6 +185,40 @@ def _attention_elements(layer, inputs) -> int:
     """Numbers that attention keeps inside: queries and what is mixed for them, keys and values, and the scores."""
     queries, keys = _lengths(layer, inputs)
     return layer.num_heads * ((queries + keys) * (layer.key_dim + layer.value_dim) + queries * keys)
+
+
+def _elements_inside(operation, inputs) -> int:
+    """Numbers that a layer keeps for its gradient and does not give as output."""
+    if isinstance(operation, layers.MultiHeadAttention):
+        return _attention_elements(operation, inputs)
+    if isinstance(operation, layers.AdditiveAttention):
+        queries, keys = _lengths(operation, inputs)
+        return queries * keys * (inputs[0].shape[-1] + 1)
+    if cells := _cells(operation):
+        kept = sum((_KEPT_BY_CELL[type(cell)] + 1) * cell.units for cell in cells)
+        given = cells[-1].units if isinstance(operation, layers.RNN) and operation.return_sequences else 0
+        return _steps(inputs) * (kept - given)
+    return 0
+
+
+def _cells(operation) -> list:
+    """All cells of a recurrent layer; none where it is not recurrent, or one of its cells is not known."""
+    match operation:
+        case layers.RNN():
+            return _cells(operation.cell)
+        case layers.Bidirectional():
+            parts = [operation.forward_layer, operation.backward_layer]
+        case layers.StackedRNNCells():
+            parts = operation.cells
+        case _:
+            return [operation] if type(operation) in _KEPT_BY_CELL else []
+    cells = [_cells(part) for part in parts]
+    return list(itertools.chain(*cells)) if all(cells) else []
+
+
+def _steps(inputs) -> int:
+    """Places of a sequence; a cell of its own takes one."""
+    return inputs[0].shape[1] if len(inputs[0].shape) == 3 else 1
 
 
 def _lengths(layer, inputs):

@@ -1,22 +1,59 @@
-"""Running a Functional model with something else in place of its layers. Backend-neutral."""
+"""Running a model with something else in place of some of its layers: a count, a cache, a memory. Backend-neutral."""
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+from keras import tree
 
 
-def run(model, inputs, replace):
-    """Run a Functional model on tensors, with `replace(layer)` called in place of each layer.
+def is_graph(operation: Any) -> bool:
+    """Whether this is a model that shows its graph: a Functional one, or a Sequential one that is built."""
+    return hasattr(operation, "_run_through_graph") or (isinstance(operation, keras.Sequential) and operation.built)
+
+
+def check_graph(model: keras.Model) -> None:
+    """Raise ValueError unless the model shows its graph."""
+    if not is_graph(model):
+        raise ValueError(
+            f"Only Functional and Sequential models that are built show their graph. "
+            f"Received: {model.name!r}, a {type(model).__name__}."
+        )
+
+
+def run(model: keras.Model | keras.Function, inputs: Any, replace: Callable[[keras.Operation], Callable]) -> Any:
+    """Do what the model does to `inputs`, calling for every layer what `replace` gives for it.
+
+    It runs on tensors of the backend, and on symbolic ones: a new Functional model can be made of what it returns.
 
     Args:
-        model: a Functional model, or a `keras.Function`; models nested in it are run in the same way.
-        inputs: its input tensors, in its order.
-        replace: layer → what is called with the layer's arguments; the layer itself for no change.
+        model: Functional, or Sequential and built, or a `keras.Function`. Models nested in it are opened: `replace`
+            sees their layers.
+        inputs: tensors, one for each of `model.inputs`, in their order; one tensor where there is one.
+        replace: layer → what is called in its place, with the layer's arguments; the layer itself for no change. It is
+            asked for every call in turn, so that a layer called twice can be replaced by two. What is a function of
+            `keras.ops` in the model comes as an operation, which is called like a layer. `training` is not among the
+            arguments: as in every model, it is that of the call around.
 
     Returns:
-        What the model gives.
+        The model's output or outputs, or whatever came out of the replacements in their place.
+
+    Raises:
+        ValueError: the model is neither Functional nor Sequential, or not built.
     """
+    check_graph(model)
 
-    def follow(operation):
-        if hasattr(operation, "_run_through_graph"):
+    def called(operation):
+        if is_graph(operation):
             return lambda inputs, **_: run(operation, inputs, replace)
-        return replace(operation)
+        function = replace(operation)
+        # The graph records `training` as it was when the model was built.
+        return lambda *args, training=None, **kwargs: function(*args, **kwargs)
 
-    # Keras has no public way to visit the calls of a graph; this is how it runs it itself.
-    return model._run_through_graph(inputs, operation_fn=follow)
+    if isinstance(model, keras.Sequential):
+        (tensor,) = tree.flatten(inputs)
+        for layer in model.layers:
+            tensor = called(layer)(tensor)
+        return tensor
+    # Keras has no public way to visit the calls of a graph; this is how it runs a model itself.
+    return model._run_through_graph(inputs, operation_fn=called)

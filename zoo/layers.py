@@ -102,3 +102,14 @@ class LocalResponseNormalization(layers.Layer):
 
     def get_config(self):
         return {**super().get_config(), "size": self.size, "k": self.k, "alpha": self.alpha, "beta": self.beta}
+
+
+@keras.saving.register_keras_serializable("zoo")
+class MaskPadding(layers.Layer):
+    """Sets to zero what lies where a text has only padding: `(batch, length, n)` and `tokens` `(batch, length)`."""
+
+    def call(self, x, tokens):
+        return x * ops.cast(ops.not_equal(tokens, 0), x.dtype)[..., None]
+
+    def compute_output_shape(self, x_shape, tokens_shape):
+        return x_shape

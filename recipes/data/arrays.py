@@ -102,5 +102,9 @@ def fingerprint(parts: Mapping[str, Rows], *names: tuple[str, ...] | None) -> st
     for part, rows in sorted(parts.items()):
         for array in (rows.x, rows.y):
             digest.update(f"{part} {array.dtype} {array.shape} ".encode())
-            digest.update(np.ascontiguousarray(array).data)
+            if array.dtype == object:  # of bytes
+                digest.update(str([len(text) for text in array]).encode())
+                digest.update(b"".join(array))
+            else:
+                digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()

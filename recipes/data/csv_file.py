@@ -32,7 +32,7 @@ def open_csv(path: Path, *, task: str, target: str | None = None) -> Source:
         ValueError: no such column; a cell that is missing, infinite or no number, named by column and row; a file that
             is empty or no table.
     """
-    header = _read(path, nrows=0).columns.tolist()
+    header = read(path, nrows=0).columns.tolist()
     target = find_target(path, header, target)
     features = [name for name in header if name != target]
     if not features:
@@ -112,10 +112,15 @@ def classes(path: Path, column: pd.Series) -> tuple[np.ndarray, tuple[str, ...]]
 
 def _read_table(path: Path, numeric: Sequence[str], dtype: dict | None) -> pd.DataFrame:
     # What stands for a missing number may be the name of a class: "NA".
-    return _read(path, dtype=dtype, keep_default_na=False, na_values=dict.fromkeys(numeric, MISSING))
+    return read(path, dtype=dtype, keep_default_na=False, na_values=dict.fromkeys(numeric, MISSING))
 
 
-def _read(path: Path, **options) -> pd.DataFrame:
+def read(path: Path, **options) -> pd.DataFrame:
+    """The file as a table; `options` are those of `pandas.read_csv`.
+
+    Raises:
+        ValueError: no table.
+    """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)  # rows longer than the header

@@ -1,9 +1,9 @@
-"""A folder of pictures: one sub-folder per class, or these under `train/`, `validation/` (or `val/`) and `test/`."""
+"""A folder of files: one sub-folder per class, or these under `train/`, `validation/` (or `val/`) and `test/`."""
 
 import hashlib
 import logging
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -23,7 +23,7 @@ PART_FOLDERS = {"train": "train", "validation": "validation", "val": "validation
 NAMED_IN_ERRORS = 5
 
 
-def open_folder(folder: Path, *, task: str) -> Source:
+def open_folder(folder: Path, *, task: str, target: str | None = None) -> Source:
     """Open a folder of PNG and JPEG files and read each once, to be sure that it can be.
 
     Other files are ignored, with a warning that counts them. The bytes reach training unchanged. The fingerprint covers
@@ -33,11 +33,9 @@ def open_folder(folder: Path, *, task: str) -> Source:
         ValueError: no class folders, a class without pictures, a class that training never shows, unreadable pictures.
     """
     targets.check_kind("image", task)
-    listed = {part: list_pictures(path) for part, path in part_folders(folder).items()}
-    labels = tuple(sorted(listed["train"]))
-    for part, classes in listed.items():
-        for name in classes:
-            choose(f"class in the {part} part of {folder}:", name, labels)
+    suffixes = "PNG or JPEG"
+    listed = {part: list_files(path, is_picture, "picture", suffixes) for part, path in part_folders(folder).items()}
+    labels = labels_of(folder, listed)
     _warn_of_others(folder, sum(len(paths) for classes in listed.values() for paths in classes.values()))
     pictures, digests = _examined(folder, [p for classes in listed.values() for ps in classes.values() for p in ps])
     counts = [len(listed["train"][label]) for label in labels]
@@ -45,8 +43,8 @@ def open_folder(folder: Path, *, task: str) -> Source:
     return Source(
         name=str(folder),
         kind="image",
-        parts={part: _rows(folder, classes, labels) for part, classes in listed.items()},
-        target="label",
+        parts={part: rows(folder, classes, labels) for part, classes in listed.items()},
+        target=target or "label",
         fingerprint=hashlib.sha256("\n".join(sorted(digests)).encode()).hexdigest(),
         labels=labels,
         image_shape=common_shape(pictures),
@@ -64,19 +62,32 @@ def part_folders(folder: Path) -> dict[str, Path]:
     return {PART_FOLDERS[name]: folder / name for name in names}
 
 
-def list_pictures(folder: Path) -> dict[str, list[Path]]:
-    """Class name → its PNG and JPEG files.
+def list_files(folder: Path, is_wanted: Callable[[Path], bool], what: str, suffixes: str) -> dict[str, list[Path]]:
+    """Class name → its files of the wanted kind, which `what` and `suffixes` call by name.
 
     Raises:
-        ValueError: no sub-folder, or one without pictures.
+        ValueError: no sub-folder, or one without such files.
     """
-    classes = {sub.name: sorted(path for path in sub.iterdir() if is_picture(path)) for sub in _folders(folder)}
+    classes = {sub.name: sorted(path for path in sub.iterdir() if is_wanted(path)) for sub in _folders(folder)}
     if not classes:
-        raise ValueError(f"{folder} holds no pictures to learn from: put them in one sub-folder per class.")
+        raise ValueError(f"{folder} holds no {what}s to learn from: put them in one sub-folder per class.")
     empty = sorted(name for name, paths in classes.items() if not paths)
     if empty:
-        raise ValueError(f"No PNG or JPEG file in {', '.join(str(folder / name) for name in empty)}.")
+        raise ValueError(f"No {suffixes} file in {', '.join(str(folder / name) for name in empty)}.")
     return classes
+
+
+def labels_of(folder: Path, listed: Mapping[str, Mapping[str, Sequence[Path]]]) -> tuple[str, ...]:
+    """The classes of the training part, sorted.
+
+    Raises:
+        ValueError: another part has a class that training never shows.
+    """
+    labels = tuple(sorted(listed["train"]))
+    for part, classes in listed.items():
+        for name in classes:
+            choose(f"class in the {part} part of {folder}:", name, labels)
+    return labels
 
 
 def is_picture(path: Path) -> bool:
@@ -119,7 +130,7 @@ def _examined(folder: Path, paths: Sequence[Path]) -> tuple[set[Picture], list[s
     return {result for result, _ in results}, [digest for _, digest in results]
 
 
-def _rows(folder: Path, classes: Mapping[str, Iterable[Path]], labels: Sequence[str]) -> Rows:
+def rows(folder: Path, classes: Mapping[str, Iterable[Path]], labels: Sequence[str]) -> Rows:
     """Paths and class ids, in the order of the paths' hashes: the classes are mixed, whatever buffer shuffles them."""
     pairs = [(os.fspath(path), labels.index(name)) for name, paths in classes.items() for path in paths]
     pairs.sort(key=lambda pair: hashlib.sha256(os.path.relpath(pair[0], folder).encode()).digest())

@@ -1,19 +1,15 @@
 """`load`: one door for every kind of data source."""
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import tensorflow as tf
 
-from recipes.data import prepared, targets
-from recipes.data.arrays import open_arrays
-from recipes.data.csv_file import open_csv
-from recipes.data.folder import open_folder
-from recipes.data.named import open_named
+from recipes.data import arrays, csv_file, folder, named, prepared, streams, targets, texts
 from recipes.data.parts import Fractions, Part, check_part_names, check_sizes, split_off
 from recipes.data.source import Source
-from recipes.data.streams import open_datasets
 
 ACCEPTED = (
     "a TFDS name ('digits', 'gates/xor', 'mnist'), a folder with one sub-folder of pictures per class, a CSV file, "
@@ -23,14 +19,32 @@ ACCEPTED = (
 
 
 @dataclass(frozen=True)
+class Openers:
+    """How a source is opened, by what it is. Each raises ValueError for what cannot be trained on."""
+
+    open_named: Callable[..., Source]
+    open_folder: Callable[..., Source]
+    open_file: Callable[..., Source]
+    open_arrays: Callable[..., Source]
+    open_datasets: Callable[..., Source]
+
+
+PICTURES_AND_TABLES = Openers(
+    named.open_named, folder.open_folder, csv_file.open_csv, arrays.open_arrays, streams.open_datasets
+)
+TEXTS = Openers(texts.open_named, texts.open_folder, texts.open_file, texts.open_arrays, texts.open_datasets)
+
+
+@dataclass(frozen=True)
 class Data:
     """Examples to train on, as the source has them.
 
     Attributes:
         name: TFDS name, path, "arrays" or "dataset".
-        kind: "image" or "table".
+        kind: "image", "table" or "text".
         parts: "train", perhaps "validation", perhaps "test" → raw examples `(x, y)`, unbatched, in a fixed order.
-            x of a table: float32 [F]; of a picture: see `pixels`. y: int64 [] class id, or float32 [K] for regression.
+            x of a table: float32 [F]; of a picture: see `pixels`; of a text: string []. y: int64 [] class id, float32
+            [K] for regression, or string [], see `recipes.data.texts`.
         sizes: examples per part.
         labels: class names by id; None for regression.
         columns: names of a table's columns, snake-case identifiers; None for pictures.
@@ -41,6 +55,7 @@ class Data:
         evaluated_on: "test"; or "train", where no test part is given and none could be split off.
         fingerprint: SHA-256, hexadecimal, of the examples (what it covers is said where each source is opened). It does
             not depend on where they lie, nor on the seed.
+        continuous: whether the examples, which are texts, follow one another in one text.
     """
 
     name: str
@@ -54,6 +69,7 @@ class Data:
     target: str
     evaluated_on: str
     fingerprint: str
+    continuous: bool = False
 
 
 def load(
@@ -65,6 +81,7 @@ def load(
     test_split: str | None = None,
     validation=0.1,
     test=0.1,
+    text: str | None = None,
     target: str | None = None,
     seed: int = 0,
 ) -> Data:
@@ -76,14 +93,15 @@ def load(
     Args:
         data: what `ACCEPTED` lists. A string that names one of our own data sets, or one prepared in `data_dir`, means
             that; else an existing path; write "./digits" for a folder of such a name.
-        task: "regression", "binary-classification" or "image-classification".
+        task: a name of `targets.TASKS`.
         data_dir: where TFDS data lies; default $TFDS_DATA_DIR, else ~/tensorflow_datasets.
         train_split: TFDS split expression of the training part, such as "train[:80%]".
         test_split: TFDS split expression of the test part; default "test", else "validation", else split off.
         validation: fraction of the training part to split off for validation, or a TFDS split expression; 0 or None:
             no validation part. A validation part of the source itself is used as it is.
         test: the same for the test part, where the source has none.
-        target: name of the target column of a CSV file or TFDS table.
+        text: name of the column or TFDS feature that holds the text, for a task that reads one.
+        target: name of the target column of a CSV file or TFDS data set.
         seed: which examples are split off. TFDS data is divided by position instead: its files are shuffled already.
 
     Raises:
@@ -94,7 +112,7 @@ def load(
     source = open_source(
         data,
         task=task,
-        target=target,
+        names={"target": target} | ({"text": text} if targets.reads_text(task) else {}),
         data_dir=data_dir,
         splits=_splits(train_split, test_split, validation, test) if is_split else {},
     )
@@ -112,19 +130,27 @@ def _splits(train: str, test: str | None, validation, test_fraction) -> dict[str
     }
 
 
-def open_source(data, *, task: str, target: str | None, data_dir, splits: dict[str, str | None]) -> Source:
-    """Open whatever `data` is. `splits` are TFDS split expressions, which only a TFDS name can have."""
+def open_source(data, *, task: str, names: dict[str, str | None], data_dir, splits: dict[str, str | None]) -> Source:
+    """Open whatever `data` is.
+
+    Args:
+        task: what it is read for.
+        names: of columns or features: "target" and, for texts, "text".
+        data_dir: where TFDS data lies.
+        splits: TFDS split expressions, which only a TFDS name can have.
+    """
+    kind = TEXTS if targets.reads_text(task) else PICTURES_AND_TABLES
     if isinstance(data, str) and prepared.is_at_hand(data, data_dir):
-        return open_named(data, task=task, data_dir=data_dir, target=target, **splits)
+        return kind.open_named(data, task=task, data_dir=data_dir, **names, **splits)
     if isinstance(data, (str, os.PathLike)) and (path := _path(data)):
         _refuse(splits, f"the path {str(path)!r}")
-        return open_folder(path, task=task) if path.is_dir() else open_csv(path, task=task, target=target)
+        return (kind.open_folder if path.is_dir() else kind.open_file)(path, task=task, **names)
     if isinstance(data, str):
-        return open_named(data, task=task, data_dir=data_dir, target=target, **splits)
-    parts = _as_parts(data)
+        return kind.open_named(data, task=task, data_dir=data_dir, **names, **splits)
+    parts = _as_parts(data, targets.kind(task) is None)
     _refuse(splits, "arrays and data sets")
-    open_parts = open_datasets if isinstance(parts["train"], tf.data.Dataset) else open_arrays
-    return open_parts(parts, task=task, target=target)
+    is_stream = isinstance(parts["train"], tf.data.Dataset)
+    return (kind.open_datasets if is_stream else kind.open_arrays)(parts, task=task, **names)
 
 
 def _path(data: str | os.PathLike) -> Path | None:
@@ -137,17 +163,22 @@ def _path(data: str | os.PathLike) -> Path | None:
     if path.exists():
         return path
     text = os.fspath(data)
-    if not isinstance(data, str) or text.lower().endswith(".csv") or text.startswith((".", "~", os.sep)):
+    if not isinstance(data, str) or text.lower().endswith((".csv", ".txt")) or text.startswith((".", "~", os.sep)):
         raise ValueError(f"There is no file or folder {text!r}.")
     return None
 
 
-def _as_parts(data) -> dict[str, tuple | tf.data.Dataset]:
-    """Arrays or data sets by the name of their part.
+def _as_parts(data, inputs_alone: bool) -> dict[str, tuple | tf.data.Dataset]:
+    """Arrays or data sets by the name of their part. With `inputs_alone`, a list is x without y.
 
     Raises:
         ValueError: anything else.
     """
+    if inputs_alone:
+        if isinstance(data, list):
+            data = (data, None)
+        if isinstance(data, dict):
+            data = {part: (x, None) if isinstance(x, list) else x for part, x in data.items()}
     if isinstance(data, tf.data.Dataset):
         return {"train": data}
     if _is_pair(data):
@@ -190,6 +221,7 @@ def finish(source: Source, parts: dict[str, Part]) -> Data:
         target=source.target,
         evaluated_on="test" if "test" in parts else "train",
         fingerprint=source.fingerprint,
+        continuous=source.continuous,
     )
 
 

@@ -88,7 +88,7 @@ def image_shape(name: str, feature: tfds.features.Image):
 
 def _read_pictures(image_key: str, y_key: str):
     def read(builder, instruction):
-        return _read(builder, instruction, {image_key: tfds.decode.SkipDecoding()}).map(
+        return read_examples(builder, instruction, {image_key: tfds.decode.SkipDecoding()}).map(
             lambda example: (example[image_key], tf.cast(example[y_key], tf.int64)),
             num_parallel_calls=tf.data.AUTOTUNE,
             deterministic=True,
@@ -99,7 +99,7 @@ def _read_pictures(image_key: str, y_key: str):
 
 def _read_table(flatten, y_key: str, read_target):
     def read(builder, instruction):
-        return _read(builder, instruction, None).map(
+        return read_examples(builder, instruction, None).map(
             lambda example: (flatten(example), read_target(example[y_key])),
             num_parallel_calls=tf.data.AUTOTUNE,
             deterministic=True,
@@ -108,7 +108,8 @@ def _read_table(flatten, y_key: str, read_target):
     return read
 
 
-def _read(builder, instruction, decoders) -> tf.data.Dataset:
+def read_examples(builder, instruction, decoders) -> tf.data.Dataset:
+    """The examples that an instruction names, in the order of the files."""
     # No cache and no prefetch: what to keep in memory is the training pipeline's choice.
     config = tfds.ReadConfig(try_autocache=False, skip_prefetch=True)
     return builder.as_dataset(split=instruction, decoders=decoders, read_config=config, shuffle_files=False)

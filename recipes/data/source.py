@@ -19,3 +19,4 @@ class Source:
     columns: tuple[str, ...] | None = None
     image_shape: tuple[int | None, int | None, int] | None = None
     pixels: str | None = None
+    continuous: bool = False

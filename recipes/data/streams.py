@@ -103,13 +103,25 @@ def scan(part: str, dataset: tf.data.Dataset) -> Scan:
     Raises:
         ValueError: NaN or an infinity, an unreadable picture, or another order the second time.
     """
-    found, digest, first = Scan(), hashlib.sha256(), []
+    found = Scan()
+    found.size, found.digest = digest_of(part, dataset, lambda x, y, number: _note(found, part, x, y, number))
+    return found
+
+
+def digest_of(part: str, dataset: tf.data.Dataset, note: Callable = lambda x, y, number: None) -> tuple[int, str]:
+    """Read every example once, and the first ones twice; `note(x, y, number)` sees each. The size, and a digest.
+
+    Raises:
+        ValueError: another order the second time.
+    """
+    size, digest, first = 0, hashlib.sha256(), []
     for x, y in dataset.as_numpy_iterator():
         example = example_digest((x, y))
         digest.update(example)
-        if found.size < REREAD:
+        if size < REREAD:
             first.append(example)
-        _note(found, part, x, y)
+        note(x, y, size)
+        size += 1
     again = [example_digest(example) for example in dataset.take(REREAD).as_numpy_iterator()]
     if again != first:
         raise ValueError(
@@ -117,12 +129,11 @@ def scan(part: str, dataset: tf.data.Dataset) -> Scan:
             "split nor repeated. Leave out .shuffle() and random augmentation: training does both; or "
             ".shuffle(…, seed=…, reshuffle_each_iteration=False)."
         )
-    found.digest = digest.hexdigest()
-    return found
+    return size, digest.hexdigest()
 
 
-def _note(found: Scan, part: str, x, y) -> None:
-    where = f"example {found.size} (counted from 0) of the {part} part"
+def _note(found: Scan, part: str, x, y, number: int) -> None:
+    where = f"example {number} (counted from 0) of the {part} part"
     if isinstance(x, bytes):
         try:
             found.shapes.add(pictures.examine(x))
@@ -138,7 +149,6 @@ def _note(found: Scan, part: str, x, y) -> None:
         raise ValueError(f"y holds NaN or an infinity in {where}.")
     if np.ndim(y) == 0:
         found.counts[int(y)] = found.counts.get(int(y), 0) + 1
-    found.size += 1
 
 
 def _inputs(spec: tf.TensorSpec, scans: Mapping[str, Scan]) -> tuple[dict, Callable]:

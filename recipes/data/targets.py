@@ -1,4 +1,4 @@
-"""Targets: class ids for classification, float32 vectors for regression, and the checks that go with a task."""
+"""Targets: what each task learns from, and the checks that go with it."""
 
 from collections.abc import Sequence
 
@@ -6,17 +6,38 @@ import numpy as np
 
 from zoo.nearest import choose
 
-TASKS = ("regression", "binary-classification", "image-classification")
+# Task → what it reads, and what its target is: a class, numbers, another text, a tag for every word of a text, or
+# nothing beside the text itself.
+TASKS = {
+    "regression": ("table", "values"),
+    "binary-classification": ("table", "class"),
+    "image-classification": ("image", "class"),
+    "text-classification": ("text", "class"),
+    "token-classification": ("text", "tags"),
+    "sequence-to-sequence": ("text", "text"),
+    "language-modeling": ("text", None),
+    "masked-language-modeling": ("text", None),
+}
 
 
 def is_classification(task: str) -> bool:
     """Whether the task's target is a class."""
-    return choose("task", task, TASKS) != "regression"
+    return kind(task) == "class"
+
+
+def kind(task: str) -> str | None:
+    """What a task's target is: "class", "values", "tags", "text", or None where it has none."""
+    return TASKS[choose("task", task, TASKS)][1]
+
+
+def reads_text(task: str) -> bool:
+    """Whether a task's input is text."""
+    return TASKS[choose("task", task, TASKS)][0] == "text"
 
 
 def default_name(task: str) -> str:
     """What the target is called where the source gives it no name."""
-    return "label" if is_classification(task) else "target"
+    return {"class": "label", "tags": "tags"}.get(kind(task), "target")
 
 
 def check_kind(kind: str, task: str) -> None:

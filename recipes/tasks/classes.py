@@ -9,7 +9,7 @@ import tensorflow as tf
 from keras import ops
 from sklearn.metrics import roc_auc_score
 
-from recipes.bundle import Answer, head_of
+from recipes.answers import ClassAnswer, head_of
 from recipes.pipeline import targets
 from recipes.tasks.task import Task
 
@@ -32,7 +32,7 @@ class ClassTask(Task):
                 f"{model.name!r} gives {outputs} per example, but {self.data.name!r} has {len(labels)} classes: "
                 f"{', '.join(labels[:10])}{', …' if len(labels) > 10 else ''}. Accepted: ({len(labels)},)."
             )
-        return Answer("class", head_of(model), labels)
+        return ClassAnswer(head_of(model), labels)
 
     @property
     def single(self) -> bool:
@@ -40,7 +40,7 @@ class ClassTask(Task):
         return self.model.output_shape[-1] == 1
 
     def encode(self, y):
-        return tf.cast(y, tf.float32)[tf.newaxis] if self.single else tf.one_hot(y, len(self.data.labels))
+        return tf.cast(y, tf.float32)[..., tf.newaxis] if self.single else tf.one_hot(y, len(self.data.labels))
 
     def loss(self):
         smoothing = self.config.label_smoothing

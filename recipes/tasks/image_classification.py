@@ -54,7 +54,7 @@ class ImageClassification(ClassTask):
 
     def _of_weights(self, name):
         """What belongs to the weights that training begins with; to a weights file, what it would be without them."""
-        wanted = initial_weights.preprocessing_of(name, self.config.weights)
+        wanted = initial_weights.preprocessing_of(name, self.config.weights, ImagePreprocessing)
         if wanted is None:
             return ImagePreprocessing(*self._named_shape(name), resize=self.config.resize or DEFAULT_RESIZE)
         height, width = self.config.image_size or (wanted.height, wanted.width)

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from recipes.bundle import Answer
+from recipes.answers import ValueAnswer
 from recipes.config import RegressionConfig, takes
 from recipes.pipeline import targets
 from recipes.tasks.classes import HalfSquaredError
@@ -62,8 +62,8 @@ class Regression(Task):
         mean, std = values.mean(0, dtype=np.float64), values.std(0, dtype=np.float64)
         wanted = self.config.standardize
         if not (scales_far_apart(mean, std) if wanted is None else wanted):
-            return Answer("value", "values")
-        return Answer("value", "values", mean=tuple(mean.tolist()), std=tuple(np.where(std > 0, std, 1.0).tolist()))
+            return ValueAnswer()
+        return ValueAnswer(mean=tuple(mean.tolist()), std=tuple(np.where(std > 0, std, 1.0).tolist()))
 
     def encode(self, y):
         return (tf.cast(y, tf.float32) - self.answer.mean) / self.answer.std

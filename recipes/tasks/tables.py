@@ -25,7 +25,7 @@ def table_preprocessing(model: str | keras.Model, data: Data, standardize: bool 
             f"{model.name!r} takes {input_shape_of(model)} per example, but {data.name!r} has {width} columns: "
             f"{', '.join(data.columns[:10])}{', …' if width > 10 else ''}. Accepted: ({width},)."
         )
-    rows, _ = collect(data.parts["train"])
+    rows, _ = collect(data.parts["train"].batch(4096))
     mean, std = rows.mean(0, dtype=np.float64), rows.std(0, dtype=np.float64)
     if standardize is None:
         standardize = scales_far_apart(mean, std)

@@ -1,17 +1,23 @@
 """What a task fixes: the width of the head, the way in, the way out, loss, metrics and figures."""
 
 import abc
+import math
 from collections.abc import Callable
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from recipes.bundle import Answer
+import zoo
+from recipes.answers import Answer
+from recipes.bundle import Bundle, batch_that_fits
 from recipes.config import Config
 from recipes.data import Data
+from recipes.pipeline import Part, Reading, prepare
 from recipes.preprocessing import Preprocessing
+
+EVALUATION_BATCH = 256
 
 
 class Task(abc.ABC):
@@ -52,7 +58,38 @@ class Task(abc.ABC):
 
     @abc.abstractmethod
     def encode(self, y: tf.Tensor) -> tf.Tensor:
-        """One raw target → float32 vector that the loss compares with the model's output."""
+        """A raw target, or a batch of them → what the loss compares with the model's output."""
+
+    def builder_arguments(self, spec: zoo.Spec, preprocessing: Preprocessing) -> dict[str, Any]:
+        """What the builder of a registered model is told of the data."""
+        return {"input_shape": preprocessing.shape, "num_classes": self.num_classes}
+
+    def reading(self, preprocessing: Preprocessing, encode: Callable[[tf.Tensor], tf.Tensor]) -> Reading:
+        """Raw `(x, y)` → the model's tensors and `encode(y)`."""
+        unit = 255.0 if self.data.pixels == "float" else 1  # such pixels are 0..1, a picture's are 0..255
+        return Reading(lambda x, y: (preprocessing.one(x if unit == 1 else x * unit), encode(y)))
+
+    def part(self, name: str, preprocessing: Preprocessing, encode: Callable[[tf.Tensor], tf.Tensor]) -> Part:
+        """A part of the data, preprocessed."""
+        return prepare(
+            self.data.parts[name],
+            self.data.sizes[name],
+            self.reading(preprocessing, encode),
+            bytes_per_example=4 * math.prod(preprocessing.shape),
+        )
+
+    def at_once(self, preprocessing: Preprocessing) -> int:
+        """Examples that are evaluated together."""
+        return batch_that_fits(preprocessing.shape, EVALUATION_BATCH)
+
+    def answers(self, bundle: Bundle) -> tuple[dict[str, np.ndarray], np.ndarray]:
+        """The bundle's answers on the test part, by name, and the raw truth."""
+        part = self.part(self.data.evaluated_on, bundle.preprocessing, lambda y: y)
+        answers, truth = [], []
+        for x, y in part.batches(self.at_once(bundle.preprocessing)):
+            answers.append(bundle.answer(tf.constant(bundle.model.predict_on_batch(x))))
+            truth.append(y)
+        return {name: np.concatenate([a[name] for a in answers]) for name in answers[0]}, np.concatenate(truth)
 
     @abc.abstractmethod
     def loss(self) -> keras.losses.Loss:

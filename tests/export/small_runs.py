@@ -9,7 +9,8 @@ import pandas as pd
 from PIL import Image
 
 import zoo
-from recipes.bundle import Answer, Bundle, head_of
+from recipes.answers import ClassAnswer, ValueAnswer, head_of
+from recipes.bundle import Bundle
 from recipes.examples import Examples
 from recipes.preprocessing import ImagePreprocessing, TablePreprocessing
 from recipes.run import Run
@@ -44,7 +45,7 @@ def scrambled(model, seed=0):
 def image_run(model=None, count=10, labels=LABELS):
     model = scrambled(model or zoo.build("lenet5", input_shape=(12, 12, 1), num_classes=len(LABELS)))
     preprocessing = ImagePreprocessing(*model.inputs[0].shape[1:], mean=(0.4,), std=(0.3,))
-    answer = Answer("class", head_of(model), tuple(labels))
+    answer = ClassAnswer(head_of(model), tuple(labels))
     return _run(model, "image-classification", preprocessing, answer, {"image_bytes": pictures(count)}, "label")
 
 
@@ -57,9 +58,9 @@ def table_run(model="logistic_regression", count=10):
     raw = np.random.default_rng(1).normal(2, 3, (count, len(COLUMNS))).astype(np.float32)
     preprocessing = TablePreprocessing(COLUMNS, mean=(2.0, 1.0, 0.5), std=(3.0, 2.0, 1.0))
     if model == "linear_regression":
-        task, answer = "regression", Answer("value", "values", mean=120.0, std=30.0)
+        task, answer = "regression", ValueAnswer(mean=120.0, std=30.0)
     else:
-        task, answer = "binary-classification", Answer("class", head_of(network), ("benign", "malignant"))
+        task, answer = "binary-classification", ClassAnswer(head_of(network), ("benign", "malignant"))
     return _run(network, task, preprocessing, answer, dict(zip(COLUMNS, raw.T, strict=True)), "target")
 
 

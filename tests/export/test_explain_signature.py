@@ -75,7 +75,7 @@ def test_the_proof_of_the_maps_holds_at_a_server(protocol, version, server):
 
 def test_the_graph_of_cam_looks_where_the_class_is_decided(tmp_path):
     run = bright_spot.run()
-    saved_model.write(run.model, signatures.signatures_of(run.bundle, "cam"), tmp_path)
+    saved_model.write([run.model], signatures.signatures_of(run.bundle, "cam"), tmp_path)
     ask = tf.saved_model.load(str(tmp_path)).signatures["explain"]
     answer = ask(image_bytes=tf.constant(list(run.examples.raw["image_bytes"])))
     assert [name.decode() for name in answer["classes"].numpy()] == list(run.examples.truth)

@@ -94,8 +94,8 @@ def test_missing_variables_are_found(refused, monkeypatch, tmp_path, image_run):
 
     write = saved_model.write
 
-    def written(model, signatures, folder):
-        write(model, signatures, folder)
+    def written(resources, signatures, folder):
+        write(resources, signatures, folder)
         shutil.rmtree(folder / "variables")
 
     monkeypatch.setattr(saved_model, "write", written)

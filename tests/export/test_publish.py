@@ -13,7 +13,8 @@ from tensorflow_serving.apis import prediction_log_pb2
 
 import export
 from export import golden, saved_model
-from recipes.bundle import Answer, Bundle
+from recipes.answers import ValueAnswer
+from recipes.bundle import Bundle
 from tests.export import small_runs
 
 
@@ -164,7 +165,7 @@ def test_a_layer_that_cannot_be_traced_is_named_with_its_signature(tmp_path):
     rows = keras.Input((3,), name="rows")
     model = keras.Model(rows, keras.layers.Dense(1)(OnlyEager()(rows)))
     run = small_runs.table_run("linear_regression")
-    run.bundle = Bundle(model, "regression", run.bundle.preprocessing, Answer("value", "values"))
+    run.bundle = Bundle(model, "regression", run.bundle.preprocessing, ValueAnswer())
     refused(run, tmp_path / "m", "Signature 'serving_default' cannot be traced")
 
 

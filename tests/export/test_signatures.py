@@ -101,7 +101,7 @@ def test_inputs_of_two_signatures_keep_their_names_apart(tmp_path):
         specs = {column: tf.TensorSpec([None], tf.float32)}
         return Signature(name, specs, lambda inputs: {"y": 2 * inputs[column]}, None, None)
 
-    saved_model.write(model, [signature("serving_default", "a b"), signature("row", "c d")], tmp_path)
+    saved_model.write([model], [signature("serving_default", "a b"), signature("row", "c d")], tmp_path)
     found = saved_model.describe(tmp_path)
     assert found["serving_default"]["inputs"].keys() == {"a b"}
     assert found["row"]["inputs"].keys() == {"c d"}
@@ -111,9 +111,10 @@ def test_several_values_have_no_regress():
     """TF Serving's Regress gives one number per example; a second one would be lost."""
     import zoo
     from export.signatures import signatures_of
-    from recipes.bundle import Answer, Bundle
+    from recipes.answers import ValueAnswer
+    from recipes.bundle import Bundle
     from recipes.preprocessing import TablePreprocessing
 
     model = zoo.build("linear_regression", input_shape=(1,), num_classes=2)
-    bundle = Bundle(model, "regression", TablePreprocessing(("x",), (0.0,), (1.0,)), Answer("value", "values"))
+    bundle = Bundle(model, "regression", TablePreprocessing(("x",), (0.0,), (1.0,)), ValueAnswer())
     assert [signature.name for signature in signatures_of(bundle)] == ["serving_default", "row"]

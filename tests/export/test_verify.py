@@ -66,7 +66,7 @@ def test_another_machine_that_computes_otherwise_is_found(copy, here, image_run)
     before = bias.numpy()
     bias.assign(before * [5, 1, 1])
     try:
-        saved_model.write(image_run.model, signatures_of(image_run.bundle), copy)
+        saved_model.write([image_run.model], signatures_of(image_run.bundle), copy)
     finally:
         bias.assign(before)
     manifest.write(copy)

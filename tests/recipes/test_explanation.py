@@ -14,7 +14,8 @@ from PIL import Image
 import recipes
 import zoo
 from recipes import commands, explanation, feature_maps
-from recipes.bundle import Answer, Bundle
+from recipes.answers import ClassAnswer
+from recipes.bundle import Bundle
 from recipes.preprocessing import ImagePreprocessing
 from tests import bright_spot
 from tests.export import small_runs
@@ -173,7 +174,7 @@ def test_registered_models_are_explained(name):
     height, width, _ = tiny["input_shape"]
     model = small_runs.scrambled(zoo.build(name, **tiny))
     bundle = Bundle(
-        model, "image-classification", ImagePreprocessing(*tiny["input_shape"]), Answer("class", "logits", tuple("abc"))
+        model, "image-classification", ImagePreprocessing(*tiny["input_shape"]), ClassAnswer("logits", tuple("abc"))
     )
     expected = {"vit_tiny16": ALL[1:], "resnet20": ALL, "lenet5": ALL[1:], "mlp": ALL[2:]}
     assert recipes.explanation_methods(model) == expected[name]

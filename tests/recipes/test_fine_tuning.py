@@ -13,6 +13,7 @@ from recipes import fine_tuning, initial_weights
 from recipes.config import ImageConfig
 from recipes.examples import to_png
 from recipes.pipeline import Part
+from recipes.preprocessing import ImagePreprocessing
 from recipes.tasks.image_classification import ImageClassification
 from recipes.training import load_data
 from tests import raw_data
@@ -134,7 +135,7 @@ def test_the_preprocessing_comes_with_the_weights(trained):
 
 
 def test_published_weights_want_their_own_preprocessing():
-    resnet = initial_weights.preprocessing_of("resnet50", "imagenet")
+    resnet = initial_weights.preprocessing_of("resnet50", "imagenet", ImagePreprocessing)
     assert (resnet.height, resnet.width, resnet.channels) == (224, 224, 3)
     assert resnet.scale == 1.0
     np.testing.assert_allclose(resnet.mean, (123.68, 116.779, 103.939))

@@ -3,6 +3,7 @@
 import dataclasses
 import inspect
 import io
+import json
 import math
 
 import keras
@@ -15,8 +16,8 @@ import recipes
 from recipes import optimizers
 from recipes.config import OPTIMIZERS, Config, ImageConfig
 from recipes.optimizers import Schedule
-from recipes.pipeline import prepare
-from recipes.preprocessing import ImagePreprocessing, TablePreprocessing, from_json, to_json
+from recipes.pipeline import Reading, prepare
+from recipes.preprocessing import ImagePreprocessing, TablePreprocessing, load, save
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(200, 3)).astype(np.float32)
@@ -105,7 +106,7 @@ def test_order_is_a_function_of_seed_and_epoch():
     keras.utils.set_random_seed(1)
     raw = tf.data.Dataset.range(10).map(lambda i: (tf.cast(i, tf.float32)[None], i))
     for bytes_per_example in (4, 2**40):  # in memory, and streamed
-        part = prepare(raw, 10, lambda x, y: (x, y), bytes_per_example)
+        part = prepare(raw, 10, Reading(lambda x, y: (x, y)), bytes_per_example)
         assert (part.arrays is None) == (bytes_per_example > 4)
 
         def order(seed, shuffle=True, part=part):
@@ -131,8 +132,8 @@ def test_recipes_show_their_options():
     "preprocessing",
     [ImagePreprocessing(28, 28, 3, mean=(0.5, 0.5, 0.5)), TablePreprocessing(("a", "b"), (1.0, 2.0), (3.0, 4.0))],
 )
-def test_preprocessing_survives_json(preprocessing):
-    assert from_json(to_json(preprocessing)) == preprocessing
+def test_preprocessing_survives_a_folder(preprocessing, tmp_path):
+    assert load(json.loads(json.dumps(save(preprocessing, tmp_path))), tmp_path) == preprocessing
 
 
 @pytest.mark.parametrize("channels", [1, 3, 4])

@@ -32,6 +32,16 @@ BY_HAND = {
     "normalisation": (layers.BatchNormalization(), (5, 7, 4), 0),
     "pooling": (layers.MaxPooling2D(), (5, 7, 4), 0),
     "look-up": (layers.Embedding(100, 6), (5,), 0),
+    "simple recurrence": (layers.SimpleRNN(6), (5, 4), 5 * (4 * 6 + 6 * 6)),
+    "LSTM": (layers.LSTM(6), (5, 4), 5 * 4 * (4 * 6 + 6 * 6)),
+    "GRU": (layers.GRU(6, return_sequences=True), (5, 4), 5 * 3 * (4 * 6 + 6 * 6)),
+    "GRU, reset before": (layers.GRU(6, reset_after=False), (5, 4), 5 * 3 * (4 * 6 + 6 * 6)),
+    "both ways": (layers.Bidirectional(layers.LSTM(6)), (5, 4), 2 * 5 * 4 * (4 * 6 + 6 * 6)),
+    "cells in a stack": (
+        layers.RNN([layers.LSTMCell(6), layers.GRUCell(3)]),
+        (5, 4),
+        5 * (4 * (4 * 6 + 6 * 6) + 3 * (6 * 3 + 3 * 3)),
+    ),
 }
 
 
@@ -50,6 +60,54 @@ def test_attention_counts_its_four_projections_and_its_two_products():
     assert multiply_adds(model) == queries + keys + values + mixed + 5 * 7 * 6 + 5 * 7 * 8
     given = 4 * (5 * 8 + 7 * 12) + 5 * 7
     assert activation_bytes(model) == given + 4 * (5 * 6 + 7 * 6 + 7 * 8 + 2 * 5 * 7 + 5 * 8 + 5 * 8)
+
+
+def test_additive_attention_counts_its_scores_and_what_they_mix():
+    query, value = keras.Input((5, 8)), keras.Input((7, 12))
+    key, mask = keras.Input((7, 8)), keras.Input((7,), dtype="bool")
+    given = 4 * (5 * 8 + 7 * 12 + 7 * 8) + 7
+    for use_scale, scores in ((True, 5 * 7 * 8), (False, 0)):
+        attended = layers.AdditiveAttention(use_scale)([query, value, key], mask=[None, mask])
+        model = keras.Model([query, value, key, mask], attended)
+        assert multiply_adds(model) == scores + 5 * 7 * 12
+        assert activation_bytes(model) == given + 4 * (5 * 7 * 8 + 5 * 7 + 5 * 12)
+
+
+def test_an_embedding_multiplies_where_it_gives_logits():
+    tokens = keras.Input((5,), dtype="int32")
+    embedding = layers.ReversibleEmbedding(100, 6)
+    model = keras.Model(tokens, embedding(embedding(tokens), reverse=True))
+    assert multiply_adds(model) == 5 * 6 * 100
+    assert activation_bytes(model) == 4 * (5 + 5 * 6 + 5 * 100)
+
+
+@pytest.mark.parametrize(
+    ("layer", "kept"),
+    [
+        (layers.SimpleRNN(6), 5 * 6 + 6),
+        (layers.SimpleRNN(6, return_sequences=True), 5 * 6),
+        (layers.GRU(6, return_sequences=True), 5 * (3 + 1) * 6),
+        (layers.LSTM(6, return_sequences=True), 5 * (5 + 1) * 6),
+        (layers.LSTM(6, return_sequences=True, return_state=True), 5 * (5 + 1) * 6 + 2 * 6),
+        (layers.Bidirectional(layers.LSTM(6, return_sequences=True)), 2 * 5 * (5 + 1) * 6 + 5 * 12),
+        (layers.RNN([layers.LSTMCell(6), layers.GRUCell(3)], return_sequences=True), 5 * (6 * 6 + 4 * 3)),
+    ],
+)
+def test_recurrent_layers_keep_gates_and_states_of_every_step(layer, kept):
+    assert activation_bytes(functional((5, 4), layer)) == 4 * (5 * 4 + kept)
+
+
+def test_masks_and_first_states_change_no_count():
+    words, mask, state = keras.Input((5, 4)), keras.Input((5,), dtype="bool"), keras.Input((6,))
+    model = keras.Model([words, mask, state], layers.LSTM(6)(words, mask=mask, initial_state=[state, state]))
+    assert multiply_adds(model) == 5 * 4 * (4 * 6 + 6 * 6)
+    assert activation_bytes(model) == 4 * (5 * 4 + 6) + 5 + 4 * (5 * 6 * 6 + 6)
+
+
+def test_a_cell_alone_makes_one_step():
+    step, state = keras.Input((4,)), keras.Input((6,))
+    model = keras.Model([step, state], layers.GRUCell(6)(step, state)[0])
+    assert multiply_adds(model) == 3 * (4 * 6 + 6 * 6)
 
 
 def test_nested_models_are_opened_and_a_layer_called_twice_counts_twice():
@@ -77,7 +135,7 @@ def test_the_figure_of_a_paper():
     assert multiply_adds(zoo.build("mobilenet_v1")) == pytest.approx(569e6, rel=1e-3)
 
 
-@pytest.mark.parametrize("name", ["convnext_tiny", "vit_base16"])
+@pytest.mark.parametrize("name", ["convnext_tiny", "vit_base16", "transformer", "seq2seq_lstm", "transformer_xl"])
 def test_layers_of_the_zoos_own_are_known(name):
     model = zoo.build(name, **zoo.spec(name).tiny)
     assert multiply_adds(model) > 0
@@ -98,13 +156,23 @@ class CountedTwice(Twice):
         return batch * 2 * width * width
 
 
+class OwnCell(layers.SimpleRNNCell):
+    def __init__(self):
+        super().__init__(3)
+
+
 def test_a_layer_of_ones_own_says_itself_how_often_it_multiplies():
     assert multiply_adds(functional((5,), CountedTwice())) == 2 * 5 * 5
 
 
 @pytest.mark.parametrize(
     "layer",
-    [Twice(name="mine"), layers.LSTM(3, name="mine"), layers.Attention(name="mine"), layers.Dot(1, name="mine")],
+    [
+        Twice(name="mine"),
+        layers.RNN([layers.LSTMCell(3), OwnCell()], name="mine"),
+        layers.Attention(name="mine"),
+        layers.Dot(1, name="mine"),
+    ],
 )
 def test_what_is_not_known_is_not_taken_for_nothing(layer):
     one = keras.Input((6, 5))

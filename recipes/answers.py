@@ -1,0 +1,132 @@
+"""How a model's output becomes an answer: the post-processing, declared.
+
+An answer is a record, kept as JSON in the bundle, that is called as `answer(outputs, tensors, preprocessing)`: what
+the model gave, `(batch, ...)` of any float dtype, for which tensors, and how these came about. It gives tensors by
+name, one row per row: float32, int64 or string. Most answers need only the outputs.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import keras
+import tensorflow as tf
+
+from recipes.preprocessing import Preprocessing
+from zoo.nearest import choose
+
+Answer = Callable[[tf.Tensor, Any, Preprocessing], dict[str, tf.Tensor]]
+
+
+@dataclass(frozen=True)
+class ClassAnswer:
+    """One of several classes.
+
+    `probabilities` float32 `(batch, classes)`, `class_ids` int64 `(batch,)`, and `classes` string `(batch,)`, the name
+    of the most probable class.
+
+    Attributes:
+        head: what the model gives: "logits", "probabilities" (it ends in a softmax or sigmoid) or "decisions" (0 or 1).
+            One output decides between two classes.
+        labels: names of the classes.
+    """
+
+    head: str
+    labels: tuple[str, ...]
+
+    kind: ClassVar[str] = "class"
+
+    def __call__(self, outputs, tensors=None, preprocessing=None):
+        probabilities = self._probabilities(tf.cast(outputs, tf.float32))
+        class_ids = tf.argmax(probabilities, axis=-1, output_type=tf.int64)
+        return {
+            "probabilities": probabilities,
+            "class_ids": class_ids,
+            "classes": tf.gather(tf.constant(self.labels), class_ids),
+        }
+
+    def _probabilities(self, outputs):
+        if outputs.shape[-1] > 1:
+            return tf.nn.softmax(outputs) if self.head == "logits" else outputs
+        positive = tf.sigmoid(outputs) if self.head == "logits" else outputs
+        return tf.concat([1 - positive, positive], axis=-1)
+
+
+@dataclass(frozen=True)
+class ValueAnswer:
+    """Numbers in the target's own unit: `value` float32 `(batch, n)`.
+
+    Attributes:
+        mean, std: per value, where the model was trained on (target - mean) / std.
+    """
+
+    mean: tuple[float, ...] = (0.0,)
+    std: tuple[float, ...] = (1.0,)
+
+    kind: ClassVar[str] = "value"
+    labels: ClassVar[tuple] = ()
+
+    def __call__(self, outputs, tensors=None, preprocessing=None):
+        return {"value": tf.cast(outputs, tf.float32) * self.std + self.mean}
+
+
+@dataclass(frozen=True)
+class NextTokenAnswer:
+    """How probable a text is, and what may come next.
+
+    `log_probability` float32 `(batch,)`, of all tokens but the first, given those before each; `perplexity` float32
+    `(batch,)`, e to the mean of its negative, 1 where there is one token only; `next_tokens` string `(batch, top)` and
+    `next_probabilities` float32 `(batch, top)`, the most probable ones behind the text.
+
+    Attributes:
+        top: how many.
+    """
+
+    top: int = 5
+
+    kind: ClassVar[str] = "next-token"
+    labels: ClassVar[tuple] = ()
+
+    def __call__(self, outputs, tensors, preprocessing):
+        tokenizer = preprocessing.tokenizer
+        logits, ids = tf.cast(outputs, tf.float32), tf.cast(tensors, tf.int32)
+        real = ids != tokenizer.padding
+        gained = tf.gather(tf.nn.log_softmax(logits[:, :-1]), ids[:, 1:], batch_dims=2)
+        log_probability = tf.reduce_sum(tf.where(real[:, 1:], gained, 0.0), axis=1)
+        count = tf.reduce_sum(tf.cast(real[:, 1:], tf.float32), axis=1)
+        last = tf.maximum(tf.reduce_sum(tf.cast(real, tf.int32), axis=1) - 1, 0)
+        behind = tf.nn.softmax(tf.gather(logits, last, batch_dims=1))
+        probabilities, next_ids = tf.math.top_k(behind, min(self.top, len(tokenizer.vocabulary)))
+        return {
+            "log_probability": log_probability,
+            "perplexity": tf.exp(-log_probability / tf.maximum(count, 1.0)),
+            "next_tokens": tokenizer.pieces(next_ids),
+            "next_probabilities": probabilities,
+        }
+
+
+_KINDS = {kind.kind: kind for kind in (ClassAnswer, NextTokenAnswer, ValueAnswer)}
+
+
+def to_json(answer: Answer) -> dict[str, Any]:
+    """The record as JSON values."""
+    return {"kind": answer.kind, **dataclasses.asdict(answer)}
+
+
+def from_json(record: dict[str, Any]) -> Answer:
+    """The answer that `to_json` wrote."""
+    fields = {k: tuple(v) if isinstance(v, list) else v for k, v in record.items() if k != "kind"}
+    return _KINDS[choose("answer", record["kind"], _KINDS)](**fields)
+
+
+def head_of(model: keras.Model) -> str:
+    """What a classifier's last layer gives: "logits", "probabilities" or "decisions"."""
+    last = model.outputs[0]._keras_history.operation
+    if isinstance(last, keras.Model):
+        return head_of(last)
+    if type(last).__name__ == "Step":
+        return "decisions"
+    activation = getattr(last, "activation", None)
+    ends_in = {type(last).__name__.lower(), getattr(activation, "__name__", "")}
+    return "probabilities" if ends_in & {"softmax", "sigmoid"} else "logits"

@@ -1,0 +1,35 @@
+"""Text ↔ token ids, in operations of the TensorFlow graph: what trains is what is served.
+
+>>> from recipes import tokenizers
+>>> tokenizer = tokenizers.Words.fit(["the cat sat", "the dog"], size=100)
+>>> tokenizer.encode(tf.constant(["The cat!"]))
+<tf.RaggedTensor [[4, 5]]>
+>>> tokenizer.save(folder)
+>>> tokenizers.load(folder, tokenizer.to_json()) == tokenizer
+True
+"""
+
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from recipes.tokenizers.byte_pairs import BytePairs
+from recipes.tokenizers.characters import Characters
+from recipes.tokenizers.tokenizer import Tokenizer
+from recipes.tokenizers.wordpiece import WordPiece
+from recipes.tokenizers.words import Words
+from zoo.nearest import choose
+
+__all__ = ["KINDS", "BytePairs", "Characters", "Tokenizer", "WordPiece", "Words", "load"]
+
+KINDS = {kind.kind: kind for kind in (Words, Characters, WordPiece, BytePairs)}
+
+
+def load(folder: str | PathLike, record: dict[str, Any]) -> Tokenizer:
+    """The tokenizer of which `save` wrote the files and `to_json` the record.
+
+    Raises:
+        ValueError: no such kind, or a file is missing.
+    """
+    kind = KINDS[choose("tokenizer", record["kind"], KINDS)]
+    return kind(**kind.read(Path(folder)), **{name: value for name, value in record.items() if name != "kind"})

@@ -1,0 +1,69 @@
+"""What words and characters share: Keras' `TextVectorization`, one id per string that a text is split into."""
+
+import functools
+from typing import ClassVar
+
+import keras
+import tensorflow as tf
+
+from recipes.tokenizers.tokenizer import Tokenizer, check_size, count, lower
+
+SPECIALS = ("", "[UNK]", "[START]", "[END]")
+MASK = "[MASK]"
+
+
+class VectorizedTokenizer(Tokenizer):
+    """A tokenizer whose engine is `keras.layers.TextVectorization`. Its vocabulary begins with the special tokens."""
+
+    special_tokens: ClassVar = {
+        "padding": ("",),
+        "unknown": ("[UNK]",),
+        "start": ("[START]",),
+        "end": ("[END]",),
+        "mask": (MASK,),
+    }
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.vocabulary[: len(SPECIALS)] != SPECIALS:
+            raise ValueError(
+                f"The vocabulary of {self.kind!r} begins with {SPECIALS}. Received: {self.vocabulary[: len(SPECIALS)]}."
+            )
+
+    @classmethod
+    def _fit(cls, texts, size, *, mask, **options):
+        specials = (*SPECIALS, MASK) if mask else SPECIALS
+        check_size(cls.kind, size, len(specials) + 1)
+        draft = cls(specials, **options)
+        counts = count(texts, lambda batch: draft.split(draft.standardize(batch)))
+        for name in (*SPECIALS, MASK, "\0"):
+            counts.pop(name.encode(), None)
+        by_frequency = sorted(counts, key=lambda token: (-counts[token], token))
+        return cls(specials + tuple(token.decode() for token in by_frequency[: size - len(specials)]), **options)
+
+    def standardize(self, texts: tf.Tensor) -> tf.Tensor:
+        """Texts `(n,)` → what of them counts, `(n,)`."""
+        return lower(texts) if self.lowercase else texts
+
+    def split(self, texts: tf.Tensor) -> tf.RaggedTensor:
+        """Texts `(n,)` → their tokens, string `(n, None)`."""
+        raise NotImplementedError
+
+    @functools.cached_property
+    def _layer(self):
+        with tf.init_scope():
+            return keras.layers.TextVectorization(
+                vocabulary=list(self.vocabulary[2:]),  # the layer itself begins with "" and "[UNK]"
+                standardize=self.standardize,
+                split=self.split,
+                ragged=True,
+            )
+
+    def _encode(self, texts):
+        ids = tf.cast(self._layer(texts), tf.int32)
+        is_text = tf.gather(self._is_text, ids.values)
+        return ids.with_values(tf.where(is_text, ids.values, self.unknown))
+
+    @property
+    def trackables(self):
+        return (self._layer,)
