@@ -20,7 +20,7 @@ model gives logits `(batch, length, vocabulary_size)`.
 import keras
 from keras import layers, ops, tree
 
-from zoo.graphs import run
+from zoo.graphs import check_graph, run
 
 # What they give for a token depends on no other token. Functions of `keras.ops` are taken for such, too.
 _TOKEN_WISE = (
@@ -51,7 +51,7 @@ def begin(model, inputs, longest):
     """Read the prompts and say what comes next.
 
     Args:
-        model: a Functional model.
+        model: Functional, or Sequential and built.
         inputs: what it takes; the last input holds the prompts, int `(batch, length)`, each of at least one token and
             any number of them, with padding at the right.
         longest: places in the cache, at least `length`; an int, or an int tensor where the backend allows it.
@@ -61,7 +61,8 @@ def begin(model, inputs, longest):
         tensors whose first axis is that of the batch.
 
     Raises:
-        ValueError: it is not known how one of the layers makes a step.
+        ValueError: it is not known how one of the layers makes a step; or the model is neither Functional nor
+            Sequential, or not built.
     """
     encoder, decoder = _parts(model)
     *given, text = _in_order(model, inputs)
@@ -115,7 +116,7 @@ def _reading(layer, fixed, last, longest, keep):
         keep(tuple(cache if _is_in(context, fixed) else [_padded(each, longest) for each in cache]))
         return layer(x, context, *others, **arguments)
 
-    def recur(x, initial_state=None, mask=None, training=False):
+    def recur(x, initial_state=None, mask=None):
         before_last = ops.arange(ops.shape(x)[1])[None, :] < last[:, None]
         same_cell = layers.RNN(layer.cell, return_sequences=True, return_state=True, dtype=layer.dtype_policy)
         output, *states = same_cell(x, initial_state=initial_state, mask=before_last)
@@ -130,7 +131,7 @@ def _reading(layer, fixed, last, longest, keep):
 def _stepping(layer, fixed, before, index, keep):
     """What makes a step in place of a layer: it takes what was kept `before`, and keeps it for the next."""
 
-    def attend(x, context=None, mask=None, training=False):
+    def attend(x, context=None, mask=None):
         x, cache = ops.cast(x, layer.compute_dtype), next(before)
         if _is_in(context, fixed) and not layer.causal:
             output = layer.attend(x, *cache, None if mask is None else mask[:, None, None, :])
@@ -141,7 +142,7 @@ def _stepping(layer, fixed, before, index, keep):
         keep(tuple(cache))
         return output
 
-    def recur(x, initial_state=None, mask=None, training=False):
+    def recur(x, initial_state=None, mask=None):
         if not layer.return_sequences or layer.go_backwards:
             raise _no_step(layer, "It does not answer every token before it reads the next")
         output, states = layer.cell(x[:, 0], next(before))
@@ -161,7 +162,7 @@ def _stepping(layer, fixed, before, index, keep):
     if isinstance(layer, (layers.AdditiveAttention, layers.Attention)):
         return look_up
     if hasattr(layer, "step"):
-        return lambda x, training=False: layer.step(x, index)
+        return lambda x: layer.step(x, index)
     if isinstance(layer, layers.Layer) and not isinstance(layer, _TOKEN_WISE):
         raise _no_step(layer, "It is not known how it works on one token")
     return layer
@@ -203,12 +204,15 @@ def _parts(model):
         An encoder, from the inputs before the text to all tensors that the decoder takes of it, None if there are
         none; and a decoder, from these and the text to the logits. Both are `keras.Function`, of the model's layers.
     """
+    check_graph(model)
     *given, text = model.inputs
+    logits = model.outputs[0]
+    nodes = keras.Function(model.inputs, logits)._nodes_by_depth  # from the inputs, which lie deepest, to the logits
     of_text, fixed = {id(text)}, {}
-    for depth in sorted(model._nodes_by_depth, reverse=True):
-        for node in model._nodes_by_depth[depth]:
+    for depth in sorted(nodes, reverse=True):
+        for node in nodes[depth]:
             if any(id(tensor) in of_text for tensor in node.input_tensors):
                 of_text |= {id(tensor) for tensor in node.outputs}
                 fixed |= {id(tensor): tensor for tensor in node.input_tensors if id(tensor) not in of_text}
     fixed = list(fixed.values())
-    return keras.Function(given, fixed) if fixed else None, keras.Function([*fixed, text], model.outputs[0])
+    return keras.Function(given, fixed) if fixed else None, keras.Function([*fixed, text], logits)
