@@ -11,10 +11,11 @@ MAX_LENGTH = 16
 
 
 def livened(model, seed=0, deviation=0.5):
-    """The model with weights large enough for every token to matter."""
+    """The model with kernels so large that every token matters. Biases stay 0: they speak for the same one always."""
     rng = np.random.default_rng(seed)
     for weight in model.trainable_weights:
-        weight.assign(rng.normal(0, deviation, weight.shape))
+        if len(weight.shape) > 1:
+            weight.assign(rng.normal(0, deviation, weight.shape))
     return model
 
 
@@ -30,10 +31,10 @@ def _block(x, name, context=None, mask=None, causal=True, window=None):
     return layers.Add(name=name)([x, layers.Dense(DIM, name=f"{name}_output")(hidden)])
 
 
-def gpt(vocabulary_size=6):
+def gpt(vocabulary_size=9):
     """A decoder with learned positions, whose second block sees only the last three tokens."""
     tokens = keras.Input((None,), dtype="int32", name="tokens")
-    embedding = layers.ReversibleEmbedding(vocabulary_size, DIM, name="embedding")
+    embedding = layers.ReversibleEmbedding(vocabulary_size, DIM, tie_weights=False, name="embedding")
     x = LearnedPositions(MAX_LENGTH, name="positions")(embedding(tokens))
     x = layers.Dropout(0.5, name="dropout")(x)
     x = _block(_block(x, "stage1"), "stage2", window=3)
@@ -41,19 +42,20 @@ def gpt(vocabulary_size=6):
     return keras.Model(tokens, layers.Activation("linear", dtype="float32", name="logits")(x), name="gpt")
 
 
-def transformer(vocabulary_size=6):
+def transformer(vocabulary_size=9):
     """An encoder and a decoder that share their embedding and positions."""
     source, target = (keras.Input((None,), dtype="int32", name=name) for name in ("source", "target"))
-    embedding = layers.ReversibleEmbedding(vocabulary_size, DIM, name="embedding")
+    embedding = layers.ReversibleEmbedding(vocabulary_size, DIM, tie_weights=False, name="embedding")
     positions = SinusoidalPositions(MAX_LENGTH, name="positions")
     mask = ops.not_equal(source, 0)
     encoded = _block(positions(embedding(source)), "encoder", mask=mask, causal=False)
     x = _block(_block(positions(embedding(target)), "stage1", encoded, mask), "stage2", encoded, mask)
-    x = layers.Activation("linear", dtype="float32", name="logits")(embedding(x, reverse=True))
+    x = embedding(layers.LayerNormalization(name="norm")(x), reverse=True)
+    x = layers.Activation("linear", dtype="float32", name="logits")(x)
     return keras.Model([source, target], x, name="transformer")
 
 
-def recurrent(kind, vocabulary_size=6):
+def recurrent(kind, vocabulary_size=9):
     """Two recurrent layers that read, two that write from the states of those, and additive attention."""
     source, target = (keras.Input((None,), dtype="int32", name=name) for name in ("source", "target"))
     mask = ops.not_equal(source, 0)
@@ -70,17 +72,17 @@ def recurrent(kind, vocabulary_size=6):
     return keras.Model([source, target], logits, name=kind.__name__.lower())
 
 
-def lstm(vocabulary_size=6):
+def lstm(vocabulary_size=9):
     """Of LSTMs."""
     return recurrent(layers.LSTM, vocabulary_size)
 
 
-def gru(vocabulary_size=6):
+def gru(vocabulary_size=9):
     """Of GRUs."""
     return recurrent(layers.GRU, vocabulary_size)
 
 
-def simple_rnn(vocabulary_size=6):
+def simple_rnn(vocabulary_size=9):
     """Of plain recurrent layers, which have one state and give it bare."""
     return recurrent(layers.SimpleRNN, vocabulary_size)
 

@@ -4,14 +4,14 @@ The logits behind a token depend on the tokens before it only through what a few
 and with it a step costs the same however much text lies before it:
 
     layer                                        keeps of the text         makes a step by
-    attention of `zoo`, causal                   keys and values           its own `step`
-    attention of `zoo` with a fixed context      the context's, unchanged  querying them
+    causal attention of `zoo.attention`          keys and values           `step(x, cache, index)`
+    the same, not causal, with a fixed context   the context's, unchanged  `attend(x, keys, values, allowed)`
     LSTM, GRU, SimpleRNN, RNN                    its states                its cell
     layers with `step(x, index)`, as positions   nothing                   that
     what works on every token for itself         nothing                   itself
 
-Fixed is what does not depend on the text that is gone on with, such as the source's encoding and its mask. It is
-computed once.
+A layer is one of the first two if it has a method `keys_and_values`. Fixed is what does not depend on the text that is
+gone on with, such as the source's encoding and its mask. It is computed once.
 
 Text is int `(batch, length)` with padding, which is 0, at the right. It is the last of the model's inputs, and the
 model gives logits `(batch, length, vocabulary_size)`.
@@ -20,9 +20,9 @@ model gives logits `(batch, length, vocabulary_size)`.
 import keras
 from keras import layers, ops, tree
 
-from zoo.graphs import run
+from zoo.graphs import check_graph, run
 
-# What they give for a token depends on no other token. So it is with what models use of `keras.ops`.
+# What they give for a token depends on no other token. Functions of `keras.ops` are taken for such, too.
 _TOKEN_WISE = (
     layers.Activation,
     layers.Add,
@@ -51,7 +51,7 @@ def begin(model, inputs, longest):
     """Read the prompts and say what comes next.
 
     Args:
-        model: a Functional model.
+        model: Functional, or Sequential and built.
         inputs: what it takes; the last input holds the prompts, int `(batch, length)`, each of at least one token and
             any number of them, with padding at the right.
         longest: places in the cache, at least `length`; an int, or an int tensor where the backend allows it.
@@ -61,7 +61,8 @@ def begin(model, inputs, longest):
         tensors whose first axis is that of the batch.
 
     Raises:
-        ValueError: it is not known how one of the layers makes a step.
+        ValueError: it is not known how one of the layers makes a step; or the model is neither Functional nor
+            Sequential, or not built.
     """
     encoder, decoder = _parts(model)
     *given, text = _in_order(model, inputs)
@@ -110,12 +111,12 @@ def max_length(model) -> int | None:
 def _reading(layer, fixed, last, longest, keep):
     """What reads the prompts in place of a layer: it gives the same, and keeps what a step at `last` must find."""
 
-    def attend(x, context=None, mask=None, training=False):
+    def attend(x, context=None, *others, **arguments):
         cache = layer.keys_and_values(x if context is None else context)
         keep(tuple(cache if _is_in(context, fixed) else [_padded(each, longest) for each in cache]))
-        return layer(x) if context is None else layer(x, context, mask)
+        return layer(x, context, *others, **arguments)
 
-    def recur(x, initial_state=None, mask=None, training=False):
+    def recur(x, initial_state=None, mask=None):
         before_last = ops.arange(ops.shape(x)[1])[None, :] < last[:, None]
         same_cell = layers.RNN(layer.cell, return_sequences=True, return_state=True, dtype=layer.dtype_policy)
         output, *states = same_cell(x, initial_state=initial_state, mask=before_last)
@@ -130,7 +131,7 @@ def _reading(layer, fixed, last, longest, keep):
 def _stepping(layer, fixed, before, index, keep):
     """What makes a step in place of a layer: it takes what was kept `before`, and keeps it for the next."""
 
-    def attend(x, context=None, mask=None, training=False):
+    def attend(x, context=None, mask=None):
         x, cache = ops.cast(x, layer.compute_dtype), next(before)
         if _is_in(context, fixed) and not layer.causal:
             output = layer.attend(x, *cache, None if mask is None else mask[:, None, None, :])
@@ -141,7 +142,7 @@ def _stepping(layer, fixed, before, index, keep):
         keep(tuple(cache))
         return output
 
-    def recur(x, initial_state=None, mask=None, training=False):
+    def recur(x, initial_state=None, mask=None):
         if not layer.return_sequences or layer.go_backwards:
             raise _no_step(layer, "It does not answer every token before it reads the next")
         output, states = layer.cell(x[:, 0], next(before))
@@ -161,7 +162,7 @@ def _stepping(layer, fixed, before, index, keep):
     if isinstance(layer, (layers.AdditiveAttention, layers.Attention)):
         return look_up
     if hasattr(layer, "step"):
-        return lambda x, training=False: layer.step(x, index)
+        return lambda x: layer.step(x, index)
     if isinstance(layer, layers.Layer) and not isinstance(layer, _TOKEN_WISE):
         raise _no_step(layer, "It is not known how it works on one token")
     return layer
@@ -170,8 +171,8 @@ def _stepping(layer, fixed, before, index, keep):
 def _no_step(layer, why):
     return ValueError(
         f"{why}. Received: layer {layer.name!r}, a {type(layer).__name__}. Accepted: causal self-attention of "
-        "`zoo`, attention to what does not depend on the text, recurrent layers that give sequences forwards, "
-        "layers that work on every token for itself, and layers with a method `step(x, index)`."
+        "`zoo.attention`, attention to what does not depend on the text, recurrent layers that read forwards and give "
+        "sequences, layers that work on every token for itself, and layers with a method `step(x, index)`."
     )
 
 
@@ -203,12 +204,15 @@ def _parts(model):
         An encoder, from the inputs before the text to all tensors that the decoder takes of it, None if there are
         none; and a decoder, from these and the text to the logits. Both are `keras.Function`, of the model's layers.
     """
+    check_graph(model)
     *given, text = model.inputs
+    logits = model.outputs[0]
+    nodes = keras.Function(model.inputs, logits)._nodes_by_depth  # from the inputs, which lie deepest, to the logits
     of_text, fixed = {id(text)}, {}
-    for depth in sorted(model._nodes_by_depth, reverse=True):
-        for node in model._nodes_by_depth[depth]:
+    for depth in sorted(nodes, reverse=True):
+        for node in nodes[depth]:
             if any(id(tensor) in of_text for tensor in node.input_tensors):
                 of_text |= {id(tensor) for tensor in node.outputs}
                 fixed |= {id(tensor): tensor for tensor in node.input_tensors if id(tensor) not in of_text}
     fixed = list(fixed.values())
-    return keras.Function(given, fixed) if fixed else None, keras.Function([*fixed, text], model.outputs[0])
+    return keras.Function(given, fixed) if fixed else None, keras.Function([*fixed, text], logits)

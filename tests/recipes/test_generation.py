@@ -1,4 +1,4 @@
-"""A generated text must be the one its definition names: with or without a cache, alone or in a batch, served or not."""
+"""A generated text must be the one its definition names: with a cache or without, alone or in a batch, or served."""
 
 import functools
 import itertools
@@ -12,7 +12,7 @@ from recipes import generation
 from tests import writers
 from zoo import decoding
 
-END = 5
+END = 8
 PROMPTS = np.array([[1, 0, 0], [2, 3, 4], [4, 2, 0]], np.int32)
 LENGTHS = np.array([1, 3, 2])
 NETWORKS = [writers.gpt, writers.transformer, writers.lstm]
@@ -71,8 +71,8 @@ OF_ROWS = {
 }
 
 
-def traced(function, network, rows, **arguments):
-    """`function` as a graph of prompts, source, and what is given by rows."""
+def in_a_graph(function, network, rows, **arguments):
+    """`function` traced, of prompts, source, and what is given by rows."""
 
     @tf.function(input_signature=[TOKENS, TOKENS, {name: OF_ROWS[name] for name in rows}])
     def generate(prompts, source, rows):
@@ -81,19 +81,10 @@ def traced(function, network, rows, **arguments):
     return generate
 
 
-def in_one_graph(function, network, **arguments):
-    """A call that gives a graph's answer as arrays; what it takes by rows may be one number for all."""
-    graphs = {}
-
-    def call(prompts, source=writers.SOURCE, **rows):
-        graph = graphs.setdefault(frozenset(rows), traced(function, network, rows, **arguments))
-        prompts = np.asarray(prompts, np.int32)
-        rows = {
-            k: np.broadcast_to(np.asarray(v, OF_ROWS[k].dtype.as_numpy_dtype), len(prompts)) for k, v in rows.items()
-        }
-        return {name: tensor.numpy() for name, tensor in graph(prompts, source, rows).items()}
-
-    return call
+def run(function, network, prompts, source=writers.SOURCE, **arguments):
+    """What `function` gives, as arrays: step by step, for short texts are generated before a graph of it is traced."""
+    answer = function(*network(tf.constant(source)), tf.constant(prompts), **arguments)
+    return {name: tensor.numpy() for name, tensor in answer.items()}
 
 
 def texts(answer):
@@ -113,34 +104,34 @@ def greedily(model, row, most):
 
 
 WAYS = {
-    "greedy": (generation.sample, {}, {}),
+    "greedy": (generation.sample, {}),
     "sampling": (
         generation.sample,
-        {},
         {"temperature": [1.0, 1.5, 0.8], "top_k": [0, 4, 3], "top_p": [1.0, 0.9, 1.0], "seed": [1, 2, 3]},
     ),
-    "beams": (generation.beam_search, {"num_beams": 3, "length_penalty": 1.0}, {}),
+    "beams": (generation.beam_search, {"num_beams": 3, "length_penalty": 1.0}),
 }
 
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("network", NETWORKS)
 def test_the_cache_changes_no_text(network, way):
-    model = writers.livened(network(), seed=2)
-    function, arguments, rows = WAYS[way]
-    answers = [
-        in_one_graph(function, of(model), end=END, longest=12, **arguments)(PROMPTS, max_new_tokens=[9, 7, 8], **rows)
+    model = writers.livened(network(), seed=3)
+    function, arguments = WAYS[way]
+    cached, whole = (
+        run(function, of(model), PROMPTS, end=END, longest=12, max_new_tokens=[9, 7, 8], **arguments)
         for of in (with_cache, without_cache)
-    ]
-    np.testing.assert_array_equal(answers[0]["tokens"], answers[1]["tokens"])
-    np.testing.assert_array_equal(answers[0]["length"], answers[1]["length"])
-    np.testing.assert_allclose(answers[0]["log_probability"], answers[1]["log_probability"], rtol=1e-3, atol=1e-4)
+    )
+    assert len(set(texts(whole))) > 1
+    np.testing.assert_array_equal(cached["tokens"], whole["tokens"])
+    np.testing.assert_array_equal(cached["length"], whole["length"])
+    np.testing.assert_allclose(cached["log_probability"], whole["log_probability"], rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize("network", NETWORKS)
 def test_greedy_texts_are_those_of_the_whole_network(network):
-    model = writers.livened(network(), seed=2)
-    answer = in_one_graph(generation.sample, with_cache(model), end=END, longest=12)(PROMPTS, max_new_tokens=[9, 4, 8])
+    model = writers.livened(network(), seed=3)
+    answer = run(generation.sample, with_cache(model), PROMPTS, end=END, longest=12, max_new_tokens=[9, 4, 8])
     expected = [greedily(model, row, most) for row, most in enumerate([9, 4, 8])]
     assert texts(answer) == [tokens for tokens, _ in expected]
     np.testing.assert_allclose(answer["log_probability"], [p for _, p in expected], rtol=1e-3, atol=1e-4)
@@ -148,14 +139,14 @@ def test_greedy_texts_are_those_of_the_whole_network(network):
 
 @pytest.mark.parametrize("way", WAYS)
 def test_a_row_does_not_depend_on_the_others(way):
-    model = writers.livened(writers.transformer(), seed=2)
-    function, arguments, rows = WAYS[way]
-    generate = in_one_graph(function, with_cache(model), end=END, longest=10, **arguments)
-    rows = {**rows, "max_new_tokens": [2, 9, 30]}
-    together = generate(PROMPTS, **rows)
+    model = writers.livened(writers.transformer(), seed=3)
+    function, arguments = WAYS[way]
+    arguments = {"max_new_tokens": [2, 9, 30], **arguments}
+    together = run(function, with_cache(model), PROMPTS, end=END, longest=10, **arguments)
     for i in range(3):
         own = slice(i, i + 1)
-        alone = generate(PROMPTS[own], writers.SOURCE[own], **{name: values[own] for name, values in rows.items()})
+        of_row = {name: values[own] if isinstance(values, list) else values for name, values in arguments.items()}
+        alone = run(function, with_cache(model), PROMPTS[own], writers.SOURCE[own], end=END, longest=10, **of_row)
         assert texts(alone) == texts(together)[own]
         np.testing.assert_allclose(alone["log_probability"], together["log_probability"][own], rtol=1e-4, atol=1e-5)
 
@@ -173,9 +164,8 @@ def all_texts(vocabulary_size, end, longest):
 def test_enough_beams_find_the_best_text_of_all(seed, length_penalty):
     vocabulary_size, most = 4, 4
     model = writers.livened(writers.gpt(vocabulary_size), seed)
-    found = in_one_graph(
-        generation.beam_search, with_cache(model), end=3, longest=9, num_beams=36, length_penalty=length_penalty
-    )([[1, 2]], max_new_tokens=most)
+    search = {"num_beams": 36, "length_penalty": length_penalty}
+    found = run(generation.beam_search, with_cache(model), [[1, 2]], end=3, longest=9, max_new_tokens=most, **search)
 
     every = list(all_texts(vocabulary_size, 3, most))
     padded = np.array([[1, 2, *text, *[0] * (most - len(text))] for text in every])
@@ -188,11 +178,10 @@ def test_enough_beams_find_the_best_text_of_all(seed, length_penalty):
 
 @pytest.mark.parametrize("length_penalty", [0.0, 1.0])
 def test_one_beam_is_greedy(length_penalty):
-    model = writers.livened(writers.lstm(), seed=2)
-    greedy = in_one_graph(generation.sample, with_cache(model), end=END, longest=12)(PROMPTS, max_new_tokens=9)
-    one_beam = in_one_graph(
-        generation.beam_search, with_cache(model), end=END, longest=12, num_beams=1, length_penalty=length_penalty
-    )(PROMPTS, max_new_tokens=9)
+    network = with_cache(writers.livened(writers.lstm(), seed=3))
+    limits = {"end": END, "longest": 12, "max_new_tokens": 9}
+    greedy = run(generation.sample, network, PROMPTS, **limits)
+    one_beam = run(generation.beam_search, network, PROMPTS, **limits, num_beams=1, length_penalty=length_penalty)
     assert texts(one_beam) == texts(greedy)
     np.testing.assert_allclose(one_beam["log_probability"], greedy["log_probability"], rtol=1e-5)
 
@@ -209,10 +198,9 @@ TWO_WAYS = np.log(
 
 
 def test_two_beams_see_what_greed_does_not():
-    greedy = in_one_graph(generation.sample, chain(TWO_WAYS), end=4, longest=9)([[1]], max_new_tokens=3)
-    beams = in_one_graph(generation.beam_search, chain(TWO_WAYS), end=4, longest=9, num_beams=2, length_penalty=0.0)(
-        [[1]], max_new_tokens=3
-    )
+    limits = {"end": 4, "longest": 9, "max_new_tokens": 3}
+    greedy = run(generation.sample, chain(TWO_WAYS), [[1]], **limits)
+    beams = run(generation.beam_search, chain(TWO_WAYS), [[1]], **limits, num_beams=2, length_penalty=0.0)
     assert texts(greedy)[0][0] == 2
     assert texts(beams) == [(3, 4)]
     np.testing.assert_allclose(beams["log_probability"], np.log(0.4 * 0.9), rtol=1e-5)
@@ -220,13 +208,10 @@ def test_two_beams_see_what_greed_does_not():
 
 def test_a_length_penalty_favours_longer_texts():
     table = np.log([[0.2, 0.2, 0.2, 0.4], [1e-9, 1e-9, 0.45, 0.55], [1e-9, 1e-9, 0.9, 0.1], [0.25] * 4])
-    lengths = []
-    for length_penalty in (0.0, 5.0):
-        search = in_one_graph(
-            generation.beam_search, chain(table), end=3, longest=20, num_beams=2, length_penalty=length_penalty
-        )
-        lengths.append(search([[1]], max_new_tokens=6)["length"][0])
-    assert lengths == [1, 6]
+    search = functools.partial(
+        run, generation.beam_search, chain(table), [[1]], end=3, longest=20, max_new_tokens=6, num_beams=2
+    )
+    assert [search(length_penalty=alpha)["length"][0] for alpha in (0.0, 5.0)] == [1, 6]
 
 
 LOGITS = np.log([0.05, 0.4, 0.25, 0.2, 0.07, 0.03])
@@ -234,13 +219,20 @@ PROBABILITIES = np.exp(LOGITS)
 ROWS = 20_000
 
 
-def shares(**arguments):
+@pytest.fixture(scope="module")
+def shares():
     """How often each token is drawn from `LOGITS`, by as many seeds as rows."""
-    network = chain(np.tile(LOGITS, (6, 1)))
-    draw = in_one_graph(generation.sample, network, end=END, longest=2)
-    answer = draw(np.ones((ROWS, 1), np.int32), max_new_tokens=1, seed=np.arange(ROWS), **arguments)
-    np.testing.assert_allclose(answer["log_probability"], LOGITS[answer["tokens"][:, 0]], rtol=1e-4)
-    return np.bincount(answer["tokens"][:, 0], minlength=6) / ROWS
+    draw = in_a_graph(generation.sample, chain(np.tile(LOGITS, (9, 1))), OF_ROWS, end=END, longest=2)
+    default = {"max_new_tokens": 1, "temperature": 1.0, "top_k": 0, "top_p": 1.0, "seed": tf.range(ROWS)}
+
+    def of(**arguments):
+        rows = {k: tf.fill([ROWS], v) if np.ndim(v) == 0 else v for k, v in (default | arguments).items()}
+        rows = {name: tf.cast(values, OF_ROWS[name].dtype) for name, values in rows.items()}
+        answer = draw(tf.ones([ROWS, 1], tf.int32), writers.SOURCE, rows)
+        np.testing.assert_allclose(answer["log_probability"], LOGITS[answer["tokens"][:, 0]], rtol=1e-4)
+        return np.bincount(answer["tokens"][:, 0], minlength=6) / ROWS
+
+    return of
 
 
 def renormalised(probabilities, kept):
@@ -267,8 +259,8 @@ def renormalised(probabilities, kept):
         ({"temperature": 0.0}, renormalised(PROBABILITIES, [1])),
     ],
 )
-def test_tokens_are_drawn_as_often_as_they_should(arguments, expected):
-    drawn = shares(**{"temperature": 1.0, **arguments})
+def test_tokens_are_drawn_as_often_as_they_should(shares, arguments, expected):
+    drawn = shares(**arguments)
     np.testing.assert_array_equal(drawn[expected == 0], 0)
     possible = expected > 0
     chi_square = ROWS * ((drawn - expected)[possible] ** 2 / expected[possible]).sum()
@@ -276,19 +268,23 @@ def test_tokens_are_drawn_as_often_as_they_should(arguments, expected):
 
 
 def test_draws_of_one_text_do_not_repeat_each_other():
-    generate = in_one_graph(generation.sample, chain(np.zeros((4, 4))), end=9, longest=1001)
-    tokens = generate([[1]], max_new_tokens=1000, temperature=1.0, seed=7)["tokens"][0]
+    generate = in_a_graph(
+        generation.sample, chain(np.zeros((4, 4))), ["seed"], end=9, longest=1001, max_new_tokens=1000, temperature=1.0
+    )
+    tokens = generate([[1]], writers.SOURCE, {"seed": [7]})["tokens"][0].numpy()
     pairs = np.bincount(4 * tokens[:-1] + tokens[1:], minlength=16) / 999
     assert 999 * (16 * (pairs - 1 / 16) ** 2).sum() < 37.7  # of fifteen degrees of freedom, once in a thousand
 
 
 def test_a_seed_is_a_text():
-    model = writers.livened(writers.gpt())
-    generate = in_one_graph(generation.sample, with_cache(model), end=END, longest=16)
+    network = with_cache(writers.livened(writers.gpt()))
 
     def of(*seeds):
         prompts = np.ones((len(seeds), 1), np.int32)
-        return texts(generate(prompts, max_new_tokens=12, temperature=3.0, seed=np.array(seeds)))
+        seeds = np.array(seeds, np.int64)
+        return texts(
+            run(generation.sample, network, prompts, end=END, longest=9, max_new_tokens=8, temperature=3.0, seed=seeds)
+        )
 
     together = of(3, 2**40, -1, 3)
     assert together[0] == together[3]
@@ -300,31 +296,32 @@ def test_a_seed_is_a_text():
 def test_a_text_ends_where_the_cache_does(function):
     endless = np.zeros((6, 6))
     endless[:, 2] = 9
-    prompts = np.array([[1, 0, 0, 0], [1, 1, 1, 0], [1, 1, 1, 1], [1, 0, 0, 0]])
-    answer = in_one_graph(function, chain(endless), end=END, longest=3)(prompts, max_new_tokens=[9, 9, 9, 1])
+    prompts = [[1, 0, 0, 0], [1, 1, 1, 0], [1, 1, 1, 1], [1, 0, 0, 0]]
+    answer = run(function, chain(endless), prompts, end=END, longest=3, max_new_tokens=[9, 9, 9, 1])
     assert texts(answer) == [(2, 2), (), (), (2,)]
     np.testing.assert_array_equal(answer["tokens"], [[2, 2], [0, 0], [0, 0], [2, 0]])
     np.testing.assert_array_equal(answer["log_probability"][1:3], [0, 0])
 
 
-def test_a_prompt_as_long_as_the_positions_leaves_the_others_their_texts():
+def test_a_prompt_longer_than_the_positions_leaves_the_others_their_texts():
     model = writers.livened(writers.gpt())
     prompts = np.ones((2, writers.MAX_LENGTH + 3), np.int32)
     prompts[1, 2:] = 0
-    generate = in_one_graph(generation.sample, with_cache(model), end=-1, longest=decoding.max_length(model))
-    assert list(generate(prompts, max_new_tokens=99)["length"]) == [0, writers.MAX_LENGTH - 2]
+    longest = decoding.max_length(model)
+    answer = run(generation.sample, with_cache(model), prompts, end=-1, longest=longest, max_new_tokens=99)
+    assert list(answer["length"]) == [0, writers.MAX_LENGTH - 2]
 
 
 @pytest.mark.parametrize("function", [generation.sample, generation.beam_search])
 def test_no_new_tokens_are_none(function):
-    answer = in_one_graph(function, chain(np.zeros((6, 6))), end=END, longest=3)([[1], [2]], max_new_tokens=[0, -1])
+    answer = run(function, chain(np.zeros((6, 6))), [[1], [2]], end=END, longest=3, max_new_tokens=[0, -1])
     assert answer["tokens"].shape == (2, 0)
     np.testing.assert_array_equal(answer["log_probability"], [0, 0])
 
 
 def test_texts_that_end_early_end_the_loop():
     steps = []
-    begin, step = chain(np.eye(6)[[5] * 6] * 9)(None)
+    begin, step = chain(9 * np.eye(9)[[END] * 9])(None)
 
     def counted(*arguments):
         steps.append(1)
@@ -335,29 +332,31 @@ def test_texts_that_end_early_end_the_loop():
     assert not steps
 
 
-@pytest.mark.parametrize("network", [writers.gpt, writers.lstm])
-def test_a_saved_model_generates_the_same(network, tmp_path):
-    model = writers.livened(network(), seed=2)
-    common = {"network": with_cache(model), "end": END, "longest": 12}
+DRAWN = {"temperature": [2.0, 0.0, 2.0], "top_k": [0, 0, 4], "top_p": [1.0, 1.0, 0.9], "max_new_tokens": [9, 3, 9]}
+
+
+@pytest.mark.parametrize(
+    ("network", "function", "questions"),
+    [
+        (writers.gpt, generation.sample, [{**DRAWN, "seed": [1, 1, 1]}, {**DRAWN, "seed": [2, 2, 2]}]),
+        (writers.lstm, generation.beam_search, [{"max_new_tokens": [9, 3, 9]}]),
+    ],
+)
+def test_a_saved_model_generates_the_same(network, function, questions, tmp_path):
     module = tf.Module()
-    module.model = model
-    module.sample = traced(generation.sample, rows=OF_ROWS, **common)
-    module.search = traced(generation.beam_search, rows=["max_new_tokens"], num_beams=2, **common)
+    module.model = writers.livened(network(), seed=3)
+    module.generate = in_a_graph(function, with_cache(module.model), questions[0], end=END, longest=12)
     tf.saved_model.save(module, tmp_path / "1")
     served = tf.saved_model.load(tmp_path / "1")
-
-    limits = {"max_new_tokens": [9, 3, 9]}
-    drawn = {"temperature": [2.0, 0.0, 2.0], "top_k": [0, 0, 4], "top_p": [1.0, 1.0, 0.9]}
-    for name, rows in (
-        ("sample", {**limits, **drawn, "seed": [1, 1, 1]}),
-        ("sample", {**limits, **drawn, "seed": [2, 2, 2]}),
-        ("search", limits),
-    ):
-        rows = {key: tf.constant(value, OF_ROWS[key].dtype) for key, value in rows.items()}
-        expected, answer = (getattr(each, name)(PROMPTS, writers.SOURCE, rows) for each in (module, served))
+    answers = []
+    for rows in questions:
+        rows = {name: tf.constant(value, OF_ROWS[name].dtype) for name, value in rows.items()}
+        expected, answer = (each.generate(PROMPTS, writers.SOURCE, rows) for each in (module, served))
         np.testing.assert_array_equal(answer["tokens"], expected["tokens"])
         np.testing.assert_array_equal(answer["length"], expected["length"])
         np.testing.assert_allclose(answer["log_probability"], expected["log_probability"], rtol=1e-5)
+        answers.append(tuple(answer["tokens"].numpy().flat))
+    assert len(set(answers)) == len(questions)
 
 
 @pytest.mark.parametrize(
