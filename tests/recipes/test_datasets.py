@@ -2,18 +2,24 @@
 
 import functools
 import hashlib
+import inspect
 import itertools
+import platform
 import socket
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+import sklearn
 import tensorflow_datasets as tfds
 from sklearn import datasets as sklearn_datasets
+from sklearn.feature_extraction.text import CountVectorizer
+from sklearn.linear_model import LogisticRegression
 
 import recipes.datasets
 from recipes.data import load, prepared
 from recipes.data.parts import example_digest
+from recipes.datasets import docstrings, sentences
 from recipes.datasets.digits import ink_to_grey
 
 
@@ -120,6 +126,125 @@ def test_line_is_a_line_with_the_noise_it_claims(data_dir):
     assert np.std(y - 2 * x - 1) == pytest.approx(0.1, abs=0.01)
     assert -1 <= x.min() < -0.99
     assert 0.99 < x.max() <= 1
+
+
+def texts(name, split, data_dir):
+    return [(source.decode(), target.decode()) for source, target in read(name, split, data_dir)]
+
+
+@pytest.mark.parametrize(("config", "train", "test"), [("addition", 50_000, 5_000), ("addition/1", 80, 20)])
+def test_addition_holds_every_sum_once(config, train, test, data_dir):
+    parts = [texts(config, split, data_dir) for split in ("train", "test")]
+    assert [len(part) for part in parts] == [train, test]
+    sums = dict(parts[0] + parts[1])
+    assert len(sums) == train + test
+    for source, target in sums.items():
+        a, b = source.split("+")
+        assert [str(int(a)), str(int(b)), str(int(a) + int(b))] == [a, b, target]
+    assert max(len(source) for source in sums) == (3 if config == "addition/1" else 7)
+
+
+def test_every_machine_prepares_the_same_additions(data_dir):
+    assert digest(texts("addition/1", "test", data_dir)) == "@@"
+
+
+@pytest.mark.parametrize(("config", "longest"), [("reverse", 10), ("reverse/5", 5)])
+def test_reverse_is_words_of_all_lengths_backwards(config, longest, data_dir):
+    words = [texts(config, split, data_dir) for split in ("train", "test")]
+    assert [len(part) for part in words] == [20_000, 2_000]
+    words = dict(words[0] + words[1])
+    assert len(words) == 22_000
+    assert {len(word) for word in words} == set(range(1, longest + 1))
+    assert all(word[::-1] == backwards and word.isalpha() for word, backwards in words.items())
+
+
+def test_sentences_are_enough_balanced_and_in_one_part_only(data_dir):
+    train, test = (read("sentences", split, data_dir) for split in ("train", "test"))
+    assert len(train) + len(test) >= 8_000
+    assert not {text for text, _ in train} & {text for text, _ in test}
+    for part, least in ((train, 1_200), (test, 150)):
+        assert min(np.bincount([label for _, label in part], minlength=4)) >= least
+    modules = {text: module for module, text, _ in sentences.draw_sentences()}
+    origins = [{modules[text.decode()] for text, _ in part} for part in (train, test)]
+    assert not origins[0] & origins[1]
+
+
+def test_words_tell_the_class_of_a_sentence_but_not_of_every_one(data_dir):
+    (x, y), (test_x, test_y) = (zip(*read("sentences", split, data_dir), strict=True) for split in ("train", "test"))
+    counts = CountVectorizer(min_df=2).fit(x)
+    model = LogisticRegression(max_iter=500).fit(counts.transform(x), y)
+    assert 0.72 < model.score(counts.transform(test_x), test_y) < 0.92
+
+
+def test_text_of_docstrings_names_the_versions_it_is_from(data_dir):
+    versions = prepared.find_builder("sentences", data_dir).info.metadata["versions"]
+    assert versions["sklearn"] == sklearn.__version__
+    assert versions["python"] == platform.python_version()
+
+
+def test_prose_is_megabytes_of_different_paragraphs(data_dir):
+    builder = prepared.find_builder("prose", data_dir)
+    parts = {
+        split: [e["text"].decode() for e in builder.as_dataset(split=split).as_numpy_iterator()]
+        for split in ("train", "validation", "test")
+    }
+    sizes = {split: sum(map(len, documents)) for split, documents in parts.items()}
+    assert sum(sizes.values()) > 2_000_000
+    assert min(sizes.values()) > 50_000
+    paragraphs = [text for documents in parts.values() for document in documents for text in document.split("\n\n")]
+    assert len(paragraphs) == len(set(paragraphs))
+
+
+def test_prose_is_whole_sentences_without_code_tables_and_lists():
+    docstring = """Compute the mean of all :class:`~numpy.ndarray` values in an array.  It is called `mean`.
+
+    Unlike the sum, the mean does not depend on the number of values (e.g. It
+    stays the same when all values are there twice).
+
+        mean(x, axis=0)
+
+    - This is an item of a list and not a sentence of the text.
+
+    Args:
+        x: This is what an argument is, and no running text at all.
+
+    Parameters
+    ----------
+    x : array
+        The array of which the mean shall be computed by this function.
+
+    The values are read once only, in the order of the memory.
+
+    Notes
+    -----
+    The sum is computed in double precision whatever the type is.
+    x = mean(y) is not a sentence and must not be taken for one.
+
+    Examples
+    --------
+    The example shows the mean of an array of two numbers.
+
+    >>> mean([1, 2])
+    """
+    assert docstrings.prose(inspect.cleandoc(docstring)) == [
+        ["Compute the mean of all numpy.ndarray values in an array."],
+        [
+            "Unlike the sum, the mean does not depend on the number of values (e.g. It stays the same when all values "
+            "are there twice)."
+        ],
+        ["The sum is computed in double precision whatever the type is."],
+    ]
+
+
+def test_docstrings_are_read_without_running_anything(tmp_path, monkeypatch):
+    (tmp_path / "good.py").write_text('"""This module has seven words and a stop."""\nraise SystemExit\n')
+    (tmp_path / "old.py").write_text('"""This is Python of another century, is it not?"""\nprint "no"\n')
+    (tmp_path / "odd.py").write_bytes(b'# coding: latin-1\n"""Caf\xe9 is a word that no sentence may hold here."""\n')
+    (tmp_path / "tests").mkdir()
+    (tmp_path / "tests" / "test_it.py").write_text('"""This is a test and nobody wants to read it."""\n')
+    monkeypatch.setattr(docstrings, "_root", lambda package: tmp_path)
+    found = docstrings.modules.__wrapped__("python")
+    assert found == {"python/good.py": [["This module has seven words and a stop."]]}
 
 
 def test_preparing_tries_no_connection_and_says_nothing(tmp_path, monkeypatch, capfd):
