@@ -13,6 +13,7 @@ import time
 import tensorflow as tf
 from keras import Input, Model, layers
 
+import zoo
 from recipes import generation
 from zoo import decoding
 from zoo.attention import LearnedPositions, MultiHeadAttention
@@ -31,7 +32,14 @@ def main():
     options = parser.parse_args()
 
     counts = [int(count) for count in options.new_tokens.split(",")]
-    model = gpt(options.dim, options.depth, options.heads, max(counts) + 1, options.vocabulary_size)
+    build = functools.partial(zoo.build, "gpt", input_shape=(None,)) if "gpt" in zoo.list_models() else gpt
+    model = build(
+        dim=options.dim,
+        depth=options.depth,
+        heads=options.heads,
+        max_length=max(counts) + 1,
+        vocabulary_size=options.vocabulary_size,
+    )
     print(f"{model.count_params():,} parameters, batches of {options.batch_size}\n")
     print("| new tokens | with cache, tokens/s | without, tokens/s | ratio |")
     print("|---:|---:|---:|---:|")
