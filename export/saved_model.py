@@ -58,13 +58,17 @@ def describe(folder: Path) -> dict[str, dict[str, Any]]:
 def _trace(archive: keras.export.ExportArchive, signature: Signature, names: dict[str, str]) -> None:
     specs = [tf.TensorSpec(spec.shape, spec.dtype, names[name]) for name, spec in signature.inputs.items()]
 
+    @tf.autograph.experimental.do_not_convert
     def endpoint(*tensors):
         return signature.graph(dict(zip(signature.inputs, tensors, strict=True)))
 
+    # Not as its input signature, with which TensorFlow's writer would trace it once more.
+    traced = tf.function(endpoint)
     try:
-        archive.add_endpoint(signature.name, endpoint, input_signature=specs).get_concrete_function()
+        traced.get_concrete_function(*specs)
     except Exception as error:  # whatever the code of a layer raises
         raise ValueError(f"Signature {signature.name!r} cannot be traced: {error}") from error
+    archive.add_endpoint(signature.name, traced)
 
 
 def _node_name(index: int, name: str) -> str:

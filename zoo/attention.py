@@ -10,6 +10,18 @@ from keras import layers, ops
 
 
 @keras.saving.register_keras_serializable("zoo")
+class TokenDense(layers.Dense):
+    """A Dense layer on every token, `(batch, length, any)` → `(batch, length, units)`, as one product of two matrices.
+
+    TensorFlow fuses such a product with the bias and the activation behind it, as it does not with one of more axes.
+    """
+
+    def call(self, x, training=None):
+        rows = super().call(ops.reshape(x, (-1, x.shape[-1])), training=training)
+        return ops.reshape(rows, (*ops.shape(x)[:-1], self.units))
+
+
+@keras.saving.register_keras_serializable("zoo")
 class MultiHeadAttention(layers.Layer):
     """Scaled dot-product attention by several heads, with a cache for decoding.
 
@@ -53,7 +65,7 @@ class MultiHeadAttention(layers.Layer):
         def projection(name, width, initializer, input_shape):
             # A copy: one initializer draws the same numbers again.
             kernel = initializer.__class__.from_config(initializer.get_config())
-            dense = layers.Dense(
+            dense = TokenDense(
                 width, use_bias=self.use_bias, kernel_initializer=kernel, dtype=self.dtype_policy, name=name
             )
             dense.build(input_shape)
@@ -119,6 +131,9 @@ class MultiHeadAttention(layers.Layer):
     def compute_output_shape(self, x_shape, context_shape=None, mask_shape=None):
         return x_shape
 
+    def compute_mask(self, x, mask):
+        """None: the mask is of the keys, and no layer behind this one is to see it."""
+
     def multiply_adds(self, x_shape, *others):
         """The four projections and the two products; `others` are the shapes of context and mask, of those given.
 
@@ -141,6 +156,20 @@ class MultiHeadAttention(layers.Layer):
             "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
             "output_initializer": keras.initializers.serialize(self.output_initializer),
         }
+
+
+@keras.saving.register_keras_serializable("zoo")
+class PaddingMask(layers.Layer):
+    """Tells which tokens are no padding, whose id is 0: int `(batch, length)` → bool of the same shape."""
+
+    def call(self, tokens):
+        return ops.not_equal(tokens, 0)
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+    def compute_output_spec(self, tokens):
+        return keras.KerasTensor(tokens.shape, "bool")
 
 
 @keras.saving.register_keras_serializable("zoo")

@@ -20,6 +20,7 @@ from typing import Any
 
 import keras
 
+from zoo.huggingface import HUB, HuggingFace
 from zoo.nearest import choose, unknown
 from zoo.weights import KerasApplication, read_file, transfer, variables_of
 
@@ -49,6 +50,7 @@ class Spec:
         tiny: arguments that make the smallest legal network of this kind, for tests.
         min_size: least height and width of an input picture in pixels, 0 where the input is no picture.
         weights: published weights by tag, such as "imagenet".
+        huggingface: how its weights are laid out at Hugging Face, None where they are not read from there.
         build: the builder.
     """
 
@@ -58,6 +60,7 @@ class Spec:
     tiny: Mapping[str, Any] = field(repr=False)
     min_size: int = field(repr=False)
     weights: Mapping[str, KerasApplication] = field(repr=False)
+    huggingface: HuggingFace | None = field(repr=False)
     build: Callable[..., keras.Model] = field(repr=False)
 
     @property
@@ -95,6 +98,7 @@ def register(
     tiny: Mapping[str, Any],
     min_size: int = 0,
     weights: Mapping[str, KerasApplication] = MappingProxyType({}),
+    huggingface: HuggingFace | None = None,
 ):
     """Record the decorated builder under its own name.
 
@@ -131,7 +135,7 @@ def register(
                 choose(f"task of {name!r}", given["task"], tasks)
             return builder(*args, **kwargs)
 
-        _SPECS[name] = Spec(name, tasks, paper, dict(tiny), min_size, dict(weights), checked)
+        _SPECS[name] = Spec(name, tasks, paper, dict(tiny), min_size, dict(weights), huggingface, checked)
         return checked
 
     return decorate
@@ -281,22 +285,31 @@ def load_weights(model: keras.Model, name: str, weights: str | PathLike, *, keep
         model: what `build` returned.
         name: its name in the registry.
         weights: a tag of `spec(name).weights`, such as "imagenet"; a `.keras` or `.weights.h5` file of the same
-            architecture, of which `#sha256=…` may say the hash; or the folder of a Run.
+            architecture, of which `#sha256=…` may say the hash; the folder of a Run; or, where
+            `spec(name).huggingface` says how to read it, `hf:` and a repository of Hugging Face, which `@` and a
+            revision may follow, or a folder like one.
         keep_head: `False` leaves the whole head fresh, for other classes of the same number.
 
     Raises:
         ValueError: weights of another architecture, no such file, a damaged one or one of another hash. The model is
             left as it was.
         OSError: published weights cannot be fetched.
+        ImportError: `hf:` needs what the extra `huggingface` installs.
     """
-    published = spec(name).weights
+    published, layout = spec(name).weights, spec(name).huggingface
     backbone = backbone_of(model)
     if weights in published:
         source = f"{name!r} {weights}"
         theirs = published[weights].download(include_top=_takes_published_head(model, name))
         arrays = published[weights].read(theirs, variables_of(model))
+    elif layout and isinstance(weights, str) and weights.startswith(HUB):
+        source = weights
+        arrays = layout.read(weights.removeprefix(HUB), model, backbone, keep_head=keep_head)
     elif isinstance(weights, str) and not Path(weights.partition("#")[0]).exists() and not Path(weights).suffix:
-        raise unknown(f"weights of {name!r}", weights, [*published, "a .keras or .weights.h5 file", "a Run's folder"])
+        accepted = [*published, "a .keras or .weights.h5 file", "a Run's folder"]
+        if layout:
+            accepted.append(f"{HUB} and a repository or a folder")
+        raise unknown(f"weights of {name!r}", weights, accepted)
     else:
         source, arrays = str(weights), read_file(weights)
     transfer(arrays, model, backbone, source, keep_head=keep_head)

@@ -1,8 +1,8 @@
 """Weights from elsewhere, copied into a network layer by layer.
 
-A network's weights are read as `{layer: arrays}`, whether they come from `keras.applications`, a `.keras` file, a
-`.weights.h5` file or the folder of a Run; what belongs inside a layer follows after a slash (`attention/query`). Layers
-correspond by name. Nothing is copied before all of it is known to fit.
+A network's weights are read as `{layer: arrays}`, whether they come from `keras.applications`, from Hugging Face, from
+a `.keras` file, a `.weights.h5` file or the folder of a Run; what belongs inside a layer follows after a slash
+(`attention/query`). Layers correspond by name. Nothing is copied before all of it is known to fit.
 """
 
 import hashlib
@@ -100,7 +100,7 @@ class KerasApplication:
         own = {layer.name for layer in theirs.layers if isinstance(layer, keras.layers.Normalization)}
         own |= set(self.without_top.values())  # ours may be built without a head
         if left := set(found) - set(ours.values()) - own:
-            raise ValueError(f"Layers of {self.application} without a counterpart: {_some(left)}.")
+            raise ValueError(f"Layers of {self.application} without a counterpart: {some(left)}.")
         arrays = {layer: list(found[published]) for layer, published in ours.items()}
         if self.bgr:
             first = arrays[next(iter(arrays))]
@@ -217,11 +217,11 @@ def transfer(
     missing = set(body) - set(arrays)
     left = {name for name in set(arrays) - set(wanted) if name.startswith(("stem", "stage"))}
     if missing or left:
-        what = f"no layer {_some(missing)}" if missing else f"layers that it has not: {_some(left)}"
+        what = f"no layer {some(missing)}" if missing else f"layers that it has not: {some(left)}"
         raise ValueError(f"{source} holds weights of another architecture than {model.name!r}: {what}.")
 
     values = {}
-    given_grid, grid = _grids(arrays, model) if POSITIONS in body else (None, None)
+    given_grid, grid = _grids(arrays, model) if {PATCHES, POSITIONS} <= set(body) else (None, None)
     if given_grid != grid:
         arrays = {**arrays, POSITIONS: [adapt_positions(arrays[POSITIONS][0], given_grid, grid)]}
     for name in body:
@@ -332,7 +332,8 @@ def _fitted(arrays, variables, *, may_adapt=False) -> list[np.ndarray] | None:
     return fitted
 
 
-def _some(names: Collection[str]) -> str:
+def some(names: Collection[str]) -> str:
+    """The first three names, and how many more there are, for a message."""
     names = sorted(names)
     return ", ".join(map(repr, names[:3])) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 

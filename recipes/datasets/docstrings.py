@@ -14,7 +14,7 @@ import platform
 import re
 import sysconfig
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 SKIPPED_FOLDERS = {"site-packages", "dist-packages", "test", "tests", "idlelib", "lib2to3", "turtledemo", "_vendor"}
@@ -79,15 +79,22 @@ def _root(package: str) -> Path:
 
 
 def _docstrings(path: Path) -> list[str]:
-    """The docstrings in a file, in their order; none of a file that this Python cannot parse."""
+    """The docstrings in a file, in order; none of a file that this Python cannot parse."""
     try:
         with warnings.catch_warnings(action="ignore"):
             tree = ast.parse(path.read_bytes())
     except (SyntaxError, ValueError):
         return []
-    documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
-    texts = (ast.get_docstring(node, clean=False) for node in ast.walk(tree) if isinstance(node, documented))
+    texts = (ast.get_docstring(node, clean=False) for node in _documented(tree))
     return [inspect.cleandoc(text) for text in texts if text]
+
+
+def _documented(node: ast.AST) -> Iterator[ast.AST]:
+    """A module, class or function, and the classes and functions in its body."""
+    yield node
+    for statement in node.body:
+        if isinstance(statement, (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
+            yield from _documented(statement)
 
 
 def prose(docstring: str) -> list[list[str]]:

@@ -19,7 +19,7 @@ from recipes.tokenizers.tokenizer import Tokenizer, check_size, count, lower
 SPECIALS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 LONGEST_WORD = 100
 MOST_CHARACTERS = 1000
-MOST_WORDS = 200_000
+MOST_WORDS = 50_000
 
 SPACE = r"[\t\n\r\pZ]"
 CONTROL = r"[\p{Cc}\p{Cf}\x{FFFD}]"
@@ -61,7 +61,7 @@ class WordPiece(Tokenizer):
     def fit(cls, texts: Iterable[str | bytes], size: int, *, lowercase: bool = True) -> "WordPiece":
         """Pieces by the top-down method of TensorFlow Text: those that are most often a word, or begin or end one.
 
-        The 1,000 most frequent characters are pieces, where there is room; the 200,000 most frequent words are
+        The 1,000 most frequent characters are pieces, where there is room; the 50,000 most frequent words are
         counted. The vocabulary may be some percent smaller than asked for.
 
         Args:

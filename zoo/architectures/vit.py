@@ -27,6 +27,7 @@ import itertools
 import keras
 from keras import initializers, layers, ops
 
+from zoo.huggingface import HuggingFace
 from zoo.layers import StochasticDepth
 from zoo.registry import variant
 
@@ -44,6 +45,35 @@ TINY = {
     "dropout": 0.0,
     "stochastic_depth": 0.0,
 }
+
+VIT = HuggingFace(
+    model_type="vit",
+    prefix="vit.",
+    sizes=lambda model: {
+        "patch_size": model.get_layer("stem_patches").kernel_size[0],
+        "hidden_size": model.get_layer("stem_patches").filters,
+        "num_hidden_layers": sum(layer.name.endswith("_attention") for layer in model.layers),
+        "num_attention_heads": model.get_layer("stage1_block1_attention").num_heads,
+        "intermediate_size": model.get_layer("stage1_block1_mlp_hidden").units,
+    },
+    settings={"hidden_act": "gelu", "qkv_bias": True},
+    modules={
+        "stem_patches": "embeddings.patch_embeddings.projection",
+        "stem_class_token/token": "embeddings.cls_token",
+        "stem_positions/positions": "embeddings.position_embeddings",
+        "block_attention_norm": "encoder.layer.{}.layernorm_before",
+        "block_attention/query": "encoder.layer.{}.attention.attention.query",
+        "block_attention/key": "encoder.layer.{}.attention.attention.key",
+        "block_attention/value": "encoder.layer.{}.attention.attention.value",
+        "block_attention/attention_output": "encoder.layer.{}.attention.output.dense",
+        "block_mlp_norm": "encoder.layer.{}.layernorm_after",
+        "block_mlp_hidden": "encoder.layer.{}.intermediate.dense",
+        "block_mlp_output": "encoder.layer.{}.output.dense",
+        "stage": "layernorm",
+        "logits": "classifier",
+    },
+    ignored={"pooler.dense.*": "a layer between backbone and classes that this head does not have"},
+)
 
 
 def _init():
@@ -177,7 +207,7 @@ def vit(
     return keras.Model(image, x, name=name)
 
 
-_member = functools.partial(variant, vit, task="image-classification", tiny=TINY, min_size=16)
+_member = functools.partial(variant, vit, task="image-classification", tiny=TINY, min_size=16, huggingface=VIT)
 
 vit_tiny16 = _member(
     "vit_tiny16",
