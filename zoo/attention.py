@@ -196,7 +196,7 @@ class LearnedPositions(layers.Layer):
 
     def step(self, token, index):
         """`(batch, 1, dim)` at places int `(batch,)` → the same shape."""
-        return token + ops.take(self.positions, index, axis=0)[:, None, :]
+        return token + ops.cast(ops.take(self.positions, index, axis=0), token.dtype)[:, None, :]
 
     def compute_output_shape(self, input_shape):
         return input_shape
