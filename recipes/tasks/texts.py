@@ -31,9 +31,8 @@ class TextTask(Task):
                 return dataclasses.replace(of_weights, max_length=longest, too_long=config.too_long)
         most, length = (config.vocabulary_size, None) if isinstance(model, str) else limits_of(model, config)
         tokenizer = self.fitted(tokenizers.KINDS[config.tokenizer or self.default_tokenizer], most)
-        return TextPreprocessing(
-            tokenizer, length or config.max_length, config.too_long, self.marks, filled=length is not None
-        )
+        longest = length or min(config.max_length, config.model_args.get("max_length", config.max_length))
+        return TextPreprocessing(tokenizer, longest, config.too_long, self.marks, filled=length is not None)
 
     def fitted(self, kind: type[Tokenizer], most: int) -> Tokenizer:
         """A vocabulary of at most so many tokens, of the training part."""

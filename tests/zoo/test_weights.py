@@ -65,6 +65,7 @@ def with_random_weights(model, prepared):
 @pytest.mark.parametrize("name", published())
 def test_same_answer_as_the_published_architecture(name):
     """Random weights there, copied here: the same logits on the same pictures, each with its own preprocessing."""
+    keras.utils.set_random_seed(0)  # rounding grows with some kernels more than with others
     spec = zoo.spec(name)
     record = spec.weights["imagenet"]
     application = getattr(keras.applications, record.application)

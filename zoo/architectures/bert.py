@@ -40,7 +40,7 @@ TINY = {
     "input_shape": (8,),
     "num_classes": 3,
     "vocabulary_size": 20,
-    "dim": 16,
+    "dim": 32,
     "depth": 1,
     "heads": 2,
     "max_length": 16,

@@ -50,7 +50,7 @@ def _attended(x, encoded, mask, name):
 @register(
     task="sequence-to-sequence",
     paper="Sutskever et al., Sequence to Sequence Learning with Neural Networks, 2014",
-    tiny={"input_shape": (8, 8), "vocabulary_size": 20, "dim": 16, "units": 16},
+    tiny={"input_shape": (8, 8), "vocabulary_size": 20, "dim": 16, "units": 32},
 )
 def seq2seq_lstm(
     input_shape=(64, 64),
