@@ -132,7 +132,7 @@ def test_every_task_has_its_head_on_the_same_body(task, shape):
     assert model.output_shape == shape
     assert model.layers[-1].name == "logits"
     body = build(task=task, include_top=False)
-    assert body.output_shape == (None, 8, 16)
+    assert body.output_shape == (None, 8, 32)
     of_body = {weight.path for weight in body.weights}
     assert of_body == {w.path for w in model.weights if w.path.startswith(("stem", "stage"))}
 

@@ -18,10 +18,10 @@ SIZES = {
         "vocab_size": 20,
         "max_position_embeddings": 16,
         "type_vocab_size": 2,
-        "hidden_size": 16,
+        "hidden_size": 32,
         "num_hidden_layers": 2,
         "num_attention_heads": 2,
-        "intermediate_size": 64,
+        "intermediate_size": 128,
         "hidden_act": "gelu",
     },
     "gpt2_small": {
@@ -104,7 +104,7 @@ def bert_tensors(model):
         norm("cls.predictions.transform.LayerNorm", "head_norm")
         found["cls.predictions.bias"] = w["head_bias/bias"]
         found["cls.predictions.decoder.weight"] = w["stem_tokens/embeddings"]
-    found["cls.seq_relationship.weight"], found["cls.seq_relationship.bias"] = np.zeros((2, 16)), np.zeros(2)
+    found["cls.seq_relationship.weight"], found["cls.seq_relationship.bias"] = np.zeros((2, 32)), np.zeros(2)
     return found
 
 
@@ -290,7 +290,7 @@ def test_weights_of_another_precision(dtype, tmp_path):
 
 WRONG_SIZES = {
     "bert_base": [
-        ("hidden_size", 32),
+        ("hidden_size", 64),
         ("num_attention_heads", 4),
         ("max_position_embeddings", 512),
         ("vocab_size", 21),

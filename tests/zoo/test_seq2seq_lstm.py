@@ -50,7 +50,8 @@ def test_parameters_are_those_of_the_layout():
 
 
 def test_multiply_adds_are_those_of_the_matrices():
-    lstm, units = 4 * 2 * 16 * 16, 16
+    dim, units = 16, 32
+    lstm = 4 * (dim + units) * units
     assert multiply_adds(fresh(input_shape=(5, 7))) == (5 + 7) * lstm + 7 * units * 20
     looked_up = 7 * units * units + 5 * units * units + 2 * 7 * 5 * units + 7 * 2 * units * units
     assert multiply_adds(fresh(input_shape=(5, 7), attention=True)) == (5 + 7) * lstm + looked_up + 7 * units * 20
