@@ -44,7 +44,12 @@ def test_they_are_loaded_by_tfds_itself_once_imported(data_dir):
     assert info.supervised_keys == ("image", "label")
 
 
-@pytest.mark.parametrize("name", recipes.datasets.NAMES)
+SLOW = ("prose",)  # half a minute to read every docstring of eight packages
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in recipes.datasets.NAMES]
+)
 def test_each_says_where_it_comes_from(name, data_dir):
     info = prepared.find_builder(name, data_dir).info
     assert info.description
@@ -189,6 +194,7 @@ def test_text_of_docstrings_names_the_versions_it_is_from(data_dir):
     assert versions["python"] == platform.python_version()
 
 
+@pytest.mark.slow
 def test_prose_is_megabytes_of_different_paragraphs(data_dir):
     builder = prepared.find_builder("prose", data_dir)
     parts = {
