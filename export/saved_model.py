@@ -30,15 +30,14 @@ def write(resources: Sequence, signatures: list[Signature], folder: Path) -> Non
         ValueError: a signature cannot be traced, or gives what TF Serving cannot send.
         OSError: the SavedModel cannot be written.
     """
-    archive = keras.export.ExportArchive()
-    for resource in resources:
-        archive.track(resource)
     inputs = dict.fromkeys(name for signature in signatures for name in signature.inputs)
     names = {name: _node_name(i, name) for i, name in enumerate(inputs)}
-    for signature in signatures:
-        _trace(archive, signature, names)
+    version = tf.Module()
+    version.variables_and_tables = [kept for resource in resources for kept in _kept(resource)]
+    # As concrete functions: functions that could be traced again would be, by the writer.
+    traced = {signature.name: _traced(signature, names) for signature in signatures}
     try:
-        archive.write_out(str(folder), verbose=False)
+        tf.saved_model.save(version, str(folder), signatures=traced)
     except tf.errors.OpError as error:
         raise OSError(f"The SavedModel cannot be written: {error.message}") from error
     _rename_inputs(folder / PROTO, {node: name for name, node in names.items() if node != name})
@@ -55,20 +54,24 @@ def describe(folder: Path) -> dict[str, dict[str, Any]]:
     }
 
 
-def _trace(archive: keras.export.ExportArchive, signature: Signature, names: dict[str, str]) -> None:
+def _kept(resource) -> list:
+    """The variables and tables in a model, a layer or a table."""
+    variables = [variable.value for variable in resource.variables] if isinstance(resource, keras.Layer) else []
+    parts = tf.train.TrackableView(resource).descendants()
+    return [*variables, *(part for part in parts if isinstance(part, tf.saved_model.experimental.TrackableResource))]
+
+
+def _traced(signature: Signature, names: dict[str, str]) -> tf.types.experimental.ConcreteFunction:
     specs = [tf.TensorSpec(spec.shape, spec.dtype, names[name]) for name, spec in signature.inputs.items()]
 
     @tf.autograph.experimental.do_not_convert
     def endpoint(*tensors):
         return signature.graph(dict(zip(signature.inputs, tensors, strict=True)))
 
-    # Not as its input signature, with which TensorFlow's writer would trace it once more.
-    traced = tf.function(endpoint)
     try:
-        traced.get_concrete_function(*specs)
+        return tf.function(endpoint).get_concrete_function(*specs)
     except Exception as error:  # whatever the code of a layer raises
         raise ValueError(f"Signature {signature.name!r} cannot be traced: {error}") from error
-    archive.add_endpoint(signature.name, traced)
 
 
 def _node_name(index: int, name: str) -> str:
