@@ -32,6 +32,9 @@ def replay(folder: Path) -> dict[str, Arrays]:
     """
     import tensorflow as tf
 
+    from export import text_ops
+
+    text_ops.register()
     signatures = tf.saved_model.load(str(folder)).signatures
     replies = {}
     for name, examples in golden.load(folder).items():

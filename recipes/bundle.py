@@ -19,8 +19,7 @@ from zoo.registry import list_models
 
 MODEL_FILE = "model.keras"
 BUNDLE_FILE = "bundle.json"
-
-
+TWO_INPUTS = ["source", "target"]
 NUMBERS_PER_BATCH = 2**22
 
 
@@ -31,9 +30,6 @@ def batch_that_fits(shape: tuple[int, ...], most: int) -> int:
 
 # The name Keras gives to an input without one. It counts the inputs built before, so it differs from run to run.
 _AUTOMATIC_NAME = re.compile(r"keras_tensor(_\d+)?|input(_layer)?(_\d+)?")
-
-
-TWO_INPUTS = ["source", "target"]
 
 
 def check_inputs_and_output(model: keras.Model) -> None:

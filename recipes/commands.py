@@ -13,10 +13,10 @@ from recipes.config import (
     BinaryConfig,
     Config,
     ImageConfig,
-    LanguageConfig,
     RegressionConfig,
     SequenceConfig,
     TextClassificationConfig,
+    TextConfig,
 )
 from zoo import catalog
 from zoo.nearest import unknown
@@ -24,7 +24,7 @@ from zoo.nearest import unknown
 CONFIGS: dict[str, type[Config]] = {
     "binary-classification": BinaryConfig,
     "image-classification": ImageConfig,
-    "language-modeling": LanguageConfig,
+    "language-modeling": TextConfig,
     "regression": RegressionConfig,
     "sequence-to-sequence": SequenceConfig,
     "text-classification": TextClassificationConfig,

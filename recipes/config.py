@@ -227,11 +227,6 @@ class SequenceConfig(TextConfig):
     beams: int = option(4, "Texts looked at when one is written.", least=1)
 
 
-@dataclass(frozen=True)
-class LanguageConfig(TextConfig):
-    """Options of `language_modeling`."""
-
-
 def _size(value) -> tuple[int, int]:
     """Height and width of what was given: two numbers, or one for both."""
     size = tuple(value) if isinstance(value, (tuple, list)) else (value,)

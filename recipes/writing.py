@@ -5,6 +5,8 @@
 the one can be proved by the other.
 """
 
+import dataclasses
+
 import keras
 import tensorflow as tf
 
@@ -87,16 +89,10 @@ def why_not(model: keras.Model) -> str | None:
 
 
 def _prompts(texts: tf.Tensor, preprocessing: TextPreprocessing) -> tf.Tensor:
-    """Ids int32 `(batch, length)`; a text without tokens is the start token."""
-    tokenizer = preprocessing.tokenizer
-    ids = tokenizer.encode(texts)
-    start = tf.RaggedTensor.from_tensor(tf.fill([ids.nrows(), 1], tokenizer.start))
-    ids = tf.concat([tf.ragged.boolean_mask(start, ids.row_lengths()[:, tf.newaxis] == 0), ids], axis=1)
+    """Ids int32 `(batch, length)`, with room for one more; a text without tokens is the start token."""
     room = preprocessing.max_length - 1
-    message = f"A prompt has more than {room} tokens: no room for a new one."
-    check = tf.debugging.assert_less_equal(ids.row_lengths(), tf.cast(room, tf.int64), message)
-    with tf.control_dependencies([check] if check is not None else []):
-        return tf.identity(ids.to_tensor(tokenizer.padding))
+    prompts = dataclasses.replace(preprocessing, max_length=room, too_long="refuse", marks="empty", filled=False)
+    return prompts({"text": texts})
 
 
 class _Cached:

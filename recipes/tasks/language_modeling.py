@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from recipes.answers import NextTokenAnswer
 from recipes.bundle import batch_that_fits
-from recipes.config import LanguageConfig, takes
+from recipes.config import TextConfig, takes
 from recipes.pipeline import Part
 from recipes.tasks.task import EVALUATION_BATCH
 from recipes.tasks.texts import TextTask
@@ -17,7 +17,7 @@ CHUNK = 1000
 """Texts that are cut into tokens together; lines that follow one another as one text."""
 
 
-@takes(LanguageConfig)
+@takes(TextConfig)
 def language_modeling(model, data, config):
     """Train a network to go on with a text, token by token.
 

@@ -1,5 +1,6 @@
 """What words and characters share: Keras' `TextVectorization`, one id per string that a text is split into."""
 
+import abc
 import functools
 from typing import ClassVar
 
@@ -45,9 +46,9 @@ class VectorizedTokenizer(Tokenizer):
         """Texts `(n,)` → what of them counts, `(n,)`."""
         return lower(texts) if self.lowercase else texts
 
+    @abc.abstractmethod
     def split(self, texts: tf.Tensor) -> tf.RaggedTensor:
         """Texts `(n,)` → their tokens, string `(n, None)`."""
-        raise NotImplementedError
 
     @functools.cached_property
     def _layer(self):

@@ -1,6 +1,6 @@
 """SavedModels, run the way TF Serving runs them: a session on the graph, fed and fetched by a signature's tensor names.
 
-The only module of the server that imports TensorFlow. It loads the graph itself, step by step as
+The only module of the server that imports TensorFlow, with `text_ops`. It loads the graph itself, step by step as
 tensorflow/cc/saved_model/loader.cc does, rather than through ``tf.saved_model.load``: the errors then name the nodes
 that TF Serving's errors name, and a call costs a tenth.
 """
@@ -19,6 +19,7 @@ import tensorflow as tf
 from google.protobuf.message import DecodeError
 from tensorflow.core.protobuf import config_pb2, meta_graph_pb2, saved_model_pb2
 
+from serving.embedded import text_ops
 from serving.embedded.status import Code, ServingError, not_found
 from serving.protos import serving_pb2 as pb
 
@@ -92,6 +93,7 @@ def load(path: Path, options: SessionOptions) -> SavedModelServable:
 
     Raises ServingError: NOT_FOUND without a SavedModel or a graph with the tags, and what the graph's own ops say.
     """
+    text_ops.register()
     meta_graph = _read_meta_graph(path, options.tags)
     graph = tf1.Graph()
     config = config_pb2.ConfigProto(

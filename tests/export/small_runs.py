@@ -9,10 +9,11 @@ import pandas as pd
 from PIL import Image
 
 import zoo
+from recipes import tokenizers
 from recipes.answers import ClassAnswer, ValueAnswer, head_of
 from recipes.bundle import Bundle
 from recipes.examples import Examples
-from recipes.preprocessing import ImagePreprocessing, TablePreprocessing
+from recipes.preprocessing import ImagePreprocessing, TablePreprocessing, TextPreprocessing
 from recipes.run import Run
 
 LABELS = ("cat", "dog", "ünïcorn")
@@ -62,6 +63,20 @@ def table_run(model="logistic_regression", count=10):
     else:
         task, answer = "binary-classification", ClassAnswer(head_of(network), ("benign", "malignant"))
     return _run(network, task, preprocessing, answer, dict(zip(COLUMNS, raw.T, strict=True)), "target")
+
+
+TEXTS = ["The cat sat on the mat.", "", "Ärger! don't", "zzz 中文 \U0001f642", "one two three four five six seven"] * 4
+
+
+def text_run(kind, size=300):
+    """A text classifier whose texts are cut by a tokenizer of that kind."""
+    tokenizer = tokenizers.KINDS[kind].fit(TEXTS, size)
+    model = scrambled(
+        zoo.build("text_cnn", **zoo.spec("text_cnn").tiny | {"input_shape": (None,), "vocabulary_size": size})
+    )
+    raw = {"text": np.array([text.encode() for text in [*TEXTS, "last"]], object)}
+    answer = ClassAnswer("logits", ("a", "b", "c"))
+    return _run(model, "text-classification", TextPreprocessing(tokenizer, 12), answer, raw, "label")
 
 
 def awkward_model():

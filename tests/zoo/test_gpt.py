@@ -31,7 +31,8 @@ def texts(length, count=2, seed=1):
 @pytest.fixture(scope="module")
 def reference():
     """KerasHub's GPT-2 with random weights."""
-    keras_hub = pytest.importorskip("keras_hub")
+    import keras_hub  # here, as it brings TensorFlow Text with it
+
     return livened(
         keras_hub.models.GPT2Backbone(
             vocabulary_size=TINY["vocabulary_size"],
