@@ -78,7 +78,7 @@ def compare(signature: str, examples: Golden, answers: Arrays, allowed: Mapping[
         if name not in answers:
             problems.append(f"{where} is missing. Received: {', '.join(sorted(answers)) or 'no output'}.")
             continue
-        answer = np.asarray(answers[name])
+        answer, expected = as_wide(np.asarray(answers[name]), expected)
         if answer.shape != expected.shape:
             problems.append(f"{where} has shape {answer.shape}. Expected: {expected.shape}.")
         elif name in allowed:
@@ -90,7 +90,9 @@ def compare(signature: str, examples: Golden, answers: Arrays, allowed: Mapping[
             problems += _worst(where, wrong, answer, expected)
         else:
             wrong = answer != expected
-            problems += _worst(where, wrong & ~tied if wrong.ndim == 1 and name in CLASSES else wrong, answer, expected)
+            if name in CLASSES and wrong.shape == tied.shape:
+                wrong &= ~tied
+            problems += _worst(where, wrong, answer, expected)
     return Comparison(
         signature, len(examples), absolute, relative, _agreement(examples.outputs, answers), tuple(problems)
     )
@@ -102,12 +104,25 @@ def recorded_tolerances(record: Mapping[str, Any]) -> dict[str, Tolerance]:
 
 
 def _tied(examples: Golden, allowed: Mapping[str, Tolerance]) -> np.ndarray:
-    """Examples whose two most probable classes the tolerance could swap, bool `(examples,)`."""
+    """Examples, or parts of them, whose two most probable classes the tolerance could swap, bool `(examples, …)`."""
     for name in PROBABILITIES:
         if name in allowed:
-            second, first = np.sort(examples.outputs[name], axis=-1)[:, -2:].T
+            second, first = np.moveaxis(np.sort(examples.outputs[name], axis=-1)[..., -2:], -1, 0)
             return first - second <= 2 * (allowed[name].absolute + allowed[name].relative * first)
     return np.zeros(len(examples), bool)
+
+
+def as_wide(answer: np.ndarray, expected: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Both without what only fills up, at the end of the second axis, where one of them has more of it.
+
+    What is said of a text's words is as wide as the longest text of a batch needs: see `recipes.answers`.
+    """
+    if answer.ndim != expected.ndim or answer.ndim < 2:
+        return answer, expected
+    width = min(answer.shape[1], expected.shape[1])
+    empty = b"" if expected.dtype == object else 0
+    filled = all(np.all(array[:, width:] == empty) for array in (answer, expected))
+    return (answer[:, :width], expected[:, :width]) if filled else (answer, expected)
 
 
 def _agreement(expected: Arrays, answers: Arrays) -> float | None:

@@ -1,6 +1,5 @@
 """Golden examples: real inputs with the answers Keras gave, kept in the version, one file per signature."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,12 +45,6 @@ def load(folder: Path) -> dict[str, Golden]:
 def rows(batch: Arrays, count: int) -> Arrays:
     """The first `count` rows of every array; from the top again where there are fewer."""
     return {name: np.take(array, np.arange(count), axis=0, mode="wrap") for name, array in batch.items()}
-
-
-def joined(parts: Sequence[Arrays]) -> Arrays:
-    """Parts of a batch, one after the other; of the names that every part has."""
-    names = set.intersection(*(set(part) for part in parts))
-    return {name: np.concatenate([part[name] for part in parts]) for name in sorted(names)}
 
 
 def affordable(batch: Arrays, limit: int) -> int:

@@ -71,7 +71,7 @@ def tolerances(signature: Signature, examples: Golden, raw: Arrays, model: keras
         if expected.dtype.kind != "f":
             continue
         scale = float(np.abs(expected).max()) or 1.0
-        difference = np.abs(alone[name] - expected[:count])
+        difference = np.abs(np.subtract(*comparison.as_wide(alone[name], expected[:count])))
         if name in comparison.OF_THE_CLASS:
             difference = difference[alone["class_ids"] == examples.outputs["class_ids"][:count]]
         noise = float(difference.max(initial=0)) / scale

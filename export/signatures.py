@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from export import golden
 from recipes import explanation, writing
 from recipes.answers import NextTokenAnswer
+from recipes.batches import all_joined
 from recipes.bundle import Bundle
 
 Tensors = dict[str, tf.Tensor]
@@ -116,7 +116,7 @@ def _explain(bundle: Bundle, method: str) -> Signature:
         tensors = bundle.preprocess(raw)
         step = min(batch_size or EXPLAINED_AT_ONCE, EXPLAINED_AT_ONCE)
         parts = [answer_with_map(tf.constant(tensors[i : i + step])) for i in range(0, len(tensors), step)]
-        return golden.joined([{name: tensor.numpy() for name, tensor in part.items()} for part in parts])
+        return all_joined([{name: tensor.numpy() for name, tensor in part.items()} for part in parts])
 
     return Signature(
         name=EXPLAIN,
@@ -163,7 +163,7 @@ def _writing(bundle: Bundle, name: str, beams: int) -> Signature:
             for start in range(0, len(inputs["text"]), step)
             for tensors in [{key: tf.constant(value[start : start + step]) for key, value in inputs.items()}]
         ]
-        return golden.joined(parts)
+        return all_joined(parts)
 
     return Signature(
         name=name,

@@ -10,6 +10,7 @@ from export.comparison import Comparison, Tolerance
 from export.golden import Golden
 from export.server import Refused, Server
 from export.version import Version, find
+from recipes.batches import all_joined
 from zoo.lazy import without_startup_chatter
 
 ROWS_PER_REQUEST = 16
@@ -110,7 +111,7 @@ def _replayed_at(server: Server, version: Version) -> dict[str, Comparison]:
 
 def _asked(server: Server, signature: str, examples: Golden, allowed: Mapping[str, Tolerance]) -> Comparison:
     try:
-        answers = golden.joined([server.predict(signature, *part) for part in _parts(examples)])
+        answers = all_joined([server.predict(signature, *part) for part in _parts(examples)])
     except Refused as error:
         return Comparison(signature, 0, problems=(f"Signature {signature!r} is refused by the server: {error}",))
     return comparison.compare(signature, examples, answers, allowed)

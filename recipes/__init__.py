@@ -21,9 +21,11 @@ __getattr__, __dir__, __all__ = attach(
         "image_classification": "recipes.tasks.image_classification",
         "language_modeling": "recipes.tasks.language_modeling",
         "load_run": "recipes.run",
+        "masked_language_modeling": "recipes.tasks.masked_language_modeling",
         "pretrained": "recipes.published_weights",
         "regression": "recipes.tasks.regression",
         "sequence_to_sequence": "recipes.tasks.sequence_to_sequence",
         "text_classification": "recipes.tasks.text_classification",
+        "token_classification": "recipes.tasks.token_classification",
     },
 )

@@ -1,8 +1,12 @@
 """How a model's output becomes an answer: the post-processing, declared.
 
-An answer is a record, kept as JSON in the bundle, that is called as `answer(outputs, tensors, preprocessing)`: what
-the model gave, `(batch, ...)` of any float dtype, for which tensors, and how these came about. It gives tensors by
-name, one row per row: float32, int64 or string. Most answers need only the outputs.
+An answer is a record, kept as JSON in the bundle, that is called as `answer(outputs, tensors, preprocessing, raw)`:
+what the model gave, `(batch, ...)` of any float dtype, for which tensors, how these came about, and of what raw input
+by name, None where the tensors were given. It gives tensors by name, one row per row: float32, int64 or string. Most
+answers need only the outputs.
+
+What is said of the parts of a text, such as its words, is as wide as the longest text of the batch needs, and one at
+least; behind a text's own parts, numbers are 0 and strings empty (`recipes.batches` puts such batches together).
 """
 
 import dataclasses
@@ -13,10 +17,9 @@ from typing import Any, ClassVar
 import keras
 import tensorflow as tf
 
-from recipes.preprocessing import Preprocessing
 from zoo.nearest import choose
 
-Answer = Callable[[tf.Tensor, Any, Preprocessing], dict[str, tf.Tensor]]
+Answer = Callable[..., dict[str, tf.Tensor]]
 
 
 @dataclass(frozen=True)
@@ -37,7 +40,7 @@ class ClassAnswer:
 
     kind: ClassVar[str] = "class"
 
-    def __call__(self, outputs, tensors=None, preprocessing=None):
+    def __call__(self, outputs, tensors=None, preprocessing=None, raw=None):
         probabilities = self._probabilities(tf.cast(outputs, tf.float32))
         class_ids = tf.argmax(probabilities, axis=-1, output_type=tf.int64)
         return {
@@ -54,6 +57,36 @@ class ClassAnswer:
 
 
 @dataclass(frozen=True)
+class TagAnswer(ClassAnswer):
+    """One of several classes for every word: that of its first token (Devlin et al., BERT, 2019, §5.3).
+
+    `words` string `(batch, words)`, those of the text that `max_length` leaves; `probabilities` float32
+    `(batch, words, classes)`, `class_ids` int64 and `classes` string `(batch, words)`. Of token ids, where words are
+    not known, the same for every token, without `words`.
+    """
+
+    kind: ClassVar[str] = "tags"
+
+    def __call__(self, outputs, tensors, preprocessing, raw=None):
+        if raw is None:
+            return self._where(tf.cast(tensors, tf.int32) != preprocessing.tokenizer.padding, outputs)
+        words, places = preprocessing.words(raw["text"])
+        is_kept = places < preprocessing.max_length
+        words, places = (_filled(tf.ragged.boolean_mask(each, is_kept)) for each in (words, places))
+        found = self._where(words != "", tf.gather(outputs, places, batch_dims=1))
+        return {"words": words, **found}
+
+    def _where(self, real, outputs):
+        """The classes at all places that are real, bool `(batch, places)`."""
+        found = super().__call__(outputs)
+        return {
+            "probabilities": tf.where(real[..., tf.newaxis], found["probabilities"], 0.0),
+            "class_ids": tf.where(real, found["class_ids"], 0),
+            "classes": tf.where(real, found["classes"], ""),
+        }
+
+
+@dataclass(frozen=True)
 class ValueAnswer:
     """Numbers in the target's own unit: `value` float32 `(batch, n)`.
 
@@ -67,7 +100,7 @@ class ValueAnswer:
     kind: ClassVar[str] = "value"
     labels: ClassVar[tuple] = ()
 
-    def __call__(self, outputs, tensors=None, preprocessing=None):
+    def __call__(self, outputs, tensors=None, preprocessing=None, raw=None):
         return {"value": tf.cast(outputs, tf.float32) * self.std + self.mean}
 
 
@@ -88,7 +121,7 @@ class NextTokenAnswer:
     kind: ClassVar[str] = "next-token"
     labels: ClassVar[tuple] = ()
 
-    def __call__(self, outputs, tensors, preprocessing):
+    def __call__(self, outputs, tensors, preprocessing, raw=None):
         tokenizer = preprocessing.tokenizer
         logits, ids = tf.cast(outputs, tf.float32), tf.cast(tensors, tf.int32)
         real = ids != tokenizer.padding
@@ -119,7 +152,47 @@ class WrittenAnswer(NextTokenAnswer):
     kind: ClassVar[str] = "written"
 
 
-_KINDS = {kind.kind: kind for kind in (ClassAnswer, NextTokenAnswer, ValueAnswer, WrittenAnswer)}
+@dataclass(frozen=True)
+class MaskedAnswer:
+    """What stands at the masks of a text.
+
+    `filled_text` string `(batch,)`, the text with the most probable token at every mask, as the vocabulary writes it;
+    `tokens` string and `probabilities` float32 `(batch, masks, top)`, the most probable ones at each.
+
+    Attributes:
+        top: how many.
+    """
+
+    top: int = 5
+
+    kind: ClassVar[str] = "masked"
+    labels: ClassVar[tuple] = ()
+
+    def __call__(self, outputs, tensors, preprocessing, raw=None):
+        tokenizer, ids = preprocessing.tokenizer, tf.cast(tensors, tf.int32)
+        is_mask = ids == tokenizer.mask
+        places = tf.ragged.boolean_mask(tf.broadcast_to(tf.range(tf.shape(ids)[1]), tf.shape(ids)), is_mask)
+        real = _filled(tf.ones_like(places, tf.bool))[..., tf.newaxis]
+        logits = tf.gather(tf.cast(outputs, tf.float32), _filled(places), batch_dims=1)
+        probabilities, found = tf.math.top_k(tf.nn.softmax(logits), min(self.top, len(tokenizer.vocabulary)))
+        best = tf.ragged.boolean_mask(found[..., 0], real[..., 0])
+        filled = tf.tensor_scatter_nd_update(ids, tf.where(is_mask), best.values)
+        return {
+            "filled_text": tokenizer.decode(filled),
+            "tokens": tf.where(real, tokenizer.pieces(found), ""),
+            "probabilities": tf.where(real, probabilities, 0.0),
+        }
+
+
+def _filled(parts: tf.RaggedTensor) -> tf.Tensor:
+    """Ragged `(batch, None)` → dense, one column at least."""
+    width = tf.reduce_max(tf.concat([parts.row_lengths(), [1]], 0))
+    return parts.to_tensor(shape=tf.stack([parts.nrows(), width]))
+
+
+_KINDS = {
+    kind.kind: kind for kind in (ClassAnswer, MaskedAnswer, NextTokenAnswer, TagAnswer, ValueAnswer, WrittenAnswer)
+}
 
 
 def to_json(answer: Answer) -> dict[str, Any]:

@@ -15,6 +15,7 @@ import tensorflow as tf
 from recipes import answers, writing
 from recipes import preprocessing as pre
 from recipes.answers import Answer, WrittenAnswer
+from recipes.batches import all_joined
 from zoo.registry import list_models
 
 MODEL_FILE = "model.keras"
@@ -62,6 +63,12 @@ def leaves(layers: list[keras.Layer]) -> Iterator[keras.Layer]:
             yield layer
 
 
+def _in_batches(answer: Callable[[slice], dict[str, tf.Tensor]], count: int, size: int) -> dict[str, np.ndarray]:
+    """What is answered to so many rows, `size` at a time; `answer` is asked once at least."""
+    parts = [answer(slice(start, start + size)) for start in range(0, max(count, 1), size)]
+    return all_joined([{name: value.numpy() for name, value in part.items()} for part in parts])
+
+
 @dataclass
 class Bundle:
     """A model, the way in (preprocessing), the way out (answer), and its card.
@@ -100,18 +107,18 @@ class Bundle:
         names = [each.name for each in self.model.inputs]
         return tensor if len(names) == 1 else dict.fromkeys(names, tensor)
 
-    def graph(self, *tensors: tf.Tensor) -> dict[str, tf.Tensor]:
+    def graph(self, *tensors: tf.Tensor, raw: dict[str, tf.Tensor] | None = None) -> dict[str, tf.Tensor]:
         """The answer in operations of TensorFlow: tensors, `(batch, ...)` of any number type → named answers."""
         # training=False is said aloud: left to itself, an augmentation layer inside the model stays on in an export.
         inputs = [tf.cast(each, given.dtype) for each, given in zip(tensors, self.model.inputs, strict=True)]
         outputs = self.model(inputs if len(inputs) > 1 else inputs[0], training=False)
-        return self.answer(outputs, inputs[-1], self.preprocessing)
+        return self.answer(outputs, inputs[-1], self.preprocessing, raw)
 
     def graph_of_raw(self, raw: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """The same from raw input by name, each value `(batch, ...)`."""
         if self.writes:
             return writing.answer(self.model, self.preprocessing, raw["text"], self.answer.beams)
-        return self.graph(self.preprocessing(raw))
+        return self.graph(self.preprocessing(raw), raw=raw)
 
     def predict(self, raw: dict[str, Any], batch_size: int | None = None) -> dict[str, np.ndarray]:
         """The answer that Keras gives on raw input: preprocess, `model.predict`, answer.
@@ -121,35 +128,37 @@ class Bundle:
             batch_size: examples per step of `model.predict`; None: at most 64, fewer where they are large.
         """
         if not self.writes:
-            return self.predict_tensors(self.preprocess(raw), batch_size)
+            return self._predict(self.preprocess(raw), batch_size, raw)
         read_anew = tf.function(
             lambda texts: writing.answer(self.model, self.preprocessing, texts, self.answer.beams, cached=False),
             input_signature=[tf.TensorSpec([None], tf.string)],
         )
         texts = np.asarray(raw["text"], object)
-        return self._in_batches(lambda rows: read_anew(tf.constant(rows[0], tf.string)), [texts], batch_size or 64)
+        return _in_batches(lambda rows: read_anew(tf.constant(texts[rows], tf.string)), len(texts), batch_size or 64)
 
     def predict_tensors(
         self, tensors: np.ndarray | dict[str, np.ndarray], batch_size: int | None = None
     ) -> dict[str, np.ndarray]:
         """The same for the model's own tensors, `(batch, ...)`; of several inputs by name."""
+        return self._predict(tensors, batch_size)
+
+    def _predict(self, tensors, batch_size, raw=None) -> dict[str, np.ndarray]:
         inputs = [tensors[each.name] for each in self.model.inputs] if isinstance(tensors, dict) else [tensors]
         # Answered batch by batch: of a text, logits take far more room than what is said of them.
         shapes = [(1, *each.shape[1:]) for each in inputs]
         given = self.model.compute_output_shape(shapes if len(shapes) > 1 else shapes[0])
         most = max(math.prod(shape) for shape in (*shapes, given))
 
+        specs = self.preprocessing.raw_specs() if raw else {}
+        columns = {name: np.asarray(raw[name], spec.dtype.as_numpy_dtype) for name, spec in specs.items()}
+
         def answer(rows):
-            outputs = self.model.predict_on_batch(rows if len(rows) > 1 else rows[0])
-            return self.answer(tf.constant(outputs), tf.constant(rows[-1]), self.preprocessing)
+            batch = [each[rows] for each in inputs]
+            outputs = self.model.predict_on_batch(batch if len(batch) > 1 else batch[0])
+            of_rows = {name: tf.constant(column[rows], specs[name].dtype) for name, column in columns.items()} or None
+            return self.answer(tf.constant(outputs), tf.constant(batch[-1]), self.preprocessing, of_rows)
 
-        return self._in_batches(answer, inputs, batch_size or batch_that_fits((most,), 64))
-
-    @staticmethod
-    def _in_batches(answer: Callable, inputs: list[np.ndarray], size: int) -> dict[str, np.ndarray]:
-        starts = range(0, max(len(inputs[0]), 1), size)
-        parts = [answer([each[start : start + size] for each in inputs]) for start in starts]
-        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        return _in_batches(answer, len(inputs[0]), batch_size or batch_that_fits((most,), 64))
 
     def save(self, folder: Path) -> None:
         """Write `model.keras`, without the optimizer's state, `bundle.json` and, for text, the vocabulary."""

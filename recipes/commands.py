@@ -25,9 +25,11 @@ CONFIGS: dict[str, type[Config]] = {
     "binary-classification": BinaryConfig,
     "image-classification": ImageConfig,
     "language-modeling": TextConfig,
+    "masked-language-modeling": TextConfig,
     "regression": RegressionConfig,
     "sequence-to-sequence": SequenceConfig,
     "text-classification": TextClassificationConfig,
+    "token-classification": TextClassificationConfig,
 }
 
 

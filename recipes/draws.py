@@ -31,6 +31,10 @@ class Draws:
         """The same as `(batch, 1, 1, 1)`."""
         return tf.reshape(self.uniform(batch, low, high), [-1, 1, 1, 1])
 
+    def everywhere(self, entries: tf.Tensor) -> tf.Tensor:
+        """A number in 0..1 for every entry, float32 of the same shape."""
+        return tf.random.stateless_uniform(tf.shape(entries), self._next())
+
     def integers(self, batch: tf.Tensor, count: int) -> tf.Tensor:
         """One of 0..count-1 for every example, int32 `(batch,)`."""
         return tf.random.stateless_uniform(tf.shape(batch)[:1], self._next(), 0, count, tf.int32)

@@ -6,18 +6,22 @@ from recipes.run import Run
 from recipes.tasks.binary_classification import BinaryClassification, binary_classification
 from recipes.tasks.image_classification import ImageClassification, image_classification
 from recipes.tasks.language_modeling import LanguageModeling, language_modeling
+from recipes.tasks.masked_language_modeling import MaskedLanguageModeling, masked_language_modeling
 from recipes.tasks.regression import Regression, regression
 from recipes.tasks.sequence_to_sequence import SequenceToSequence, sequence_to_sequence
 from recipes.tasks.text_classification import TextClassification, text_classification
+from recipes.tasks.token_classification import TokenClassification, token_classification
 from recipes.training import load_data
 
 TASKS = {
     ImageClassification.name: (ImageClassification, image_classification.config),
     BinaryClassification.name: (BinaryClassification, binary_classification.config),
     LanguageModeling.name: (LanguageModeling, language_modeling.config),
+    MaskedLanguageModeling.name: (MaskedLanguageModeling, masked_language_modeling.config),
     Regression.name: (Regression, regression.config),
     SequenceToSequence.name: (SequenceToSequence, sequence_to_sequence.config),
     TextClassification.name: (TextClassification, text_classification.config),
+    TokenClassification.name: (TokenClassification, token_classification.config),
 }
 
 

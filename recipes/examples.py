@@ -102,16 +102,14 @@ def sample(source: Data, seed: int, count: int = COUNT) -> Examples:
     if source.kind == "table":
         raw = dict(zip(source.columns, np.stack(x).T, strict=True))
     elif source.kind == "text":
-        raw = {"text": _objects([_beginning(text) for text in x])}
+        raw = {"text": objects([_beginning(text) for text in x])}
     else:
         encoded = x if source.pixels == "encoded" else [to_png(pixels) for pixels in x]
-        raw = {"image_bytes": _objects(encoded)}
-    if source.labels:
-        truth = np.array([source.labels[i] for i in y], object)
+        raw = {"image_bytes": objects(encoded)}
+    if isinstance(y[0], bytes):
+        truth = np.array([text.decode(errors="replace") for text in y], object)
     else:
-        truth = (
-            np.array([text.decode(errors="replace") for text in y], object) if source.kind == "text" else np.stack(y)
-        )
+        truth = np.array([source.labels[i] for i in y], object) if source.labels else np.stack(y)
     return Examples(raw, truth, source.target)
 
 
@@ -119,7 +117,8 @@ def _beginning(text: bytes) -> bytes:
     return text.decode(errors=BYTES)[:LETTERS].encode(errors=BYTES)
 
 
-def _objects(strings: Sequence[bytes]) -> np.ndarray:
+def objects(strings: Sequence[bytes]) -> np.ndarray:
+    """An object array `(n,)`."""
     return np.array([*strings, None], object)[:-1]  # the None keeps NumPy from making an S array
 
 
@@ -130,7 +129,7 @@ def _decoded(array: np.ndarray) -> np.ndarray:
 
 
 def _encoded(column: pd.Series) -> np.ndarray:
-    return _objects([text.encode(errors=BYTES) for text in column])
+    return objects([text.encode(errors=BYTES) for text in column])
 
 
 def to_png(pixels: np.ndarray) -> bytes:

@@ -30,10 +30,11 @@ def preprocessing_of(name: str, weights: str, kind: type[P]) -> P | None:
     return found if isinstance(found, kind) else None
 
 
-def labels_of(weights: str) -> tuple[str, ...] | None:
-    """Names of the classes that weights tell apart; None where that is not known."""
+def keep_head(weights: str, task: str, labels: tuple[str, ...] | None) -> bool:
+    """Whether the head of weights answers a task with these labels, as far as is known."""
     folder = _bundle_folder(weights)
-    return folder and tuple(_record(folder)["answer"]["labels"])
+    record = folder and _record(folder)
+    return not record or (record["task"] == task and record["answer"].get("labels", []) == [*(labels or ())])
 
 
 def _bundle_folder(weights: str) -> Path | None:

@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from recipes.batches import joined
+
 MEMORY_LIMIT = 2**30
 """Most bytes of preprocessed examples kept in memory, per part."""
 
@@ -34,7 +36,7 @@ class Reading:
         preprocess: raw `(x, y)` → tensors, or nests of tensors. Of one example; of a batch of texts where there is
             `padding`.
         padding: for sequences, what fills up the second axis of every tensor that `preprocess` gives, in the same nest;
-            None for a tensor of a fixed shape.
+            None for a tensor of a fixed shape. A y with padding answers the last sequence of x, place by place.
     """
 
     preprocess: Callable
@@ -136,7 +138,9 @@ class Part:
             used = tf.where(tf.reduce_any(array != fill, axis=0))
             return array[:, : tf.maximum(tf.reduce_max(tf.concat([used[:, 0], [0]], 0)) + 1, 1)]
 
-        return _map_padded(trim, (x, y), self._padding)
+        of_x, of_y = self._padding
+        x = _map_padded(trim, x, of_x)
+        return x, y if of_y is None else y[:, : tf.shape(tf.nest.flatten(x)[-1])[1]]
 
 
 def _bucketed(order: tf.Tensor, lengths: tf.Tensor, batch_size: int, seed: tf.Tensor) -> tf.Tensor:
@@ -177,21 +181,8 @@ def collect(batches: tf.data.Dataset, padding=None) -> tuple:
     chunks = list(batches.as_numpy_iterator())
     fills = [None] * len(tf.nest.flatten(chunks[0])) if padding is None else tf.nest.flatten(padding)
     columns = zip(*map(tf.nest.flatten, chunks), strict=True)
-    joined = [_joined(column, fill) for column, fill in zip(columns, fills, strict=True)]
-    return tf.nest.pack_sequence_as(chunks[0], joined)
-
-
-def _joined(arrays: tuple[np.ndarray, ...], fill) -> np.ndarray:
-    if fill is None:
-        return np.concatenate(arrays)
-    whole = np.full(
-        (sum(map(len, arrays)), max(a.shape[1] for a in arrays), *arrays[0].shape[2:]), fill, arrays[0].dtype
-    )
-    row = 0
-    for array in arrays:
-        whole[row : row + len(array), : array.shape[1]] = array
-        row += len(array)
-    return whole
+    found = [joined(column, fill) for column, fill in zip(columns, fills, strict=True)]
+    return tf.nest.pack_sequence_as(chunks[0], found)
 
 
 def targets(dataset: tf.data.Dataset) -> np.ndarray:

@@ -76,7 +76,7 @@ def _predictions_of(run: Run) -> Callable[..., Figure] | None:
     if "image_bytes" in run.examples.raw:
         return pictures
     if "text" in run.examples.raw:
-        return texts if run.bundle.labels else None
+        return texts if run.bundle.task == "text-classification" else None
     if not run.bundle.labels:
         return values
     return plane if len(run.examples.raw) == 2 else scores

@@ -16,6 +16,7 @@ import tensorflow as tf
 from recipes import tokenizers
 from recipes.config import RESIZE_METHODS, TOO_LONG
 from recipes.tokenizers import Tokenizer
+from recipes.tokenizers.tokenizer import valid_utf8
 from zoo.nearest import choose
 
 MARKED = "both"
@@ -164,6 +165,7 @@ class TextPreprocessing:
         marks: "both" puts the vocabulary's start and end around every text; "empty" puts the start where a text has
             no tokens; "none" leaves such a text to padding.
         filled: pad every text to `max_length`, for a model that takes no other; else to the longest of its batch.
+        by_word: cut every word, which is what blanks part, by itself, so that it has tokens of its own.
     """
 
     tokenizer: Tokenizer
@@ -171,6 +173,7 @@ class TextPreprocessing:
     too_long: str = "truncate"
     marks: str = MARKED
     filled: bool = False
+    by_word: bool = False
 
     kind: ClassVar[str] = "text"
     signature: ClassVar[str] = "text"
@@ -201,7 +204,7 @@ class TextPreprocessing:
 
     def tokens(self, texts: tf.Tensor) -> tf.RaggedTensor:
         """Texts, string `(batch,)` → int32 `(batch, None)`, of at most `max_length` each."""
-        ids = self.tokenizer.encode(texts)
+        ids = self._of_words(texts)[1].merge_dims(1, 2) if self.by_word else self.tokenizer.encode(texts)
         room = self.max_length - self._marked
         if self.too_long == "refuse":
             longest = tf.reduce_max(tf.concat([ids.row_lengths(), [0]], 0))
@@ -209,15 +212,27 @@ class TextPreprocessing:
             with tf.control_dependencies([tf.debugging.assert_less_equal(longest, tf.cast(room, tf.int64), message)]):
                 ids = ids.with_values(tf.identity(ids.values))
         ids = ids[:, :room]
-        start, end = (
-            tf.RaggedTensor.from_tensor(tf.fill([ids.nrows(), 1], mark))
-            for mark in (self.tokenizer.start, self.tokenizer.end)
-        )
         if self.marks == MARKED:
+            start, end = (tf.fill([ids.nrows(), 1], mark) for mark in (self.tokenizer.start, self.tokenizer.end))
             return tf.concat([start, ids, end], axis=1)
-        if self.marks == "empty":
-            return tf.concat([tf.ragged.boolean_mask(start, ids.row_lengths()[:, tf.newaxis] == 0), ids], axis=1)
-        return ids
+        return _with_something(ids, self.tokenizer.start) if self.marks == "empty" else ids
+
+    def words(self, texts: tf.Tensor) -> tuple[tf.RaggedTensor, tf.RaggedTensor]:
+        """The words of texts, string `(batch, None)`, and the places of their first tokens, int32 `(batch, None)`.
+
+        A word of which `max_length` leaves nothing has the place `max_length`.
+        """
+        words, ids = self._of_words(texts)
+        begins = tf.concat([[0], tf.cumsum(tf.cast(ids.values.row_lengths(), tf.int32))], 0)
+        places = begins[:-1] - tf.repeat(tf.gather(begins, words.row_starts()), words.row_lengths())
+        kept = places < self.max_length - self._marked
+        return words, words.with_values(tf.where(kept, places + self._marked // 2, self.max_length))
+
+    def _of_words(self, texts):
+        """Words, string `(batch, None)`, and their ids, int32 `(batch, None, None)`; each has one at least."""
+        words = tf.strings.split(valid_utf8(texts))
+        unknown = self.tokenizer.start if self.tokenizer.unknown is None else self.tokenizer.unknown
+        return words, words.with_values(_with_something(self.tokenizer.encode(words.values), unknown))
 
     @property
     def _marked(self) -> int:
@@ -228,6 +243,12 @@ class TextPreprocessing:
     def trackables(self) -> tuple:
         """What an export must keep beside the model: the vocabulary's tables."""
         return tuple(self.tokenizer.trackables)
+
+
+def _with_something(ids: tf.RaggedTensor, token: int) -> tf.RaggedTensor:
+    """Ids `(n, None)`, with one token in every row that has none."""
+    tokens = tf.RaggedTensor.from_tensor(tf.fill([ids.nrows(), 1], token))
+    return tf.concat([tf.ragged.boolean_mask(tokens, ids.row_lengths()[:, tf.newaxis] == 0), ids], axis=1)
 
 
 Preprocessing = ImagePreprocessing | TablePreprocessing | TextPreprocessing

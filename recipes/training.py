@@ -26,7 +26,6 @@ from recipes.callbacks import (
 )
 from recipes.config import Config
 from recipes.data import Data, load
-from recipes.examples import sample
 from recipes.folders import staged_run
 from recipes.optimizers import make, peak_rate
 from recipes.preprocessing import Preprocessing
@@ -74,7 +73,7 @@ def train(task_type: type[Task], model: str | keras.Model, data, config: Config)
             "seconds": {"training": round(training_seconds, 2)},
             **_facts(data, source, config),
         }
-        run = Run(folder, bundle, pd.DataFrame(history), metrics, facts, sample(source, config.seed))
+        run = Run(folder, bundle, pd.DataFrame(history), metrics, facts, task.examples())
         facts["seconds"]["total"] = round(time.perf_counter() - started, 2)
         run.save()
         plots.draw(run, answers, truth)
@@ -124,7 +123,7 @@ def _network(model, task: Task, preprocessing: Preprocessing, config: Config) ->
             arguments[name] = value
     network = zoo.build(model, **{**task.builder_arguments(zoo.spec(model), preprocessing), **arguments})
     if config.weights is not None:
-        keep_head = initial_weights.labels_of(config.weights) in (None, task.data.labels)
+        keep_head = initial_weights.keep_head(config.weights, task.name, task.data.labels)
         zoo.load_weights(network, model, config.weights, keep_head=keep_head)
     elif config.freeze is not None:
         raise ValueError(f"freeze={config.freeze!r} keeps weights as they are, and none are given: say weights=….")

@@ -13,7 +13,9 @@ def of_task(task, spec):
         "binary-classification": rows_of_two_classes,
         "regression": rows,
         "text-classification": lambda shape: sentences(),
+        "token-classification": lambda shape: tagged_sentences(),
         "language-modeling": lambda shape: ["abcdé fgh. " * 5] * 6,
+        "masked-language-modeling": lambda shape: ["abcdé fgh. " * 5] * 6,
         "sequence-to-sequence": lambda shape: pairs(),
     }[task](tuple(spec.tiny["input_shape"]))
 
@@ -55,6 +57,12 @@ def sentences():
         " ".join(rng.permutation([*rng.choice(shared, n), rng.choice(own[i])])) for i, n in zip(y, lengths, strict=True)
     ]
     return x, y
+
+
+def tagged_sentences():
+    """The same sentences, with a tag for every word: its own of the class, or shared."""
+    x, _ = sentences()
+    return x, [" ".join("B-own" if word.islower() and word.isascii() else "O" for word in text.split()) for text in x]
 
 
 def pairs():

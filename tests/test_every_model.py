@@ -18,7 +18,6 @@ import recipes
 import serving
 import zoo
 from export import fresh_process
-from recipes.evaluation import TASKS
 from serving import engines
 from tests import raw_data
 from zoo import catalog, complexity, registry
@@ -61,7 +60,7 @@ def every_case():
     Members of a family differ in depth and width; at their tiny size some are the same network, layer for layer.
     """
     named = catalog.read().items()
-    cases = [Case(zoo.spec(name), task) for name, entry in named for task in entry["tasks"] if task in TASKS]
+    cases = [Case(zoo.spec(name), task) for name, entry in named for task in entry["tasks"]]
     return [
         pytest.param(
             case, marks=pytest.mark.xdist_group(case.network["fingerprint"]), id=f"{case.spec.name}-{case.task}"
@@ -211,8 +210,8 @@ def test_gradient_reaches_every_weight(model):
 
 def test_one_batch_is_learned_by_heart(case, trained):
     metrics = trained(case).metrics
-    # What comes first in a text cannot be known.
-    least = 0.9 if case.task == "language-modeling" else 0.99
+    # What comes first in a text cannot be known, nor all that masks hide.
+    least = 0.9 if case.task.endswith("language-modeling") else 0.99
     assert next(metrics[name] for name in ("accuracy", "r2", "exact_match") if name in metrics) > least
 
 

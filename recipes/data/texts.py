@@ -63,7 +63,9 @@ def open_named(
     if targets.is_classification(task):
         labels = named.class_names(name, features[y_key], parts["train"], task)
     elif targets.kind(task) == "tags":
-        labels = _tags_of_feature(features[y_key]) or _tags(y for _, y in parts["train"].read().as_numpy_iterator())
+        labels = _tags_of_feature(features[y_key]) or _tags(
+            y for part in parts.values() for _, y in part.read().as_numpy_iterator()
+        )
     return _source(name, parts, y_key, labels, fingerprint_of_slices(builder, parts), task)
 
 

@@ -5,6 +5,7 @@ import numpy as np
 import tensorflow as tf
 
 from recipes.answers import NextTokenAnswer
+from recipes.batches import all_joined
 from recipes.bundle import batch_that_fits
 from recipes.config import TextConfig, takes
 from recipes.pipeline import Part
@@ -87,7 +88,7 @@ class LanguageModeling(TextTask):
         for x, y in part.batches(self.at_once(bundle.preprocessing)):
             found.append({k: v.numpy() for k, v in _scores(bundle.model.predict_on_batch(x), y).items()})
             truth.append(y.numpy())
-        return {name: np.concatenate([each[name] for each in found]) for name in found[0]}, np.concatenate(truth)
+        return all_joined(found), np.concatenate(truth)
 
     def figures(self, answers, y):
         asked = answers["asked"].sum()
@@ -112,13 +113,20 @@ def windows(ids: np.ndarray, length: int, padding: int) -> tuple[np.ndarray, np.
     Raises:
         ValueError: fewer than two tokens.
     """
-    if len(ids) < 2:
-        raise ValueError(f"A text to go on with needs two tokens at least. Received: {len(ids)}.")
-    count = -(-(len(ids) - 1) // length)
-    filled = np.full(count * length + 1, NOTHING, np.int32)
+    return rows(ids[:-1], length, padding), rows(ids[1:], length, NOTHING)
+
+
+def rows(ids: np.ndarray, length: int, fill: int) -> np.ndarray:
+    """Running text, int `(n,)`, cut into rows, int32 `(rows, length)`, the last one filled up.
+
+    Raises:
+        ValueError: there is no token to cut.
+    """
+    if not len(ids):
+        raise ValueError("The text is too short to learn from: it needs two tokens at least.")
+    filled = np.full(-(-len(ids) // length) * length, fill, np.int32)
     filled[: len(ids)] = ids
-    x, y = filled[:-1].reshape(count, length), filled[1:].reshape(count, length)
-    return np.where(x == NOTHING, padding, x), y
+    return filled.reshape(-1, length)
 
 
 def _scores(logits, y):

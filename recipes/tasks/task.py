@@ -11,9 +11,11 @@ import tensorflow as tf
 
 import zoo
 from recipes.answers import Answer
+from recipes.batches import all_joined
 from recipes.bundle import Bundle, batch_that_fits
 from recipes.config import Config
 from recipes.data import Data
+from recipes.examples import Examples, sample
 from recipes.pipeline import Part, Reading, prepare
 from recipes.preprocessing import Preprocessing
 
@@ -89,7 +91,11 @@ class Task(abc.ABC):
         for x, y in part.batches(self.at_once(bundle.preprocessing)):
             answers.append(bundle.answer(tf.constant(bundle.model.predict_on_batch(x))))
             truth.append(y)
-        return {name: np.concatenate([a[name] for a in answers]) for name in answers[0]}, np.concatenate(truth)
+        return all_joined(answers), np.concatenate(truth)
+
+    def examples(self) -> Examples:
+        """Raw examples of the test part, for the Run."""
+        return sample(self.data, self.config.seed)
 
     @abc.abstractmethod
     def loss(self) -> keras.losses.Loss:

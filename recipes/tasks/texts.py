@@ -48,7 +48,7 @@ class TextTask(Task):
             "vocabulary_size": len(preprocessing.tokenizer.vocabulary),
             "max_length": preprocessing.max_length,
         }
-        if "num_classes" in spec.arguments:
+        if "num_classes" in spec.arguments and self.num_classes is not None:
             known["num_classes"] = self.num_classes
         return {k: v for k, v in known.items() if k in spec.arguments} | spec.task_argument(self.name)
 

@@ -15,11 +15,10 @@ from typing import ClassVar
 
 import tensorflow as tf
 
-from recipes.tokenizers.tokenizer import Tokenizer, check_size, read_lines, valid_utf8, write_lines
+from recipes.tokenizers.tokenizer import MASK, Tokenizer, check_size, read_lines, valid_utf8, write_lines
 
 MERGES_FILE = "merges.txt"
 SPECIALS = ("[PAD]", "[START]", "[END]")
-MASK = "[MASK]"
 PUBLISHED_SPECIAL = "<|endoftext|>"
 
 # GPT-2's expression is 's|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+ where \s is Unicode's

@@ -7,10 +7,9 @@ from typing import ClassVar
 import keras
 import tensorflow as tf
 
-from recipes.tokenizers.tokenizer import Tokenizer, check_size, count, lower
+from recipes.tokenizers.tokenizer import MASK, Tokenizer, check_size, count, lower
 
 SPECIALS = ("", "[UNK]", "[START]", "[END]")
-MASK = "[MASK]"
 
 
 class VectorizedTokenizer(Tokenizer):

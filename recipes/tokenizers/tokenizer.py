@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 
 import tensorflow as tf
 
+MASK = "[MASK]"
 VOCABULARY_FILE = "vocabulary.txt"
 BATCH_BYTES = 2**20
 
@@ -98,11 +99,15 @@ class Tokenizer(abc.ABC):
         """
         if not isinstance(ids, tf.RaggedTensor):
             ids = tf.RaggedTensor.from_tensor(ids)
-        return self._decode(tf.ragged.boolean_mask(ids, tf.gather(self._is_text, ids)))
+        return self._decode(tf.ragged.boolean_mask(ids, self.is_text(ids)))
 
     def pieces(self, ids: tf.Tensor) -> tf.Tensor:
         """Ids, int of any shape → the tokens' names, string of the same shape."""
         return tf.gather(self._names, ids)
+
+    def is_text(self, ids: tf.Tensor) -> tf.Tensor:
+        """Which ids, int of any shape, are no special tokens, bool of the same shape."""
+        return tf.gather(self._is_text, ids)
 
     @abc.abstractmethod
     def _encode(self, texts: tf.Tensor) -> tf.RaggedTensor:

@@ -14,9 +14,9 @@ from typing import ClassVar
 
 import tensorflow as tf
 
-from recipes.tokenizers.tokenizer import Tokenizer, check_size, count, lower
+from recipes.tokenizers.tokenizer import MASK, Tokenizer, check_size, count, lower
 
-SPECIALS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+SPECIALS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", MASK)
 LONGEST_WORD = 100
 MOST_CHARACTERS = 1000
 MOST_WORDS = 50_000
@@ -49,7 +49,7 @@ class WordPiece(Tokenizer):
         "unknown": ("[UNK]",),
         "start": ("[CLS]",),
         "end": ("[SEP]",),
-        "mask": ("[MASK]",),
+        "mask": (MASK,),
     }
 
     def __post_init__(self):
@@ -58,7 +58,7 @@ class WordPiece(Tokenizer):
             raise ValueError("The vocabulary of 'wordpiece' needs '[UNK]' as its unknown token. None was found.")
 
     @classmethod
-    def fit(cls, texts: Iterable[str | bytes], size: int, *, lowercase: bool = True) -> "WordPiece":
+    def fit(cls, texts: Iterable[str | bytes], size: int, *, lowercase: bool = True, mask: bool = True) -> "WordPiece":
         """Pieces by the top-down method of TensorFlow Text: those that are most often a word, or begin or end one.
 
         The 1,000 most frequent characters are pieces, where there is room; the 50,000 most frequent words are
@@ -68,20 +68,22 @@ class WordPiece(Tokenizer):
             texts: the texts, read once.
             size: most tokens, the special ones included.
             lowercase: the attribute.
+            mask: whether the vocabulary has a mask.
 
         Raises:
             ImportError: TensorFlow Text is not installed.
             ValueError: no room for a piece, or no word in the texts.
         """
-        check_size(cls.kind, size, len(SPECIALS) + 2)
-        counts = count(texts, cls(SPECIALS, lowercase).split)
+        specials = SPECIALS if mask else SPECIALS[:-1]
+        check_size(cls.kind, size, len(specials) + 2)
+        counts = count(texts, cls(specials, lowercase).split)
         by_frequency = sorted(counts, key=lambda word: (-counts[word], word))[:MOST_WORDS]
         vocabulary = _import("tensorflow_text.tools.wordpiece_vocab.wordpiece_tokenizer_learner_lib").learn(
             [(word.decode(), counts[word]) for word in by_frequency],
             vocab_size=size,
-            reserved_tokens=list(SPECIALS),
+            reserved_tokens=list(specials),
             lower_thresh=2,
-            max_unique_chars=min(MOST_CHARACTERS, (size - len(SPECIALS)) // 2),
+            max_unique_chars=min(MOST_CHARACTERS, (size - len(specials)) // 2),
         )
         return cls(tuple(vocabulary[:size]), lowercase)
 

@@ -1,0 +1,124 @@
+"""Masked language modeling: what stood where a text now has masks. BERT is pre-trained by it."""
+
+import re
+
+import numpy as np
+import tensorflow as tf
+
+from recipes.answers import MaskedAnswer
+from recipes.config import TextConfig, takes
+from recipes.draws import Draws
+from recipes.examples import BYTES, Examples, objects
+from recipes.pipeline import Part
+from recipes.preprocessing import MARKED
+from recipes.tasks.language_modeling import LanguageModeling, check_logits_at_every_token, rows
+from recipes.tokenizers import Tokenizer
+from recipes.tokenizers.tokenizer import MASK
+from recipes.tokens import NOTHING
+from recipes.training import train
+
+ASKED = 0.15
+MASKED, EXCHANGED = 0.8, 0.1
+"""Of the tokens that are asked for: the share that becomes the mask, and that which becomes any token."""
+
+WORDS_OF_AN_EXAMPLE = 24
+
+
+@takes(TextConfig)
+def masked_language_modeling(model, data, config):
+    """Train a network to say what stood at masked places of a text.
+
+    The windows are those of `language_modeling`, each between the vocabulary's start and end. Of their tokens 15 % are
+    asked for: 80 % of these become the mask, 10 % another token, 10 % stay (Devlin et al., BERT, 2019, §3.1). In
+    training they are drawn anew in every epoch; validation and test always ask for the same ones.
+
+    Args:
+        model: a registry name, or a `keras.Model` with one input of token ids `(batch, length)` that gives logits
+            `(batch, length, vocabulary_size)`, which is trained in place.
+        data: a `.txt` file, a folder of them, a TFDS name, a CSV file with a column of texts, a list of texts, or a
+            `tf.data.Dataset` of strings.
+
+    Returns:
+        A Run, which fills `[MASK]` in a text. Figures of the test part, of the tokens asked for: `accuracy` and
+        `perplexity`.
+
+    Raises:
+        ValueError: bad data or options; `TrainingDiverged` when the loss becomes NaN.
+    """
+    return train(MaskedLanguageModeling, model, data, config)
+
+
+class MaskedLanguageModeling(LanguageModeling):
+    """Windows of running text, some of whose tokens are hidden."""
+
+    name = "masked-language-modeling"
+    default_tokenizer = "wordpiece"
+    marks = MARKED
+
+    def preprocessing(self, model):
+        found = super().preprocessing(model)
+        if found.tokenizer.mask is None:
+            raise ValueError(f"The vocabulary that belongs to the weights has no mask, which {self.name} needs.")
+        if found.max_length < 3:
+            raise ValueError(f"{self.name} needs a max_length of at least 3. Received: {found.max_length}.")
+        return found
+
+    def fitted(self, kind, most):
+        return kind.fit(self.texts(), most, mask=True)
+
+    def make_answer(self, model):
+        check_logits_at_every_token(model)
+        return MaskedAnswer()
+
+    def part(self, name, preprocessing, encode):
+        tokenizer = preprocessing.tokenizer
+        ids = self.running_text(name, tokenizer)
+        marked = marked_windows(ids[ids != tokenizer.start], preprocessing.max_length, tokenizer)
+        x, y = hidden(tf.constant(marked), tokenizer, Draws(0, 0))
+        return Part(len(marked), (x.numpy(), y.numpy()), None, None)
+
+    def augment(self, preprocessing):
+        def hide_anew(x, y, step):
+            return hidden(tf.where(y == NOTHING, x, y), preprocessing.tokenizer, Draws(self.config.seed, step))
+
+        return hide_anew
+
+    def examples(self):
+        """The Run's examples, with one word of each behind a mask."""
+        found, rng = super().examples(), np.random.default_rng(self.config.seed)
+        texts, words = zip(*(with_a_mask(text, rng) for text in found.raw["text"]), strict=True)
+        return Examples({"text": objects(texts)}, np.array(words, object), found.target)
+
+
+def marked_windows(ids: np.ndarray, length: int, tokenizer: Tokenizer) -> np.ndarray:
+    """Running text, int `(n,)` → windows between start and end, int32 `(windows, length)`."""
+    body = rows(ids, length - 2, tokenizer.padding)
+    windows = np.pad(body, [(0, 0), (1, 1)], constant_values=tokenizer.padding)
+    windows[:, 0], windows[:-1, -1] = tokenizer.start, tokenizer.end
+    windows[-1, len(ids) - (len(body) - 1) * (length - 2) + 1] = tokenizer.end
+    return windows
+
+
+def hidden(ids: tf.Tensor, tokenizer: Tokenizer, draws: Draws) -> tuple[tf.Tensor, tf.Tensor]:
+    """Hide some tokens of windows, int32 `(windows, length)`; special ones are never asked for.
+
+    Returns:
+        The windows with masks and exchanged tokens, and what is asked for: the ids that stood there, else NOTHING.
+    """
+    asked = tokenizer.is_text(ids) & (draws.everywhere(ids) < ASKED)
+    becomes = draws.everywhere(ids)
+    ordinary = tf.where(tokenizer.is_text(tf.range(len(tokenizer.vocabulary))))[:, 0]
+    drawn = tf.cast(draws.everywhere(ids) * tf.cast(tf.size(ordinary), tf.float32), tf.int32)
+    others = tf.cast(tf.gather(ordinary, drawn), ids.dtype)
+    changed = tf.where(becomes < MASKED, tokenizer.mask, tf.where(becomes < MASKED + EXCHANGED, others, ids))
+    return tf.where(asked, changed, ids), tf.where(asked, ids, NOTHING)
+
+
+def with_a_mask(text: bytes, rng: np.random.Generator) -> tuple[bytes, str]:
+    """A text with a mask in place of one of its first words, and that word; without a word, as it is."""
+    read = text.decode(errors=BYTES)
+    words = list(re.finditer(r"\w+", read))[:WORDS_OF_AN_EXAMPLE]
+    if not words:
+        return text, ""
+    word = words[rng.integers(len(words))]
+    return (read[: word.start()] + MASK + read[word.end() :]).encode(errors=BYTES), word[0]
