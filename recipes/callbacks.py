@@ -4,9 +4,12 @@ import math
 import signal
 import threading
 import time
+from collections.abc import Callable
+from pathlib import Path
 
 import keras
 import numpy as np
+import tensorflow as tf
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 
@@ -127,6 +130,31 @@ class BestWeights(keras.callbacks.Callback):
             self._waited = 0
         elif self.patience is not None and self._waited >= self.patience:
             self.model.stop_training = True
+
+
+class Samples(keras.callbacks.Callback):
+    """After every epoch, asks the network in training some texts, and adds to a file what it makes of them.
+
+    Args:
+        texts: objects `(n,)`.
+        answer: texts, string `(n,)` → texts, string `(n,)`, in operations of TensorFlow.
+        path: the file.
+    """
+
+    def __init__(self, texts: np.ndarray, answer: Callable[[tf.Tensor], tf.Tensor], path: Path):
+        super().__init__()
+        self.texts, self.path = tf.constant(texts, tf.string), path
+        self.answer = tf.function(answer, input_signature=[tf.TensorSpec([None], tf.string)])
+
+    def on_epoch_end(self, epoch, logs=None):
+        pairs = zip(self.texts.numpy(), self.answer(self.texts).numpy(), strict=True)
+        lines = [f"epoch {epoch + 1}", *(f"  {_line(text)} → {_line(written)}" for text, written in pairs)]
+        with open(self.path, "a", encoding="utf-8") as file:
+            file.write("\n".join(lines) + "\n")
+
+
+def _line(text: bytes) -> str:
+    return text.decode(errors="replace").replace("\n", "⏎")
 
 
 class History(keras.callbacks.Callback):

@@ -13,10 +13,11 @@ from recipes.config import (
     BinaryConfig,
     Config,
     ImageConfig,
+    LanguageConfig,
     RegressionConfig,
     SequenceConfig,
     TextClassificationConfig,
-    TextConfig,
+    WritingConfig,
 )
 from zoo import catalog
 from zoo.nearest import unknown
@@ -24,8 +25,8 @@ from zoo.nearest import unknown
 CONFIGS: dict[str, type[Config]] = {
     "binary-classification": BinaryConfig,
     "image-classification": ImageConfig,
-    "language-modeling": TextConfig,
-    "masked-language-modeling": TextConfig,
+    "language-modeling": LanguageConfig,
+    "masked-language-modeling": WritingConfig,
     "regression": RegressionConfig,
     "sequence-to-sequence": SequenceConfig,
     "text-classification": TextClassificationConfig,

@@ -55,9 +55,10 @@ class Config:
     dropout: float | None = option(None, "Rate of dropout, for builders that take it.", least=0, below=1)
     precision: str = option("float32", "What training computes in; the Run is always float32.", choices=PRECISIONS)
 
-    # Only some tasks begin with weights: see `FineTuningConfig`.
+    # Only some tasks begin with weights (see `FineTuningConfig`), or have something to show (`WritingConfig`).
     weights = freeze = unfreeze_at = None
     rate_decay = 1.0
+    samples = 0
 
     epochs: int = option(5, "Passes over the training part.", least=1)
     batch_size: int = option(64, "Examples per step.", least=1)
@@ -220,7 +221,31 @@ class TextClassificationConfig(TextConfig):
 
 
 @dataclass(frozen=True)
-class SequenceConfig(TextConfig):
+class WritingConfig(TextConfig):
+    """Options of recipes whose networks write or complete texts; those of `masked_language_modeling`."""
+
+    samples: int = option(3, "Texts that are asked after every epoch, for samples.txt; 0 for none.", least=0)
+
+
+@dataclass(frozen=True)
+class LanguageConfig(WritingConfig):
+    """Options of `language_modeling`."""
+
+    segments: int = option(
+        1, "Segments in which a training window is read, each remembering those before: of transformer_xl.", least=1
+    )
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.max_length % self.segments:
+            raise ValueError(
+                f"max_length must be a multiple of segments. Received: max_length={self.max_length}, "
+                f"segments={self.segments}."
+            )
+
+
+@dataclass(frozen=True)
+class SequenceConfig(WritingConfig):
     """Options of `sequence_to_sequence`."""
 
     label_smoothing: float = option(0.0, "Share of the truth given to all tokens alike.", least=0, below=1)

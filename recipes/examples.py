@@ -5,7 +5,7 @@ for tables they are the columns' names and the target's; for texts `text` and th
 """
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -117,7 +117,7 @@ def _beginning(text: bytes) -> bytes:
     return text.decode(errors=BYTES)[:LETTERS].encode(errors=BYTES)
 
 
-def objects(strings: Sequence[bytes]) -> np.ndarray:
+def objects(strings: Iterable[bytes]) -> np.ndarray:
     """An object array `(n,)`."""
     return np.array([*strings, None], object)[:-1]  # the None keeps NumPy from making an S array
 

@@ -20,6 +20,7 @@ from recipes.callbacks import (
     History,
     Interrupted,
     ProgressBar,
+    Samples,
     SignalsBetweenSteps,
     StopOnNonFiniteLoss,
     TrainingDiverged,
@@ -37,6 +38,7 @@ from zoo.nearest import choose
 
 BUILDER_OPTIONS = ("dropout", "stochastic_depth")
 INPUT_NAMES = {"image": "image", "table": "features", "text": "tokens"}  # by the kind of preprocessing
+SAMPLES_FILE = "samples.txt"
 BEST_WEIGHTS_FILE = "best.weights.h5"
 PACKAGES = ("servable-zoo", "keras", "tensorflow", "tensorflow-datasets", "numpy")
 
@@ -158,18 +160,22 @@ def _fit(network: keras.Model, task: Task, preprocessing: Preprocessing, folder:
     loss, metrics = task.loss(), task.metrics()
     if joined is not form:
         loss, metrics = LossOfHeads(loss), [MetricOfFirstHead(metric) for metric in metrics]
+    trained = task.unrolled(joined, preprocessing)
     measured = ["loss", *(metric.name for metric in metrics)]
     measured += [f"val_{name}" for name in measured] if validation else []
     monitor = choose("monitor", config.monitor or ("val_loss" if validation else "loss"), measured)
     history, finite, best = History(), StopOnNonFiniteLoss(), BestWeights(form, monitor, config.patience)
+    samples = []
+    if config.samples:
+        samples = [Samples(*task.samples(Bundle(form, task.name, preprocessing, task.answer)), folder / SAMPLES_FILE)]
     progress = [ProgressBar(config.epochs, steps)] if config.verbose else []
     try:
         with SignalsBetweenSteps() as signals:
             for phase in phases:
                 with fine_tuning.keeping(phase.frozen):
-                    joined.compile(make(config, steps, phase, factors), loss, metrics=metrics)
-                    joined.optimizer.build(joined.trainable_variables)  # or the first step is traced twice
-                    joined.fit(
+                    trained.compile(make(config, steps, phase, factors), loss, metrics=metrics)
+                    trained.optimizer.build(trained.trainable_variables)  # or the first step is traced twice
+                    trained.fit(
                         training.epochs(
                             config.batch_size, config.seed, config.shuffle, task.augment(preprocessing), phase.first
                         ),
@@ -179,7 +185,7 @@ def _fit(network: keras.Model, task: Task, preprocessing: Preprocessing, folder:
                         validation_data=validation,
                         class_weight=task.class_weights(),
                         # The averages are in the model when those after them look at it.
-                        callbacks=[signals, finite, *_averages(config), history, best, *progress],
+                        callbacks=[signals, finite, *_averages(config), history, best, *samples, *progress],
                         shuffle=False,  # the pipeline does it
                         verbose=0,
                     )

@@ -15,7 +15,7 @@ def of_task(task, spec):
         "text-classification": lambda shape: sentences(),
         "token-classification": lambda shape: tagged_sentences(),
         "language-modeling": lambda shape: ["abcdé fgh. " * 5] * 6,
-        "masked-language-modeling": lambda shape: ["abcdé fgh. " * 5] * 6,
+        "masked-language-modeling": lambda shape: [f"{word} " * 27 for word in ("abc", "dé", "fgh")] * 4,
         "sequence-to-sequence": lambda shape: pairs(),
     }[task](tuple(spec.tiny["input_shape"]))
 

@@ -4,26 +4,32 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from recipes import writing
 from recipes.answers import NextTokenAnswer
 from recipes.batches import all_joined
 from recipes.bundle import batch_that_fits
-from recipes.config import TextConfig, takes
+from recipes.config import LanguageConfig, takes
 from recipes.pipeline import Part
 from recipes.tasks.task import EVALUATION_BATCH
 from recipes.tasks.texts import TextTask
 from recipes.tokens import NOTHING, Perplexity, TokenAccuracy, TokenCrossentropy
 from recipes.training import train
+from zoo.architectures.transformer_xl import in_segments
+
+SAMPLED = 64
+"""Most tokens of a sample, and of what it goes on from."""
 
 CHUNK = 1000
 """Texts that are cut into tokens together; lines that follow one another as one text."""
 
 
-@takes(TextConfig)
+@takes(LanguageConfig)
 def language_modeling(model, data, config):
     """Train a network to go on with a text, token by token.
 
     All texts of a part are put one behind the other, each between the vocabulary's start and end, and cut into windows
-    of `max_length` tokens: no token is padding but for the last window's.
+    of `max_length` tokens: no token is padding but for the last window's. A network with a memory can read them in
+    `segments`, each of which remembers those before (Dai et al., Transformer-XL, 2019, §3.2).
 
     Args:
         model: a registry name, or a `keras.Model` with one input of token ids `(batch, length)` that gives logits
@@ -51,6 +57,23 @@ class LanguageModeling(TextTask):
     def make_answer(self, model):
         check_logits_at_every_token(model)
         return NextTokenAnswer()
+
+    def unrolled(self, network, preprocessing):
+        segments = self.config.segments
+        return network if segments == 1 else in_segments(network, segments, preprocessing.max_length // segments)
+
+    def samples(self, bundle):
+        longest = min(SAMPLED, bundle.preprocessing.max_length // 2)
+        settings = {"max_new_tokens": longest, "temperature": 0.8, "top_k": 0, "top_p": 0.95, "seed": 0}
+        cached = writing.why_not(bundle.model) is None
+
+        def go_on(texts):
+            raw = {name: tf.fill(tf.shape(texts), tf.cast(v, writing.SETTINGS[name])) for name, v in settings.items()}
+            written = writing.write(bundle.model, bundle.preprocessing, {"text": texts, **raw}, cached=cached)
+            return written["generated_text"]
+
+        beginnings = bundle.preprocessing.tokenizer.encode(self.prompts())[:, :longest]
+        return bundle.preprocessing.tokenizer.decode(beginnings), go_on
 
     def encode(self, y):
         return y

@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from recipes.answers import MaskedAnswer
-from recipes.config import TextConfig, takes
+from recipes.config import WritingConfig, takes
 from recipes.draws import Draws
 from recipes.examples import BYTES, Examples, objects
 from recipes.pipeline import Part
@@ -21,10 +21,10 @@ ASKED = 0.15
 MASKED, EXCHANGED = 0.8, 0.1
 """Of the tokens that are asked for: the share that becomes the mask, and that which becomes any token."""
 
-WORDS_OF_AN_EXAMPLE = 24
+WORDS_OF_AN_EXAMPLE = 8
 
 
-@takes(TextConfig)
+@takes(WritingConfig)
 def masked_language_modeling(model, data, config):
     """Train a network to say what stood at masked places of a text.
 
@@ -76,6 +76,10 @@ class MaskedLanguageModeling(LanguageModeling):
         marked = marked_windows(ids[ids != tokenizer.start], preprocessing.max_length, tokenizer)
         x, y = hidden(tf.constant(marked), tokenizer, Draws(0, 0))
         return Part(len(marked), (x.numpy(), y.numpy()), None, None)
+
+    def samples(self, bundle):
+        texts = objects(with_a_mask(text, np.random.default_rng(0))[0] for text in self.prompts())
+        return texts, lambda texts: bundle.graph_of_raw({"text": texts})["filled_text"]
 
     def augment(self, preprocessing):
         def hide_anew(x, y, step):

@@ -75,6 +75,9 @@ class SequenceToSequence(TextTask):
 
         return Reading(preprocess, padding=({"source": padding, "target": padding}, NOTHING))
 
+    def samples(self, bundle):
+        return self.prompts(), lambda texts: bundle.graph_of_raw({"text": texts})["generated_text"]
+
     def answers(self, bundle):
         """What is written for the test part, string `(n,)` by name, and the targets."""
         answer = tf.function(bundle.graph_of_raw, input_signature=[bundle.preprocessing.raw_specs()])

@@ -4,10 +4,12 @@ import dataclasses
 from collections.abc import Iterator
 
 import keras
+import numpy as np
 
 from recipes import initial_weights, tokenizers
 from recipes.config import TextConfig
 from recipes.data import Data
+from recipes.examples import objects
 from recipes.pipeline import Reading
 from recipes.preprocessing import MARKED, TextPreprocessing
 from recipes.tasks.task import Task, input_shape_of
@@ -41,6 +43,11 @@ class TextTask(Task):
     def texts(self) -> Iterator[bytes]:
         """The training part's texts, one after the other."""
         return self.data.parts["train"].map(lambda x, y: x).as_numpy_iterator()
+
+    def prompts(self) -> np.ndarray:
+        """As many texts as samples are wanted of, which are not trained on where there are others; objects `(n,)`."""
+        texts = self.data.parts[self.data.evaluated_on].map(lambda x, y: x).take(self.config.samples)
+        return objects(texts.as_numpy_iterator())
 
     def builder_arguments(self, spec, preprocessing):
         known = {

@@ -245,15 +245,18 @@ def transformer_xl(
     return keras.Model(tokens, x, name=name)
 
 
-def in_segments(model: keras.Model, segments: int, memory_length: int | None = None) -> keras.Model:
+def in_segments(
+    model: keras.Model, segments: int, length: int | None = None, memory_length: int | None = None
+) -> keras.Model:
     """The same network and weights over several segments, each of which remembers those before it (§3.2).
 
     The memory of a block is what went into it in the segments before: of depth n, it reaches n memories back. No
     gradient goes through it, so that training costs what it costs without.
 
     Args:
-        model: a model of `RelativeAttention`, for segments of a fixed length.
+        model: a model of `RelativeAttention`.
         segments: how many follow each other.
+        length: of a segment; None: what the model was built for.
         memory_length: most tokens that every block remembers; None: what it was built for. It may be longer than
             in training.
 
@@ -263,7 +266,7 @@ def in_segments(model: keras.Model, segments: int, memory_length: int | None = N
     Raises:
         ValueError: the model's length is open, or it has no `RelativeAttention`.
     """
-    length = model.input_shape[1]
+    length = model.input_shape[1] if length is None else length
     if length is None:
         raise ValueError(f"A segment needs a length. Received: {model.name!r} with input_shape=(None,).")
     memories = {}
