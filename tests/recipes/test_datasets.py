@@ -206,6 +206,12 @@ def test_prose_is_megabytes_of_different_paragraphs(data_dir):
     assert min(sizes.values()) > 50_000
     paragraphs = [text for documents in parts.values() for document in documents for text in document.split("\n\n")]
     assert len(paragraphs) == len(set(paragraphs))
+    learned = " ".join(parts["train"])
+    asked = [
+        e["text"].decode()
+        for e in prepared.find_builder("sentences", data_dir).as_dataset(split="test").as_numpy_iterator()
+    ]
+    assert np.mean([sentence in learned for sentence in asked]) < 0.02  # what two modules say alike
 
 
 def test_prose_is_whole_sentences_without_code_tables_and_lists():
