@@ -26,9 +26,9 @@ class Prose(tfds.core.GeneratorBasedBuilder):
                 "The running text of the docstrings of Python and seven packages: a document per module, its "
                 "paragraphs parted by an empty line, whole sentences without code, tables and lists. A paragraph that "
                 "is there more than once is kept once. About three megabytes, read from the installed packages, so "
-                "that the text depends on the versions, which stand in the metadata. A module is in the test part (about "
-                "10 %), in the validation part (about 5 %) or in the training part, which has none of the modules in "
-                "the test part of sentences. "
+                "that the text depends on the versions, which stand in the metadata. A module is in the test part "
+                "(about 10 %), in the validation part (about 5 %) or in the training part, which has none of the "
+                "modules in the test part of sentences. "
                 f"Licences: {docstrings.licences(PACKAGES)}."
             ),
             features=tfds.features.FeaturesDict({"text": tfds.features.Text()}),
