@@ -6,7 +6,9 @@ from typing import TypeVar
 
 import zoo
 from recipes import preprocessing as pre
+from recipes import published_input
 from recipes.bundle import BUNDLE_FILE, MODEL_FILE
+from zoo.huggingface import HUB
 
 P = TypeVar("P", bound=pre.Preprocessing)
 
@@ -23,6 +25,9 @@ def preprocessing_of(name: str, weights: str, kind: type[P]) -> P | None:
     if published is not None:
         height, width, _ = zoo.spec(name).arguments["input_shape"]
         return pre.ImagePreprocessing(height, width, 3, scale=published.scale, mean=published.mean, std=published.std)
+    if weights.startswith(HUB):
+        found = published_input.read(weights)
+        return found if isinstance(found, kind) else None
     folder = _bundle_folder(weights)
     if folder is None:
         return None

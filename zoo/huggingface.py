@@ -24,6 +24,9 @@ from zoo.weights import PATCHES, POSITIONS, Arrays, some, variables_of
 
 HUB = "hf:"
 CONFIG, TENSORS = "config.json", "model.safetensors"
+BESIDE = ("vocab.txt", "tokenizer_config.json", "vocab.json", "merges.txt", "preprocessor_config.json")
+"""What else a repository says of a network's input."""
+
 _FLOATS = ("F64", "F32", "F16", "BF16")
 
 # What they call our variables. The oldest files, made by TensorFlow, say gamma and beta, as we do.
@@ -83,8 +86,8 @@ class HuggingFace:
         """
         safetensors = _library("safetensors")
         source, folder = f"{HUB}{name}", fetch(name)
-        self._check_config(_read_config(folder), model, source)
-        path = _present(folder / TENSORS)
+        self._check_config(read_record(folder, CONFIG), model, source)
+        path = present(folder, TENSORS)
         try:
             with safetensors.safe_open(path, framework="numpy") as file:
                 names = self._names(file, source)
@@ -127,8 +130,8 @@ class HuggingFace:
             if match := _IN_STAGE.fullmatch(layer):
                 key = f"block{match[2]}" if match[2] else "stage"
                 number = blocks.setdefault(match[1], len(blocks))
-            # Other sizes of picture and other classes are what `transfer` knows to deal with.
-            may_differ = not in_backbone or (PATCHES in backbone and layer in (PATCHES, POSITIONS))
+            # Other sizes of picture, lengths of text and classes are what `transfer` knows to deal with.
+            may_differ = not in_backbone or layer in (PATCHES, POSITIONS)
             places = [self._place(key, number, variable, variables, may_differ) for variable in variables]
             missing = [place.tensor for place in places if place.tensor not in names]
             if missing and in_backbone:
@@ -235,7 +238,9 @@ def fetch(name: str) -> Path:
     hub = _library("huggingface_hub")
     repository, _, revision = name.partition("@")
     try:
-        return Path(hub.snapshot_download(repository, revision=revision or None, allow_patterns=[CONFIG, TENSORS]))
+        return Path(
+            hub.snapshot_download(repository, revision=revision or None, allow_patterns=[CONFIG, TENSORS, *BESIDE])
+        )
     except hub.errors.HFValidationError as error:
         raise ValueError(
             f"No weights at {HUB}{name}. Accepted: {HUB} and a folder, or a repository such as "
@@ -245,14 +250,24 @@ def fetch(name: str) -> Path:
         raise OSError(f"The weights of {HUB}{name} cannot be fetched: {error}") from error
 
 
-def _present(path: Path) -> Path:
-    if not path.is_file():
-        raise ValueError(f"{path.parent} holds no {path.name}. Accepted: a folder with {CONFIG} and {TENSORS}.")
-    return path
+def present(folder: Path, name: str) -> Path:
+    """The path of a file.
+
+    Raises:
+        ValueError: it is not in the folder.
+    """
+    if not (folder / name).is_file():
+        raise ValueError(f"{folder} holds no {name}. Accepted: a folder with {CONFIG}, {TENSORS} and their like.")
+    return folder / name
 
 
-def _read_config(folder: Path) -> dict[str, Any]:
-    path = _present(folder / CONFIG)
+def read_record(folder: Path, name: str) -> dict[str, Any]:
+    """What a JSON file holds.
+
+    Raises:
+        ValueError: it is not in the folder, or damaged.
+    """
+    path = present(folder, name)
     try:
         return dict(json.loads(path.read_text()))
     except (ValueError, TypeError) as error:

@@ -22,7 +22,7 @@ import ml_dtypes
 import numpy as np
 
 HEAD = "logits"
-PATCHES, POSITIONS = "stem_patches", "stem_positions"  # of a Vision Transformer
+PATCHES, POSITIONS = "stem_patches", "stem_positions"  # of a Vision Transformer; the latter of a text, too
 RUN_FILE = "model.keras"
 _MEMBER = "model.weights.h5"  # of a .keras file, which is a zip archive
 _HASH = "#sha256="
@@ -196,7 +196,7 @@ def transfer(
     """Copy weights into a model, layer by layer.
 
     All of the backbone must fit; only the first kernel may differ in channels, see `adapt_channels`, and positions in
-    their grid, see `adapt_positions`. A head, which is what leads from the last stage, or from a tap below it, to an
+    their grid, see `adapt_positions`; of more places for a text than the model has, the first are taken. A head, which is what leads from the last stage, or from a tap below it, to an
     output, is copied if it fits; where only the number of classes differs, all but its last layer; otherwise it keeps
     its fresh weights.
 
@@ -224,6 +224,8 @@ def transfer(
     given_grid, grid = _grids(arrays, model) if {PATCHES, POSITIONS} <= set(body) else (None, None)
     if given_grid != grid:
         arrays = {**arrays, POSITIONS: [adapt_positions(arrays[POSITIONS][0], given_grid, grid)]}
+    if POSITIONS in body and arrays[POSITIONS][0].ndim == 2:
+        arrays = {**arrays, POSITIONS: [arrays[POSITIONS][0][: wanted[POSITIONS][0].shape[0]]]}
     for name in body:
         values[name] = _fitted(arrays[name], wanted[name], may_adapt=name == first)
         if values[name] is None:

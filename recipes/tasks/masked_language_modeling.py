@@ -11,7 +11,7 @@ from recipes.draws import Draws
 from recipes.examples import BYTES, Examples, objects
 from recipes.pipeline import Part
 from recipes.preprocessing import MARKED
-from recipes.tasks.language_modeling import LanguageModeling, check_logits_at_every_token, rows
+from recipes.tasks.running_text import RunningTextTask, check_logits_at_every_token, rows
 from recipes.tokenizers import Tokenizer
 from recipes.tokenizers.tokenizer import MASK
 from recipes.tokens import NOTHING
@@ -48,7 +48,7 @@ def masked_language_modeling(model, data, config):
     return train(MaskedLanguageModeling, model, data, config)
 
 
-class MaskedLanguageModeling(LanguageModeling):
+class MaskedLanguageModeling(RunningTextTask):
     """Windows of running text, some of whose tokens are hidden."""
 
     name = "masked-language-modeling"

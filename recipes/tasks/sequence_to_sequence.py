@@ -6,7 +6,7 @@ import tensorflow as tf
 from recipes.answers import WrittenAnswer
 from recipes.config import SequenceConfig, takes
 from recipes.pipeline import Reading
-from recipes.tasks.language_modeling import check_logits_at_every_token
+from recipes.tasks.running_text import check_logits_at_every_token
 from recipes.tasks.texts import TextTask
 from recipes.tokens import NOTHING, Perplexity, TokenAccuracy, TokenCrossentropy
 from recipes.training import train

@@ -1,6 +1,5 @@
 """What the tasks that read text have together."""
 
-import dataclasses
 from collections.abc import Iterator
 
 import keras
@@ -30,7 +29,7 @@ class TextTask(Task):
             of_weights = initial_weights.preprocessing_of(model, config.weights, TextPreprocessing)
             if of_weights is not None:
                 longest = min(config.max_length, of_weights.max_length)
-                return dataclasses.replace(of_weights, max_length=longest, too_long=config.too_long)
+                return TextPreprocessing(of_weights.tokenizer, longest, config.too_long, self.marks)
         most, length = (config.vocabulary_size, None) if isinstance(model, str) else limits_of(model, config)
         tokenizer = self.fitted(tokenizers.KINDS[config.tokenizer or self.default_tokenizer], most)
         longest = length or min(config.max_length, config.model_args.get("max_length", config.max_length))

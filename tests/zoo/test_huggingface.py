@@ -293,7 +293,6 @@ WRONG_SIZES = {
     "bert_base": [
         ("hidden_size", 64),
         ("num_attention_heads", 4),
-        ("max_position_embeddings", 512),
         ("vocab_size", 21),
     ],
     "gpt2_small": [("n_embd", 32), ("n_head", 4), ("n_layer", 12), ("activation_function", "relu")],

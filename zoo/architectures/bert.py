@@ -52,7 +52,6 @@ BERT = HuggingFace(
     prefix="bert.",
     sizes=lambda model: {
         "vocab_size": model.get_layer("stem_tokens").input_dim,
-        "max_position_embeddings": model.get_layer("stem_positions").max_length,
         "type_vocab_size": SEGMENTS,
         "hidden_size": model.get_layer("stem_tokens").output_dim,
         "num_hidden_layers": len(stages(model)),

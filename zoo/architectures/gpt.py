@@ -50,7 +50,6 @@ GPT2 = HuggingFace(
     transposed=False,
     sizes=lambda model: {
         "vocab_size": model.get_layer("stem_tokens").input_dim,
-        "n_positions": model.get_layer("stem_positions").max_length,
         "n_embd": model.get_layer("stem_tokens").output_dim,
         "n_layer": len(stages(model)),
         "n_head": model.get_layer("stage1_attention").num_heads,
