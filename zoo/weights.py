@@ -196,9 +196,9 @@ def transfer(
     """Copy weights into a model, layer by layer.
 
     All of the backbone must fit; only the first kernel may differ in channels, see `adapt_channels`, and positions in
-    their grid, see `adapt_positions`; of more places for a text than the model has, the first are taken. A head, which is what leads from the last stage, or from a tap below it, to an
-    output, is copied if it fits; where only the number of classes differs, all but its last layer; otherwise it keeps
-    its fresh weights.
+    their grid, see `adapt_positions`; of more places for a text than the model has, the first are taken. A head, which
+    is what leads from the last stage, or from a tap below it, to an output, is copied if it fits; where only the number
+    of classes differs, all but its last layer; otherwise it keeps its fresh weights.
 
     Args:
         arrays: what `read_file` or `KerasApplication.read` returns.

@@ -1,0 +1,235 @@
+"""What the recipes of text promise beyond what every recipe does: tags, masks, samples, memory, first weights."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import recipes
+import zoo
+from recipes import tokenizers
+from recipes.config import LanguageConfig
+from recipes.draws import Draws
+from recipes.preprocessing import TextPreprocessing
+from recipes.tasks.masked_language_modeling import hidden, marked_windows
+from recipes.tokens import NOTHING
+from zoo.architectures.transformer_xl import in_segments
+
+TEXTS = ["the cat sat on the mat.", "a dog barks", "Ärger!", "", "one two three four five six seven eight"]
+SMALL = {"dim": 16, "depth": 1, "heads": 2}
+QUICK = {"epochs": 1, "validation": 0, "test": 0, "verbose": False, "model_args": SMALL, "max_length": 16}
+
+
+def wordpiece(size=300):
+    return tokenizers.WordPiece.fit(TEXTS, size)
+
+
+@pytest.fixture
+def train(tmp_path):
+    """Train quickly, into a folder of the test's own."""
+
+    def trained(recipe, model, data, run_dir="run", **options):
+        return recipe(model, data, run_dir=str(tmp_path / run_dir), **{**QUICK, **options})
+
+    return trained
+
+
+# Masked language modeling
+
+
+def test_fifteen_of_a_hundred_tokens_are_asked_for_and_most_of_them_hidden():
+    tokenizer = wordpiece()
+    ids = tf.constant(np.random.default_rng(0).integers(0, len(tokenizer.vocabulary), (400, 100)), tf.int32)
+    x, y = (tensor.numpy() for tensor in hidden(ids, tokenizer, Draws(1, 2)))
+    ordinary, asked = tokenizer.is_text(ids).numpy(), y != NOTHING
+    assert not (asked & ~ordinary).any()
+    assert (x == ids.numpy())[~asked].all()
+    assert (y == ids.numpy())[asked].all()
+    assert asked[ordinary].mean() == pytest.approx(0.15, abs=0.01)
+    assert (x == tokenizer.mask)[asked].mean() == pytest.approx(0.8, abs=0.02)
+    assert (x == y)[asked].mean() == pytest.approx(0.1, abs=0.02)
+    assert tokenizer.is_text(x[asked & (x != tokenizer.mask)]).numpy().all()
+
+
+def test_other_tokens_are_hidden_at_every_step_and_the_same_ones_again():
+    tokenizer = wordpiece()
+    ids = tf.fill([10, 50], 7)
+    first, again, other = (hidden(ids, tokenizer, Draws(0, step))[1].numpy() for step in (1, 1, 2))
+    np.testing.assert_array_equal(first, again)
+    assert (first != other).any()
+
+
+def test_windows_stand_between_start_and_end_and_lose_no_token():
+    tokenizer = wordpiece()
+    for count in (1, 5, 6, 7, 12, 13):
+        ids = np.arange(10, 10 + count)
+        windows = marked_windows(ids, 8, tokenizer)
+        assert windows.shape == (-(-count // 6), 8)
+        assert (windows[:, 0] == tokenizer.start).all()
+        assert ((windows == tokenizer.end).sum(axis=1) == 1).all()
+        np.testing.assert_array_equal(windows[tokenizer.is_text(windows).numpy()], ids)
+
+
+def test_masks_in_a_text_are_filled(train):
+    run = train(recipes.masked_language_modeling, "bert_tiny", TEXTS * 3)
+    tokenizer = run.bundle.preprocessing.tokenizer
+    answer = run.bundle.predict({"text": ["the [MASK] sat on the [MASK]", "no mask", ""]})
+    assert answer["tokens"].shape == (3, 2, 5)
+    filled = answer["filled_text"][0].decode()
+    best = [piece.decode() for piece in answer["tokens"][0, :, 0]]
+    assert "[MASK]" not in filled
+    assert all(piece in tokenizer.vocabulary for piece in best)
+    assert (answer["tokens"][1:] == b"").all()
+    assert (answer["probabilities"][1:] == 0).all()
+    assert (np.diff(answer["probabilities"][0]) <= 0).all()
+    assert answer["filled_text"][2] == b""
+
+
+def test_the_examples_of_a_masked_language_model_hide_a_word(train):
+    run = train(recipes.masked_language_modeling, "bert_tiny", TEXTS * 3)
+    for text, word in zip(run.examples.raw["text"], run.examples.truth, strict=True):
+        assert text.decode().replace("[MASK]", word) in TEXTS
+
+
+def test_a_vocabulary_without_a_mask_is_refused(train, tmp_path):
+    train(recipes.text_classification, "bert_tiny", (TEXTS * 2, [0, 1] * 5), run_dir="words", tokenizer="words")
+    with pytest.raises(ValueError, match="has no mask"):
+        train(recipes.masked_language_modeling, "bert_tiny", TEXTS, weights=str(tmp_path / "words"))
+
+
+# Tags
+
+
+def test_a_word_is_tagged_by_its_first_token():
+    preprocessing = TextPreprocessing(tokenizers.Characters.fit(TEXTS, 50), 12, by_word=True)
+    words, places = preprocessing.words(tf.constant(["the  cat\nsat", "", "abcdefghijklmnop q"]))
+    assert words.to_list() == [[b"the", b"cat", b"sat"], [], [b"abcdefghijklmnop", b"q"]]
+    assert places.to_list() == [[1, 4, 7], [], [1, 12]]
+    ids = preprocessing({"text": tf.constant(["the  cat\nsat"])})
+    assert preprocessing.tokenizer.decode(ids).numpy() == [b"thecatsat"]
+
+
+def test_tags_are_learned_from_lists_of_words(train):
+    texts = [["Ada", "met", "Grace", "Hopper"], ["nobody", "came"], ["Grace", "slept"]] * 8
+    tags = [["B-PER", "O", "B-PER", "I-PER"], ["O", "O"], ["B-PER", "O"]] * 8
+    run = train(recipes.token_classification, "bert_tiny", (texts, tags), epochs=60, learning_rate=0.01)
+    assert run.metrics == {"accuracy": 1.0, "f1": 1.0}
+    answer = run.bundle.predict({"text": ["Grace Hopper came", "Ada", ""]})
+    assert answer["words"].tolist() == [[b"Grace", b"Hopper", b"came"], [b"Ada", b"", b""], [b"", b"", b""]]
+    assert answer["classes"].tolist() == [[b"B-PER", b"I-PER", b"O"], [b"B-PER", b"", b""], [b"", b"", b""]]
+    assert answer["probabilities"].shape == (3, 3, 3)
+    assert recipes.evaluate(run, (texts, tags)) == run.metrics
+
+
+def test_the_answer_to_a_text_does_not_depend_on_its_batch(train):
+    texts, tags = ["one two three", "four"] * 6, ["A B A", "B"] * 6
+    run = train(recipes.token_classification, "bert_tiny", (texts, tags))
+    together = run.bundle.predict({"text": texts[:2]})
+    alone = run.bundle.predict({"text": texts[:2]}, batch_size=1)
+    assert together["words"].tolist() == alone["words"].tolist()
+    np.testing.assert_allclose(together["probabilities"], alone["probabilities"], atol=1e-5)
+
+
+def test_phrases_are_counted_whole():
+    tags = ["O", "B-PER", "I-PER", "I-LOC", "B-PER", "B-PER"]
+    task = object.__new__(recipes.tasks.token_classification.TokenClassification)
+    labels = tuple(sorted(set(tags)))
+    task.data = type("Data", (), {"labels": labels})
+    ids = np.array([labels.index(tag) for tag in tags])
+    one_text, two_texts = np.zeros(6, int), np.array([0, 0, 1, 1, 1, 1])
+    assert task._phrases(one_text, ids) == {(1, 3, "PER"), (3, 4, "LOC"), (4, 5, "PER"), (5, 6, "PER")}
+    assert (1, 2, "PER") in task._phrases(two_texts, ids)
+
+
+def test_other_numbers_of_words_and_tags_are_refused(train):
+    with pytest.raises(ValueError, match=r"Row 1 .* has 2 words and 1 tags"):
+        train(recipes.token_classification, "bert_tiny", (["a b", "c d"], ["X Y", "X"]))
+    pairs = tf.data.Dataset.from_tensor_slices((["a b", "c d"] * 6, ["X Y", "X"] * 6))
+    with pytest.raises(tf.errors.InvalidArgumentError, match="not as many words as tags"):
+        train(recipes.token_classification, "bert_tiny", pairs)
+
+
+# Samples
+
+
+@pytest.mark.parametrize(
+    ("recipe", "model", "data", "arguments"),
+    [
+        (recipes.language_modeling, "gpt", TEXTS, SMALL),
+        (recipes.masked_language_modeling, "bert_tiny", TEXTS, SMALL),
+        (recipes.sequence_to_sequence, "seq2seq_lstm", (TEXTS, TEXTS), {"dim": 8, "units": 8}),
+    ],
+    ids=["language", "masked", "pairs"],
+)
+def test_samples_are_written_after_every_epoch(train, recipe, model, data, arguments):
+    run = train(recipe, model, data, epochs=2, samples=2, model_args=arguments)
+    lines = (run.dir / "samples.txt").read_text().splitlines()
+    assert [line for line in lines if not line.startswith("  ")] == ["epoch 1", "epoch 2"]
+    assert len(lines) == 2 * (1 + 2)
+    assert all(re.match("  .* → ", line) for line in lines if line.startswith("  "))
+
+
+def test_without_samples_there_is_no_file(train):
+    assert not (train(recipes.language_modeling, "gpt", TEXTS, samples=0).dir / "samples.txt").exists()
+
+
+# Memory
+
+
+def test_segments_are_trained_with_the_memory_of_those_before(train):
+    arguments = {"dim": 16, "depth": 1, "heads": 2, "head_dim": 8, "mlp_dim": 16, "memory_length": 8}
+    run = train(recipes.language_modeling, "transformer_xl", TEXTS * 8, segments=4, model_args=arguments)
+    assert run.facts["options"]["segments"] == 4
+    x = np.random.default_rng(0).integers(1, 10, (2, 16))
+    remembering = in_segments(run.model, 4, 4, memory_length=16)
+    np.testing.assert_allclose(remembering(x), run.model(x), atol=1e-5)
+
+
+def test_segments_need_a_memory(train):
+    with pytest.raises(ValueError, match="Only RelativeAttention has a memory"):
+        train(recipes.language_modeling, "gpt", TEXTS, segments=4)
+    with pytest.raises(ValueError, match="multiple of segments"):
+        LanguageConfig(max_length=16, segments=3)
+
+
+# Weights to begin with
+
+
+def test_a_masked_language_model_is_fine_tuned(train, tmp_path):
+    first = train(recipes.masked_language_modeling, "bert_tiny", TEXTS * 3, run_dir="first")
+    weights = str(tmp_path / "first")
+    run = train(
+        recipes.text_classification, "bert_tiny", (TEXTS * 2, [0, 1] * 5),
+        weights=weights, max_length=8, freeze="backbone",
+    )  # fmt: skip
+    assert run.bundle.preprocessing.tokenizer == first.bundle.preprocessing.tokenizer
+    assert run.bundle.preprocessing.max_length == 8
+    for name in ("stem_tokens", "stage1"):
+        for ours, theirs in zip(*(m.get_layer(name).get_weights() for m in (run.model, first.model)), strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+    positions = (model.get_layer("stem_positions").get_weights()[0] for model in (run.model, first.model))
+    np.testing.assert_array_equal(next(positions), next(positions)[:8])
+
+
+def test_a_language_model_goes_on_learning_with_its_head(train, tmp_path):
+    first = train(recipes.language_modeling, "gpt", TEXTS * 3, run_dir="first", epochs=3)
+    again = train(
+        recipes.language_modeling, "gpt", TEXTS * 3, weights=str(tmp_path / "first"), learning_rate=1e-9,
+    )  # fmt: skip
+    assert again.metrics["perplexity"] == pytest.approx(first.metrics["perplexity"], rel=1e-4)
+
+
+def test_more_places_than_the_weights_have_are_not_made_up(train, tmp_path):
+    first = train(recipes.masked_language_modeling, "bert_tiny", TEXTS * 3, run_dir="first")
+    size = len(first.bundle.preprocessing.tokenizer.vocabulary)
+    model = zoo.build("bert_tiny", input_shape=(None,), vocabulary_size=size, max_length=32, **SMALL)
+    with pytest.raises(ValueError, match=r"'stem_positions' has the shapes \(16, 16\)"):
+        zoo.load_weights(model, "bert_tiny", str(tmp_path / "first"))
+
+
+def test_facts_of_a_masked_language_model_are_those_of_fixed_masks(train):
+    run = train(recipes.masked_language_modeling, "bert_tiny", TEXTS * 3)
+    assert recipes.evaluate(run, TEXTS * 3) == run.metrics
+    assert json.loads((run.dir / "metrics.json").read_text())["metrics"] == run.metrics
