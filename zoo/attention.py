@@ -160,13 +160,14 @@ class MultiHeadAttention(layers.Layer):
 
 @keras.saving.register_keras_serializable("zoo")
 class PaddingMask(layers.Layer):
-    """Tells which tokens are no padding, whose id is 0: int `(batch, length)` → bool of the same shape."""
+    """Tells which places of a text are read: token ids int `(batch, length)` → bool of the same shape.
+
+    They are those of real tokens, whose id is not 0, and the first, so that of an empty text there is one, too: a mean
+    over no token would be no number, and cuDNN's LSTM refuses a text without any.
+    """
 
     def call(self, tokens):
-        return ops.not_equal(tokens, 0)
-
-    def compute_output_shape(self, input_shape):
-        return input_shape
+        return ops.logical_or(ops.not_equal(tokens, 0), ops.arange(ops.shape(tokens)[1]) == 0)
 
     def compute_output_spec(self, tokens):
         return keras.KerasTensor(tokens.shape, "bool")

@@ -76,10 +76,10 @@ def test_a_mask_of_keys_is_no_mask_of_what_comes_out():
     assert getattr(answer, "_keras_mask", None) is None
 
 
-def test_padding_is_the_token_0():
+def test_padding_is_the_token_0_behind_the_first_place():
     mask = PaddingMask()
-    tokens = np.int32([[3, 1, 0, 0], [2, 2, 2, 2]])
-    assert np.asarray(mask(tokens)).tolist() == [[True, True, False, False], [True] * 4]
+    tokens = np.int32([[3, 1, 0, 0], [2, 2, 2, 2], [0, 0, 0, 0]])
+    assert np.asarray(mask(tokens)).tolist() == [[True, True, False, False], [True] * 4, [True, False, False, False]]
     symbol = mask(keras.Input((None,), dtype="int32"))
     assert (symbol.shape, symbol.dtype) == ((None, None), "bool")
 
