@@ -140,9 +140,14 @@ class MultiHeadAttention(layers.Layer):
         Keys that a causal query does not see are counted: they are multiplied, too.
         """
         queries, dim = x_shape[1:]
-        keys, width = others[0][1:] if others and len(others[0]) == 3 else (queries, dim)
+        keys, width = _context(x_shape, others)
         inner = self.num_heads * self.head_dim
         return inner * (2 * queries * dim + 2 * keys * width + 2 * queries * keys)
+
+    def activations(self, x_shape, *others):
+        """Numbers kept inside: queries and what is mixed for them, keys, values, and the scores."""
+        queries, (keys, _) = x_shape[1], _context(x_shape, others)
+        return self.num_heads * (2 * (queries + keys) * self.head_dim + queries * keys)
 
     def get_config(self):
         return {
@@ -156,6 +161,11 @@ class MultiHeadAttention(layers.Layer):
             "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
             "output_initializer": keras.initializers.serialize(self.output_initializer),
         }
+
+
+def _context(x_shape, others):
+    """Length and width of what attention looks at: it is `x` itself, unless another of three axes is given."""
+    return others[0][1:] if others and len(others[0]) == 3 else x_shape[1:]
 
 
 @keras.saving.register_keras_serializable("zoo")
