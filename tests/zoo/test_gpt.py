@@ -8,6 +8,7 @@ import pytest
 from keras import ops
 
 import zoo
+from zoo import graphs
 
 TINY = zoo.spec("gpt2_small").tiny
 
@@ -139,9 +140,7 @@ def test_one_token_at_a_time_is_the_whole(window):
 
         return replace
 
-    answers = [
-        model._run_through_graph([tokens[:, i : i + 1]], operation_fn=step_at(i)) for i in range(tokens.shape[1])
-    ]
+    answers = [graphs.run(model, tokens[:, i : i + 1], step_at(i)) for i in range(tokens.shape[1])]
     np.testing.assert_allclose(np.concatenate(answers, axis=1), model(tokens), rtol=1e-4, atol=1e-4)
 
 
