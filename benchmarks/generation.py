@@ -11,12 +11,10 @@ import functools
 import time
 
 import tensorflow as tf
-from keras import Input, Model, layers
 
 import zoo
 from recipes import generation
 from zoo import decoding
-from zoo.attention import LearnedPositions, MultiHeadAttention
 
 
 def main():
@@ -32,8 +30,9 @@ def main():
     options = parser.parse_args()
 
     counts = [int(count) for count in options.new_tokens.split(",")]
-    build = functools.partial(zoo.build, "gpt", input_shape=(None,)) if "gpt" in zoo.list_models() else gpt
-    model = build(
+    model = zoo.build(
+        "gpt",
+        input_shape=(None,),
         dim=options.dim,
         depth=options.depth,
         heads=options.heads,
@@ -43,7 +42,7 @@ def main():
     print(f"{model.count_params():,} parameters, batches of {options.batch_size}\n")
     print("| new tokens | with cache, tokens/s | without, tokens/s | ratio |")
     print("|---:|---:|---:|---:|")
-    prompts = tf.ones([options.batch_size, 1], tf.int32)
+    prompts, lengths = tf.ones([options.batch_size, 1], tf.int32), tf.ones([options.batch_size], tf.int32)
     generators = [
         tf.function(functools.partial(generation.sample, *network, end=-1, longest=max(counts) + 1))
         for network in (with_cache(model), without_cache(model))
@@ -53,7 +52,7 @@ def main():
         for _ in range(options.rounds + 1):
             for generate, taken in zip(generators, seconds, strict=True):
                 started = time.perf_counter()
-                assert generate(prompts, max_new_tokens=tf.constant(count))["tokens"].shape[1] == count
+                assert generate(prompts, lengths, max_new_tokens=tf.constant(count))["tokens"].shape[1] == count
                 taken.append(time.perf_counter() - started)
         cached, whole = (options.batch_size * count / min(taken[1:]) for taken in seconds)
         print(f"| {count} | {cached:,.0f} | {whole:,.0f} | {cached / whole:.1f} |", flush=True)
@@ -71,29 +70,14 @@ def without_cache(model):
         so_far = text[:, : tf.reduce_max(last) + 1]
         return tf.gather(model(so_far, training=False), last, batch_dims=1), text
 
-    def begin(prompts, longest):
-        return answer(tf.pad(prompts, [[0, 0], [0, longest - tf.shape(prompts)[1]]]), decoding.lengths(prompts) - 1)
+    def begin(prompts, lengths, longest):
+        return answer(tf.pad(prompts, [[0, 0], [0, longest - tf.shape(prompts)[1]]]), lengths - 1)
 
     def step(tokens, text, index):
         places = tf.stack([tf.range(tf.shape(text)[0]), index], axis=1)
         return answer(tf.tensor_scatter_nd_update(text, places, tokens), index)
 
     return begin, step
-
-
-def gpt(dim, depth, heads, max_length, vocabulary_size):
-    """A decoder-only Transformer with random weights."""
-    tokens = Input((None,), dtype="int32", name="tokens")
-    embedding = layers.ReversibleEmbedding(vocabulary_size, dim, name="embedding")
-    x = LearnedPositions(max_length, name="positions")(embedding(tokens))
-    for i in range(1, depth + 1):
-        branch = layers.LayerNormalization(name=f"stage{i}_attention_norm")(x)
-        x = x + MultiHeadAttention(heads, dim // heads, causal=True, name=f"stage{i}_attention")(branch)
-        branch = layers.LayerNormalization(name=f"stage{i}_mlp_norm")(x)
-        branch = layers.Dense(4 * dim, "gelu", name=f"stage{i}_mlp_hidden")(branch)
-        x = x + layers.Dense(dim, name=f"stage{i}_mlp_output")(branch)
-    x = embedding(layers.LayerNormalization(name="norm")(x), reverse=True)
-    return Model(tokens, layers.Activation("linear", dtype="float32", name="logits")(x), name="gpt")
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@
 
 Both take a network as two functions, such as those of `zoo.decoding` with the model filled in:
 
-    begin(prompts, longest) → logits of the next token, (batch, vocabulary_size), and a cache of `longest` places
+    begin(prompts, lengths, longest) → logits of the next token, (batch, vocabulary_size), a cache of `longest` places
     step(tokens, cache, index) → the same behind tokens, int (batch,), that stand at places `index`, int (batch,)
 
 The cache is a nest of tensors `(batch, ...)`. What tells how a row is to be gone on with is one number for all rows, or
@@ -20,11 +20,7 @@ from numbers import Integral
 
 import tensorflow as tf
 
-from zoo.decoding import lengths
-
-PADDING = 0
-
-Begin = Callable[[tf.Tensor, tf.Tensor], tuple[tf.Tensor, object]]
+Begin = Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tuple[tf.Tensor, object]]
 Step = Callable[[tf.Tensor, object, tf.Tensor], tuple[tf.Tensor, object]]
 
 
@@ -33,6 +29,7 @@ def sample(
     begin: Begin,
     step: Step,
     prompts: tf.Tensor,
+    lengths: tf.Tensor,
     *,
     end: int,
     longest: int,
@@ -46,7 +43,8 @@ def sample(
 
     Args:
         begin, step: the network.
-        prompts: int `(batch, length)`, with padding, which is 0, at the right.
+        prompts: int `(batch, length)`, from the left.
+        lengths: int `(batch,)`, tokens of each prompt, at least 1. What lies behind is not read.
         end: the token behind which a text ends.
         longest: most tokens of a text with its prompt. A text that reaches it stops; a prompt that is as long or longer
             gets no new token.
@@ -58,14 +56,14 @@ def sample(
         seed: int64. A row with the same seed gets the same random numbers, whatever else is in the batch.
 
     Returns:
-        `tokens` int32 `(batch, longest of the answers)`, the new tokens, `end` included, and padding behind them;
+        `tokens` int32 `(batch, longest of the answers)`, the new tokens, `end` included, and 0 behind them;
         `length` int32 `(batch,)`, how many they are; `log_probability` float32 `(batch,)`, their sum as the network
         gives it, before temperature and cuts.
 
     Raises:
         ValueError: `longest` is not positive.
     """
-    prompts, limit = _within(prompts, longest, max_new_tokens)
+    prompts, lengths, limit = _within(prompts, lengths, longest, max_new_tokens)
     rows = tf.shape(prompts)[0]
     temperature, top_p = _per_row(temperature, rows, tf.float32), _per_row(top_p, rows, tf.float32)
     top_k = _per_row(top_k, rows, tf.int32)
@@ -81,7 +79,7 @@ def sample(
         return tf.cond(tf.reduce_any(temperature > 0), drawn, lambda: likeliest)
 
     def write(n, logits, text):
-        token = tf.where(text["going"], choose(n, logits), PADDING)
+        token = tf.where(text["going"], choose(n, logits), 0)
         gained = tf.gather(tf.nn.log_softmax(logits), token, batch_dims=1)
         return {
             "last": token,
@@ -98,7 +96,7 @@ def sample(
         "log_probability": tf.zeros([rows]),
         "going": limit > 0,
     }
-    return _answer(_write_all(begin, step, prompts, limit, write, text))
+    return _answer(_write_all(begin, step, prompts, lengths, limit, write, text))
 
 
 @tf.autograph.experimental.do_not_convert
@@ -106,6 +104,7 @@ def beam_search(
     begin: Begin,
     step: Step,
     prompts: tf.Tensor,
+    lengths: tf.Tensor,
     *,
     end: int,
     longest: int,
@@ -120,8 +119,8 @@ def beam_search(
     where no beam can become better. With one beam it is greedy.
 
     Args:
-        begin, step, prompts, end, longest, max_new_tokens: as for `sample`. A text that is stopped by one of the last
-            two is finished, too.
+        begin, step, prompts, lengths, end, longest, max_new_tokens: as for `sample`. A text that is stopped by one of
+            the last two is finished, too.
         num_beams: texts looked at for every row.
         length_penalty: α of the score `log_probability / ((5 + length) / 6)^α`: at 0 the most probable text is the
             best one, above that longer ones are favoured.
@@ -137,7 +136,7 @@ def beam_search(
             "Beam search needs at least one beam and a length_penalty that is not negative. "
             f"Received: {num_beams=}, {length_penalty=}."
         )
-    prompts, limit = _within(prompts, longest, max_new_tokens)
+    prompts, lengths, limit = _within(prompts, lengths, longest, max_new_tokens)
     rows, width = tf.shape(prompts)[0], tf.reduce_max(limit)
     never = -float("inf")
 
@@ -183,29 +182,28 @@ def beam_search(
         "log_probability": tf.zeros([rows]),
         "going": limit > 0,
     }
-    return _answer(_write_all(begin, step, prompts, limit, write, text, num_beams))
+    return _answer(_write_all(begin, step, prompts, lengths, limit, write, text, num_beams))
 
 
-def _within(prompts, longest, max_new_tokens):
-    """Prompts without what is padding in all of them, and how many tokens each may get, int32 `(batch,)`."""
+def _within(prompts, lengths, longest, max_new_tokens):
+    """Prompts no wider than need be, their lengths, and how many tokens each may get: the last two int32 `(batch,)`."""
     if not isinstance(longest, Integral) or longest < 1:
         raise ValueError(f"longest must be a positive integer. Received: {longest!r}.")
-    prompts = tf.cast(prompts, tf.int32)[:, :longest]
-    length = lengths(prompts)
+    lengths = tf.minimum(tf.cast(lengths, tf.int32), longest)
+    prompts = tf.cast(prompts, tf.int32)[:, : tf.reduce_max(lengths)]
     max_new_tokens = _per_row(max_new_tokens, tf.shape(prompts)[0], tf.int32)
-    return prompts[:, : tf.reduce_max(length)], tf.clip_by_value(max_new_tokens, 0, longest - length)
+    return prompts, lengths, tf.clip_by_value(max_new_tokens, 0, longest - lengths)
 
 
-def _write_all(begin, step, prompts, limit, write, text, copies=1):
+def _write_all(begin, step, prompts, lengths, limit, write, text, copies=1):
     """The text when every row has stopped.
 
     `write(n, logits, text)` puts the n-th new token there. It gives the text, whose `last` is what the next step reads
     and `going` says which rows go on, and the row of the cache that each row of `last` comes from, None if its own.
     """
-    behind = lengths(prompts)
-    places = tf.reduce_max(behind + limit)
-    logits, cache = tf.nest.map_structure(lambda a: _copied(a, copies), begin(prompts, places))
-    behind = _copied(behind, copies)
+    places = tf.reduce_max(lengths + limit)
+    logits, cache = tf.nest.map_structure(lambda a: _copied(a, copies), begin(prompts, lengths, places))
+    behind = _copied(lengths, copies)
 
     def further(n, text, cache):
         # Rows that have stopped read on in place.

@@ -55,19 +55,21 @@ def write(
         given, prompts = [], _prompts(raw["text"], preprocessing)
     else:
         given = [preprocessing({"text": raw["text"]})]
-        prompts = tf.fill([tf.shape(raw["text"])[0], 1], tokenizer.start)
+        prompts = tf.RaggedTensor.from_tensor(tf.fill([tf.shape(raw["text"])[0], 1], tokenizer.start))
+    prompts, lengths = prompts.to_tensor(), prompts.row_lengths()
     network = _Cached(model, given) if cached else _ReadAnew(model, given)
     check = tf.debugging.assert_positive(raw["max_new_tokens"], "max_new_tokens must be positive.")
     with tf.control_dependencies([check] if check is not None else []):
         most = tf.identity(raw["max_new_tokens"])
     arguments = {"end": tokenizer.end, "longest": preprocessing.max_length, "max_new_tokens": most}
     if beams:
-        found = generation.beam_search(network.begin, network.step, prompts, num_beams=beams, **arguments)
+        found = generation.beam_search(network.begin, network.step, prompts, lengths, num_beams=beams, **arguments)
     else:
         settings = {name: raw[name] for name in SETTINGS}
-        found = generation.sample(network.begin, network.step, prompts, **{**settings, **arguments})
+        found = generation.sample(network.begin, network.step, prompts, lengths, **{**settings, **arguments})
+    tokens = tf.RaggedTensor.from_tensor(found["tokens"], found["length"])
     return {
-        "generated_text": tokenizer.decode(found["tokens"]),
+        "generated_text": tokenizer.decode(tokens),
         "generated_tokens": tf.cast(found["length"], tf.int64),
         "log_probability": found["log_probability"],
     }
@@ -82,17 +84,16 @@ def answer(model: keras.Model, preprocessing: TextPreprocessing, texts: tf.Tenso
 def why_not(model: keras.Model) -> str | None:
     """Why a model cannot write a text one token at a time; None where it can."""
     try:
-        decoding.begin(model, [tf.ones([1, 1], tf.int32)] * len(model.inputs), 2)
+        decoding.begin(model, [tf.ones([1, 1], tf.int32)] * len(model.inputs), tf.ones([1], tf.int32), 2)
     except ValueError as error:
         return str(error)
     return None
 
 
-def _prompts(texts: tf.Tensor, preprocessing: TextPreprocessing) -> tf.Tensor:
-    """Ids int32 `(batch, length)`, with room for one more; a text without tokens is the start token."""
+def _prompts(texts: tf.Tensor, preprocessing: TextPreprocessing) -> tf.RaggedTensor:
+    """Ids int32 `(batch, None)`, with room for one more; a text without tokens is the start token."""
     room = preprocessing.max_length - 1
-    prompts = dataclasses.replace(preprocessing, max_length=room, too_long="refuse", marks="empty", filled=False)
-    return prompts({"text": texts})
+    return dataclasses.replace(preprocessing, max_length=room, too_long="refuse", marks="empty").tokens(texts)
 
 
 class _Cached:
@@ -101,8 +102,8 @@ class _Cached:
     def __init__(self, model: keras.Model, given: list[tf.Tensor]):
         self.model, self.given = model, given
 
-    def begin(self, prompts, longest):
-        return decoding.begin(self.model, [*self.given, prompts], longest)
+    def begin(self, prompts, lengths, longest):
+        return decoding.begin(self.model, [*self.given, prompts], lengths, longest)
 
     def step(self, tokens, cache, index):
         return decoding.step(self.model, tokens, cache, index)
@@ -114,9 +115,9 @@ class _ReadAnew:
     def __init__(self, model: keras.Model, given: list[tf.Tensor]):
         self.model, self.given = model, given
 
-    def begin(self, prompts, longest):
+    def begin(self, prompts, lengths, longest):
         text = tf.pad(prompts, [[0, 0], [0, longest - tf.shape(prompts)[1]]])
-        return self._behind([*self.given, text], decoding.lengths(prompts) - 1)
+        return self._behind([*self.given, text], lengths - 1)
 
     def step(self, tokens, kept, index):
         *given, text = kept

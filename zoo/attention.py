@@ -114,8 +114,7 @@ class MultiHeadAttention(layers.Layer):
             What `call` gives for this token, `(batch, 1, dim)`, and the cache with its key and value.
         """
         places = ops.arange(ops.shape(cache[0])[2])[None, :]
-        here = ops.equal(places, index[:, None])[:, None, :, None]
-        keys, values = (ops.where(here, new, old) for new, old in zip(self.keys_and_values(x), cache, strict=True))
+        keys, values = (put(old, new, index) for old, new in zip(cache, self.keys_and_values(x), strict=True))
         seen = self._seen(index[:, None], places)
         return self.attend(x, keys, values, seen[:, None, None, :]), (keys, values)
 
@@ -140,9 +139,14 @@ class MultiHeadAttention(layers.Layer):
         Keys that a causal query does not see are counted: they are multiplied, too.
         """
         queries, dim = x_shape[1:]
-        keys, width = others[0][1:] if others and len(others[0]) == 3 else (queries, dim)
+        keys, width = _context(x_shape, others)
         inner = self.num_heads * self.head_dim
         return inner * (2 * queries * dim + 2 * keys * width + 2 * queries * keys)
+
+    def activations(self, x_shape, *others):
+        """Numbers kept inside: queries and what is mixed for them, keys, values, and the scores."""
+        queries, (keys, _) = x_shape[1], _context(x_shape, others)
+        return self.num_heads * (2 * (queries + keys) * self.head_dim + queries * keys)
 
     def get_config(self):
         return {
@@ -158,15 +162,32 @@ class MultiHeadAttention(layers.Layer):
         }
 
 
+def put(cache, new, index):
+    """Keys or values, `(batch, heads, longest, head_dim)`, with those of one token, `(batch, heads, 1, head_dim)`.
+
+    `index` is the token's place, int `(batch,)`. TensorFlow scatters faster than it chooses by place with `where`.
+    """
+    batch, heads, _, head_dim = ops.shape(new)
+    rows, of_row = ops.repeat(ops.arange(batch), heads), ops.tile(ops.arange(heads), (batch,))
+    places = ops.stack([rows, of_row, ops.repeat(index, heads)], axis=1)
+    return ops.scatter_update(cache, places, ops.reshape(new, (-1, head_dim)))
+
+
+def _context(x_shape, others):
+    """Length and width of what attention looks at: it is `x` itself, unless another of three axes is given."""
+    return others[0][1:] if others and len(others[0]) == 3 else x_shape[1:]
+
+
 @keras.saving.register_keras_serializable("zoo")
 class PaddingMask(layers.Layer):
-    """Tells which tokens are no padding, whose id is 0: int `(batch, length)` → bool of the same shape."""
+    """Tells which places of a text are read: token ids int `(batch, length)` → bool of the same shape.
+
+    They are those of real tokens, whose id is not 0, and the first, so that of an empty text there is one, too: a mean
+    over no token would be no number, and cuDNN's LSTM refuses a text without any.
+    """
 
     def call(self, tokens):
-        return ops.not_equal(tokens, 0)
-
-    def compute_output_shape(self, input_shape):
-        return input_shape
+        return ops.logical_or(ops.not_equal(tokens, 0), ops.arange(ops.shape(tokens)[1]) == 0)
 
     def compute_output_spec(self, tokens):
         return keras.KerasTensor(tokens.shape, "bool")

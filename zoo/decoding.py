@@ -13,8 +13,8 @@ and with it a step costs the same however much text lies before it:
 A layer is one of the first two if it has a method `keys_and_values`. Fixed is what does not depend on the text that is
 gone on with, such as the source's encoding and its mask. It is computed once.
 
-Text is int `(batch, length)` with padding, which is 0, at the right. It is the last of the model's inputs, and the
-model gives logits `(batch, length, vocabulary_size)`.
+Text is int `(batch, length)`, the last of the model's inputs, and the model gives logits
+`(batch, length, vocabulary_size)`. How long each row is, is told beside it: any id may fill up what lies behind.
 """
 
 import keras
@@ -47,13 +47,13 @@ _TOKEN_WISE = (
 )
 
 
-def begin(model, inputs, longest):
+def begin(model, inputs, lengths, longest):
     """Read the prompts and say what comes next.
 
     Args:
         model: Functional, or Sequential and built.
-        inputs: what it takes; the last input holds the prompts, int `(batch, length)`, each of at least one token and
-            any number of them, with padding at the right.
+        inputs: what it takes; the last input holds the prompts, int `(batch, length)`, from the left.
+        lengths: int `(batch,)`, tokens of each prompt, at least 1.
         longest: places in the cache, at least `length`; an int, or an int tensor where the backend allows it.
 
     Returns:
@@ -67,7 +67,7 @@ def begin(model, inputs, longest):
     encoder, decoder = _parts(model)
     *given, text = _in_order(model, inputs)
     fixed = run(encoder, given, lambda layer: layer) if encoder else []
-    last = lengths(text) - 1
+    last = ops.cast(lengths, "int32") - 1
     kept = []
     run(decoder, [*fixed, text], lambda layer: _reading(layer, fixed, last, longest, kept.append))
     # The last token is a step: so nothing but what is kept has to be computed of the prompts.
@@ -95,11 +95,6 @@ def step(model, tokens, cache, index):
     fixed, before, after = cache["fixed"], iter(cache["kept"]), []
     logits = run(decoder, [*fixed, tokens[:, None]], lambda layer: _stepping(layer, fixed, before, index, after.append))
     return logits[:, 0], {"fixed": fixed, "kept": after}
-
-
-def lengths(text):
-    """Tokens of each row without its padding, int32 `(batch,)`. An empty row counts as one token, a padding."""
-    return ops.maximum(ops.sum(ops.cast(ops.not_equal(text, 0), "int32"), axis=1), 1)
 
 
 def max_length(model) -> int | None:

@@ -13,8 +13,7 @@ from tests import writers
 from zoo import decoding
 
 END = 8
-PROMPTS = np.array([[1, 0, 0], [2, 3, 4], [4, 2, 0]], np.int32)
-LENGTHS = np.array([1, 3, 2])
+PROMPTS = [[1], [2, 0, 4], [4, 0]]
 NETWORKS = [writers.gpt, writers.transformer, writers.lstm]
 
 
@@ -22,8 +21,8 @@ def with_cache(model):
     """The network: source → `begin` and `step`."""
 
     def of(source):
-        def begin(prompts, longest):
-            return decoding.begin(model, writers.inputs_of(model, prompts, source), longest)
+        def begin(prompts, lengths, longest):
+            return decoding.begin(model, writers.inputs_of(model, prompts, source), lengths, longest)
 
         return begin, functools.partial(decoding.step, model)
 
@@ -37,9 +36,9 @@ def without_cache(model):
         return tf.gather(model(writers.inputs_of(model, text, source)), last, batch_dims=1), (text, source)
 
     def of(source):
-        def begin(prompts, longest):
+        def begin(prompts, lengths, longest):
             text = tf.pad(prompts, [[0, 0], [0, longest - tf.shape(prompts)[1]]])
-            return answer(text, source, decoding.lengths(prompts) - 1)
+            return answer(text, source, lengths - 1)
 
         return begin, step
 
@@ -55,13 +54,13 @@ def chain(table):
     """A network whose next token depends on the last one alone, by a table of logits."""
     table = tf.constant(table, tf.float32)
 
-    def begin(prompts, longest):
-        return tf.gather(table, tf.gather(prompts, decoding.lengths(prompts) - 1, batch_dims=1)), ()
+    def begin(prompts, lengths, longest):
+        return tf.gather(table, tf.gather(prompts, lengths - 1, batch_dims=1)), ()
 
     return lambda source: (begin, lambda tokens, cache, index: (tf.gather(table, tokens), ()))
 
 
-TOKENS = tf.TensorSpec([None, None], tf.int32)
+TOKENS, LENGTHS = tf.TensorSpec([None, None], tf.int32), tf.TensorSpec([None], tf.int32)
 OF_ROWS = {
     "max_new_tokens": tf.TensorSpec([None], tf.int32),
     "temperature": tf.TensorSpec([None], tf.float32),
@@ -72,35 +71,41 @@ OF_ROWS = {
 
 
 def in_a_graph(function, network, rows, **arguments):
-    """`function` traced, of prompts, source, and what is given by rows."""
+    """`function` traced, of prompts, their lengths, source, and what is given by rows."""
 
-    @tf.function(input_signature=[TOKENS, TOKENS, {name: OF_ROWS[name] for name in rows}])
-    def generate(prompts, source, rows):
-        return function(*network(source), prompts, **arguments, **rows)
+    @tf.function(input_signature=[TOKENS, LENGTHS, TOKENS, {name: OF_ROWS[name] for name in rows}])
+    def generate(prompts, lengths, source, rows):
+        return function(*network(source), prompts, lengths, **arguments, **rows)
 
     return generate
 
 
+def filled_up(prompts):
+    """Prompts as a tensor, with something behind them, and their lengths."""
+    prompts = tf.ragged.constant(prompts, tf.int32)
+    return prompts.to_tensor(7), tf.cast(prompts.row_lengths(), tf.int32)
+
+
 def run(function, network, prompts, source=writers.SOURCE, **arguments):
     """What `function` gives, as arrays: step by step, for short texts are generated before a graph of it is traced."""
-    answer = function(*network(tf.constant(source)), tf.constant(prompts), **arguments)
+    answer = function(*network(tf.constant(source)), *filled_up(prompts), **arguments)
     return {name: tensor.numpy() for name, tensor in answer.items()}
 
 
 def texts(answer):
-    """The generated tokens of every row without padding."""
+    """The generated tokens of every row."""
     return [tuple(tokens[:length]) for tokens, length in zip(answer["tokens"], answer["length"], strict=True)]
 
 
 def greedily(model, row, most):
     """What greedy decoding means: the whole network, and the most probable token, again and again."""
-    text, log_probability = list(PROMPTS[row, : LENGTHS[row]]), 0.0
-    while len(text) < LENGTHS[row] + most and text[-1:] != [END]:
+    text, log_probability = list(PROMPTS[row]), 0.0
+    while len(text) < len(PROMPTS[row]) + most and text[-1:] != [END]:
         inputs = writers.inputs_of(model, np.array([text]), writers.SOURCE[row : row + 1])
         logits = keras.ops.convert_to_numpy(model(inputs))[0, -1].astype(np.float64)
         text.append(int(logits.argmax()))
         log_probability += logits.max() - np.log(np.exp(logits).sum())
-    return tuple(text[LENGTHS[row] :]), log_probability
+    return tuple(text[len(PROMPTS[row]) :]), log_probability
 
 
 WAYS = {
@@ -228,7 +233,7 @@ def shares():
     def of(**arguments):
         rows = {k: tf.fill([ROWS], v) if np.ndim(v) == 0 else v for k, v in (default | arguments).items()}
         rows = {name: tf.cast(values, OF_ROWS[name].dtype) for name, values in rows.items()}
-        answer = draw(tf.ones([ROWS, 1], tf.int32), writers.SOURCE, rows)
+        answer = draw(tf.ones([ROWS, 1], tf.int32), tf.ones([ROWS], tf.int32), writers.SOURCE, rows)
         np.testing.assert_allclose(answer["log_probability"], LOGITS[answer["tokens"][:, 0]], rtol=1e-4)
         return np.bincount(answer["tokens"][:, 0], minlength=6) / ROWS
 
@@ -271,7 +276,7 @@ def test_draws_of_one_text_do_not_repeat_each_other():
     generate = in_a_graph(
         generation.sample, chain(np.zeros((4, 4))), ["seed"], end=9, longest=1001, max_new_tokens=1000, temperature=1.0
     )
-    tokens = generate([[1]], writers.SOURCE, {"seed": [7]})["tokens"][0].numpy()
+    tokens = generate([[1]], [1], writers.SOURCE, {"seed": [7]})["tokens"][0].numpy()
     pairs = np.bincount(4 * tokens[:-1] + tokens[1:], minlength=16) / 999
     assert 999 * (16 * (pairs - 1 / 16) ** 2).sum() < 37.7  # of fifteen degrees of freedom, once in a thousand
 
@@ -280,11 +285,9 @@ def test_a_seed_is_a_text():
     network = with_cache(writers.livened(writers.gpt()))
 
     def of(*seeds):
-        prompts = np.ones((len(seeds), 1), np.int32)
+        limits = {"end": END, "longest": 9, "max_new_tokens": 8}
         seeds = np.array(seeds, np.int64)
-        return texts(
-            run(generation.sample, network, prompts, end=END, longest=9, max_new_tokens=8, temperature=3.0, seed=seeds)
-        )
+        return texts(run(generation.sample, network, [[1]] * len(seeds), temperature=3.0, seed=seeds, **limits))
 
     together = of(3, 2**40, -1, 3)
     assert together[0] == together[3]
@@ -296,7 +299,7 @@ def test_a_seed_is_a_text():
 def test_a_text_ends_where_the_cache_does(function):
     endless = np.zeros((6, 6))
     endless[:, 2] = 9
-    prompts = [[1, 0, 0, 0], [1, 1, 1, 0], [1, 1, 1, 1], [1, 0, 0, 0]]
+    prompts = [[1], [1, 1, 1], [1, 1, 1, 1], [1]]
     answer = run(function, chain(endless), prompts, end=END, longest=3, max_new_tokens=[9, 9, 9, 1])
     assert texts(answer) == [(2, 2), (), (), (2,)]
     np.testing.assert_array_equal(answer["tokens"], [[2, 2], [0, 0], [0, 0], [2, 0]])
@@ -305,8 +308,7 @@ def test_a_text_ends_where_the_cache_does(function):
 
 def test_a_prompt_longer_than_the_positions_leaves_the_others_their_texts():
     model = writers.livened(writers.gpt())
-    prompts = np.ones((2, writers.MAX_LENGTH + 3), np.int32)
-    prompts[1, 2:] = 0
+    prompts = [[1] * (writers.MAX_LENGTH + 3), [1, 1]]
     longest = decoding.max_length(model)
     answer = run(generation.sample, with_cache(model), prompts, end=-1, longest=longest, max_new_tokens=99)
     assert list(answer["length"]) == [0, writers.MAX_LENGTH - 2]
@@ -327,7 +329,7 @@ def test_texts_that_end_early_end_the_loop():
         steps.append(1)
         return step(*arguments)
 
-    answer = generation.sample(begin, counted, tf.constant([[1], [2]]), end=END, longest=900, max_new_tokens=800)
+    answer = generation.sample(begin, counted, [[1], [2]], [1, 1], end=END, longest=900, max_new_tokens=800)
     assert texts(answer) == [(END,), (END,)]
     assert not steps
 
@@ -351,7 +353,7 @@ def test_a_saved_model_generates_the_same(network, function, questions, tmp_path
     answers = []
     for rows in questions:
         rows = {name: tf.constant(value, OF_ROWS[name].dtype) for name, value in rows.items()}
-        expected, answer = (each.generate(PROMPTS, writers.SOURCE, rows) for each in (module, served))
+        expected, answer = (each.generate(*filled_up(PROMPTS), writers.SOURCE, rows) for each in (module, served))
         np.testing.assert_array_equal(answer["tokens"], expected["tokens"])
         np.testing.assert_array_equal(answer["length"], expected["length"])
         np.testing.assert_allclose(answer["log_probability"], expected["log_probability"], rtol=1e-5)
@@ -369,4 +371,4 @@ def test_a_saved_model_generates_the_same(network, function, questions, tmp_path
 )
 def test_what_cannot_be_meant_is_refused(function, arguments, message):
     with pytest.raises(ValueError, match=message):
-        function(*chain(np.zeros((6, 6)))(None), tf.constant([[1]]), end=END, max_new_tokens=1, **arguments)
+        function(*chain(np.zeros((6, 6)))(None), [[1]], [1], end=END, max_new_tokens=1, **arguments)

@@ -6,7 +6,7 @@ import pytest
 from keras import layers, ops
 
 from zoo.attention import LearnedPositions, MultiHeadAttention, PaddingMask, SinusoidalPositions, TokenDense
-from zoo.complexity import multiply_adds
+from zoo.complexity import activation_bytes, multiply_adds
 
 
 def numbers(*shape, seed=0):
@@ -76,10 +76,10 @@ def test_a_mask_of_keys_is_no_mask_of_what_comes_out():
     assert getattr(answer, "_keras_mask", None) is None
 
 
-def test_padding_is_the_token_0():
+def test_padding_is_the_token_0_behind_the_first_place():
     mask = PaddingMask()
-    tokens = np.int32([[3, 1, 0, 0], [2, 2, 2, 2]])
-    assert np.asarray(mask(tokens)).tolist() == [[True, True, False, False], [True] * 4]
+    tokens = np.int32([[3, 1, 0, 0], [2, 2, 2, 2], [0, 0, 0, 0]])
+    assert np.asarray(mask(tokens)).tolist() == [[True, True, False, False], [True] * 4, [True, False, False, False]]
     symbol = mask(keras.Input((None,), dtype="int32"))
     assert (symbol.shape, symbol.dtype) == ((None, None), "bool")
 
@@ -96,11 +96,16 @@ def test_dense_on_tokens_is_dense(length):
         assert multiply_adds(model) == 2 * 5 * 6 * 3
 
 
-def test_cost_is_that_of_keras_attention():
-    x, context = keras.Input((5, 8)), keras.Input((7, 8))
-    ours = keras.Model([x, context], MultiHeadAttention(2, 4)(x, context))
-    theirs = keras.Model([x, context], layers.MultiHeadAttention(2, 4)(x, context))
+@pytest.mark.parametrize("crossed", [False, True])
+def test_costs_are_those_of_keras_attention(crossed):
+    x, mask = keras.Input((5, 8)), keras.Input((7 if crossed else 5,), dtype="bool")
+    context = keras.Input((7, 12)) if crossed else None
+    inputs = [x, context, mask] if crossed else [x, mask]
+    ours = keras.Model(inputs, MultiHeadAttention(2, 4)(x, context, mask))
+    keys = context if crossed else x
+    theirs = keras.Model(inputs, layers.MultiHeadAttention(2, 4)(x, keys, attention_mask=mask[:, None]))
     assert multiply_adds(ours) == multiply_adds(theirs)
+    assert activation_bytes(ours) == activation_bytes(theirs) - mask.shape[1]  # the mask of the other shape
 
 
 def test_a_layer_is_rebuilt_from_its_config():

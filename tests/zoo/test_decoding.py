@@ -15,14 +15,14 @@ ROWS = np.arange(3)
 
 
 def prompts(lengths, width):
-    """The first tokens of every text, and padding."""
-    return np.where(np.arange(width) < np.array(lengths)[:, None], TEXT[:, :width], 0)
+    """The first tokens of every text, and something behind them."""
+    return np.where(np.arange(width) < np.array(lengths)[:, None], TEXT[:, :width], 4)
 
 
 def logits_of_steps(model, lengths, width=4, longest=8, steps=3):
     """Logits behind the prompts and behind each of the tokens after them, `(1 + steps, batch, vocabulary_size)`."""
     index = np.array(lengths)
-    logits, cache = decoding.begin(model, writers.inputs_of(model, prompts(lengths, width)), longest)
+    logits, cache = decoding.begin(model, writers.inputs_of(model, prompts(lengths, width)), lengths, longest)
     answers = [np.asarray(logits)]
     for _ in range(steps):
         logits, cache = decoding.step(model, TEXT[ROWS, index], cache, index)
@@ -46,7 +46,7 @@ def test_steps_give_what_the_whole_network_gives(network):
 
 
 @pytest.mark.parametrize("network", [writers.gpt, writers.lstm])
-def test_neither_padding_nor_room_changes_a_step(network):
+def test_neither_what_lies_behind_nor_room_changes_a_step(network):
     model = writers.livened(network())
     expected = logits_of_steps(model, [2, 1, 2], width=2, longest=5)
     np.testing.assert_allclose(logits_of_steps(model, [2, 1, 2], width=7, longest=16), expected, rtol=1e-5, atol=1e-5)
@@ -66,7 +66,7 @@ def test_half_precision_makes_steps_too(network):
 @pytest.mark.parametrize("network", [writers.transformer, writers.lstm])
 def test_a_step_does_not_read_the_source_again(network, monkeypatch):
     model = writers.livened(network())
-    _, cache = decoding.begin(model, writers.inputs_of(model, prompts([1, 1, 1], 1)), 4)
+    _, cache = decoding.begin(model, writers.inputs_of(model, prompts([1, 1, 1], 1)), [1, 1, 1], 4)
     readers = [layer for layer in model.layers if layer.name.startswith(("encoder", "source_"))]
     assert readers
     for layer in readers:
@@ -78,15 +78,17 @@ def test_every_tensor_of_the_cache_has_the_batch_first():
     for network in (writers.gpt, writers.transformer, writers.lstm):
         model = network()
         inputs = writers.inputs_of(model, prompts([1, 4, 2], 4))
-        _, cache = decoding.begin(model, inputs, 8)
+        _, cache = decoding.begin(model, inputs, [1, 4, 2], 8)
         assert {tensor.shape[0] for tensor in tf.nest.flatten(cache)} == {3}
 
 
-def test_an_empty_prompt_is_read_as_one_padding():
-    model = writers.livened(writers.gpt())
-    logits, _ = decoding.begin(model, np.zeros((1, 3), np.int32), 4)
-    np.testing.assert_allclose(logits, model(np.zeros((1, 1), np.int32))[:, 0], rtol=1e-5, atol=1e-5)
-    np.testing.assert_array_equal(decoding.lengths(np.array([[0, 0], [4, 0], [4, 4]])), [1, 1, 2])
+@pytest.mark.parametrize("network", [writers.gpt, writers.lstm])
+def test_any_id_may_stand_in_a_prompt_and_behind_it(network):
+    model, lengths = writers.livened(network()), [1, 3, 2]
+    text = np.array([[0, 8, 8, 8], [0, 3, 0, 8], [4, 0, 0, 0]], np.int32)
+    logits, _ = decoding.begin(model, writers.inputs_of(model, text), lengths, 4)
+    whole = np.asarray(model(writers.inputs_of(model, text)))
+    np.testing.assert_allclose(logits, whole[ROWS, np.array(lengths) - 1], rtol=1e-5, atol=1e-5)
 
 
 def test_a_layer_that_is_called_twice_keeps_two_texts():
@@ -141,7 +143,8 @@ def of(layer):
 
 def test_layers_of_ones_own_say_how_they_make_a_step():
     model = of(Doubled())
-    np.testing.assert_allclose(decoding.begin(model, TEXT[:, :4], 4)[0], model(TEXT[:, :4])[:, 3], rtol=1e-5, atol=1e-5)
+    logits, _ = decoding.begin(model, TEXT[:, :4], [4, 4, 4], 4)
+    np.testing.assert_allclose(logits, model(TEXT[:, :4])[:, 3], rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -157,17 +160,17 @@ def test_layers_of_ones_own_say_how_they_make_a_step():
 def test_what_sees_tokens_to_come_is_refused(layer):
     call = (lambda x: layer(x, x)) if isinstance(layer, layers.MultiHeadAttention) else layer
     with pytest.raises(ValueError, match=f"layer 'culprit', a {type(layer).__name__}. Accepted: causal"):
-        decoding.begin(of(call), TEXT[:, :4], 8)
+        decoding.begin(of(call), TEXT[:, :4], [4, 4, 4], 8)
 
 
 def test_a_model_that_hides_its_graph_is_refused():
     with pytest.raises(ValueError, match="Only Functional and Sequential models"):
-        decoding.begin(keras.Model(), TEXT, 8)
+        decoding.begin(keras.Model(), TEXT, [7, 7, 7], 8)
 
 
 def test_a_text_looked_up_by_keras_attention_is_refused():
     with pytest.raises(ValueError, match="keeps no keys and values of the text"):
-        decoding.begin(of(lambda x: layers.AdditiveAttention()([x, x])), TEXT[:, :4], 8)
+        decoding.begin(of(lambda x: layers.AdditiveAttention()([x, x])), TEXT[:, :4], [4, 4, 4], 8)
 
 
 def test_the_most_places_are_those_of_the_positions():

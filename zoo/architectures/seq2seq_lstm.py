@@ -26,7 +26,8 @@ so that an empty text is read as one padding token.
 import keras
 from keras import layers
 
-from zoo.architectures.transformer import RealTokens, source_and_target
+from zoo.architectures.transformer import source_and_target
+from zoo.attention import PaddingMask
 from zoo.registry import register
 
 
@@ -89,7 +90,7 @@ def seq2seq_lstm(
             f"dim, units and num_layers of {name!r} must be positive. Received: {dim=}, {units=}, {num_layers=}."
         )
     source, target = source_and_target(name, input_shape)
-    mask = RealTokens(name="source_mask")(source)
+    mask = PaddingMask(name="source_mask")(source)
 
     def embedding(side):
         return layers.Embedding(vocabulary_size, dim, name=f"stem{side}_embedding")

@@ -24,7 +24,7 @@ from zoo.registry import register
         "input_shape": (8,),
         "num_classes": 3,
         "vocabulary_size": 20,
-        "embedding_dim": 8,
+        "dim": 8,
         "windows": (2, 3),
         "maps": 4,
         "dropout": 0.0,
@@ -35,7 +35,7 @@ def text_cnn(
     num_classes=2,
     *,
     vocabulary_size=20_000,
-    embedding_dim=128,
+    dim=128,
     windows=(3, 4, 5),
     maps=100,
     dropout=0.5,
@@ -48,7 +48,7 @@ def text_cnn(
         input_shape: `(length,)` of a text in tokens; None for any.
         num_classes: width of the head.
         vocabulary_size: token ids are 0, which is padding, to `vocabulary_size - 1`.
-        embedding_dim: width of a token's vector; 300 in the paper.
+        dim: width of a token's vector; 300 in the paper.
         windows: tokens under each window.
         maps: feature maps of each window.
         dropout: rate before the classes.
@@ -59,7 +59,7 @@ def text_cnn(
         `tokens` int32 `(batch, length)` → logits float32 `(batch, num_classes)`.
     """
     tokens = Input(input_shape, name="tokens", dtype="int32")
-    x = layers.Embedding(vocabulary_size, embedding_dim, name="stem_embedding")(tokens)
+    x = layers.Embedding(vocabulary_size, dim, name="stem_embedding")(tokens)
     x = MaskPadding(name="stem_mask")(x, tokens)
     seen = [_maps(x, maps, window, f"stage1_window{window}") for window in windows]
     x = layers.Concatenate(name="stage1_concat")(seen) if len(seen) > 1 else seen[0]

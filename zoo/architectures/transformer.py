@@ -28,9 +28,9 @@ import functools
 from typing import NamedTuple
 
 import keras
-from keras import initializers, layers, ops
+from keras import initializers, layers
 
-from zoo.attention import MultiHeadAttention, SinusoidalPositions
+from zoo.attention import MultiHeadAttention, PaddingMask, SinusoidalPositions
 from zoo.registry import register, variant
 
 EPSILON = 1e-5
@@ -44,21 +44,6 @@ TINY = {
     "mlp_dim": 32,
     "dropout": 0.0,
 }
-
-
-@keras.saving.register_keras_serializable("zoo")
-class RealTokens(layers.Layer):
-    """Which places of a text are read: token ids int `(batch, length)` → bool of the same shape.
-
-    They are those of real tokens, whose id is not 0, and the first, so that of an empty text there is one, too: a mean
-    over no token would be no number, and cuDNN's LSTM refuses a text without any.
-    """
-
-    def call(self, tokens):
-        return ops.logical_or(ops.not_equal(tokens, 0), ops.arange(ops.shape(tokens)[1]) == 0)
-
-    def compute_output_spec(self, tokens):
-        return keras.KerasTensor(tokens.shape, "bool")
 
 
 def source_and_target(name, input_shape):
@@ -187,7 +172,7 @@ def encoder_decoder(
     source, target = source_and_target(name, input_shape)
     kind = Kind(heads, mlp_dim, dropout, pre_norm)
     embedding = _embedding(vocabulary_size, dim)
-    mask = RealTokens(name="source_mask")(source)
+    mask = PaddingMask(name="source_mask")(source)
 
     x = _embedded(source, embedding, max_length, dropout, "stem_source")
     x = _stack(_encoder_block, x, mask, kind=kind, first=1, depth=depth)
@@ -256,7 +241,7 @@ def transformer_classifier(
         raise ValueError(f"input_shape of {name!r} must be (length,). Received: {tuple(input_shape)}.")
     tokens = keras.Input(input_shape, dtype="int32", name="tokens")
     kind = Kind(heads, mlp_dim, dropout, pre_norm)
-    mask = RealTokens(name="mask")(tokens)
+    mask = PaddingMask(name="mask")(tokens)
     x = _embedded(tokens, _embedding(vocabulary_size, dim), max_length, dropout, "stem")
     x = _stack(_encoder_block, x, mask, kind=kind, first=1, depth=depth)
     if include_top:

@@ -25,6 +25,7 @@ import numpy as np
 from keras import initializers, layers, ops
 
 from zoo import graphs
+from zoo.attention import put
 from zoo.registry import register
 
 EPSILON = 1e-5
@@ -102,10 +103,9 @@ class RelativeAttention(layers.Layer):
         Returns:
             What `call` gives for this token, `(batch, 1, dim)`, and the cache with its key and value.
         """
-        longest = ops.shape(cache[0])[2]
+        keys, values = (put(old, new, index) for old, new in zip(cache, self.keys_and_values(x), strict=True))
+        longest = ops.shape(keys)[2]
         places, index = ops.arange(longest)[None, :], index[:, None]
-        here = ops.equal(places, index)[:, None, :, None]
-        keys, values = (ops.where(here, new, old) for new, old in zip(self.keys_and_values(x), cache, strict=True))
         by_content, by_distance = self._scores(x, keys)
         column = ops.minimum(places + longest - 1 - index, longest - 1)[:, None, None, :]
         by_distance = ops.take_along_axis(by_distance, ops.broadcast_to(column, ops.shape(by_distance)), axis=-1)
