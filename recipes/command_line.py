@@ -26,9 +26,9 @@ def of_training(task: str, model: str | keras.Model, data, config: Config) -> st
     return f"recipes.{task.replace('-', '_')}({', '.join(arguments)})"
 
 
-def of_pretrained(model: str, weights: str, run_dir, examples) -> str:
+def of_pretrained(model: str, weights: str, task: str, model_args, run_dir, examples) -> str:
     """The `zoo pretrained` command."""
-    options = {"weights": weights, "run_dir": run_dir, "examples": examples}
+    options = {"weights": weights, "task": task, "model_args": model_args, "run_dir": run_dir, "examples": examples}
     return shlex.join(["zoo", "pretrained", model, *_words({k: v for k, v in options.items() if v is not None})])
 
 

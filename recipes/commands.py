@@ -175,23 +175,37 @@ def train(model, data, task, as_json, **options):
 
 @click.command()
 @click.argument("model")
-@click.option("--weights", default="imagenet", show_default=True, help="Which of the published ones, see `zoo show`.")
+@click.option(
+    "--weights",
+    default="imagenet",
+    show_default=True,
+    help="Which of the published ones, see `zoo show`; or hf: and a repository of Hugging Face, or a folder like one.",
+)
+@click.option("--task", type=click.Choice(sorted(CONFIGS)), help="Default: the model's own, as in `zoo show`.")
+@click.option(
+    "--model-args", type=Json(), help="Arguments of the builder, for weights of another size at Hugging Face."
+)
 @click.option("--run-dir", help="Folder of the Run. Default: runs/MODEL-WEIGHTS.")
-@click.option("--examples", type=click.Path(exists=True, file_okay=False), help="Pictures to prove a version on.")
+@click.option("--examples", type=click.Path(exists=True), help="Folder of pictures or texts to prove a version on.")
 @click.option("--overwrite", is_flag=True, help="Replace a Run that is in the folder already.")
-def pretrained(model, weights, run_dir, examples, overwrite):
+def pretrained(model, weights, task, model_args, run_dir, examples, overwrite):
     """Make a Run of MODEL with published weights, their preprocessing and their labels, to be published as it is.
 
     \b
-    Example: zoo pretrained mobilenet_v2 && zoo publish runs/mobilenet_v2-imagenet served/mobilenet_v2
+    Example:
+        zoo pretrained mobilenet_v2 && zoo publish runs/mobilenet_v2-imagenet served/mobilenet_v2
+        zoo pretrained gpt2_small --weights hf:openai-community/gpt2 --run-dir runs/gpt2
     """
     entries = catalog.read()
     if model not in entries:
         raise click.BadParameter(str(unknown("model", model, entries)), param_hint="MODEL")
     import recipes
 
-    run = recipes.pretrained(model, weights, run_dir=run_dir, examples=examples, overwrite=overwrite)
-    click.echo(f"Run in {run.dir}: {len(run.bundle.labels)} classes, {len(run.examples)} examples.")
+    run = recipes.pretrained(
+        model, weights, task=task, model_args=model_args, run_dir=run_dir, examples=examples, overwrite=overwrite
+    )
+    classes = f"{len(run.bundle.labels)} classes, " if run.bundle.labels else ""
+    click.echo(f"Run in {run.dir}: {classes}{len(run.examples)} examples.")
 
 
 @click.command()

@@ -26,6 +26,21 @@ def read(weights: str) -> Preprocessing:
     return _KINDS[kind](folder)
 
 
+def labels(weights: str) -> tuple[str, ...]:
+    """The names of the classes, in order; of several with the same name, each is told by its number, too.
+
+    Raises:
+        ValueError: `config.json` names none.
+        OSError: the repository cannot be fetched.
+    """
+    folder = huggingface.fetch(weights.removeprefix(huggingface.HUB))
+    named = read_record(folder, CONFIG).get("id2label", {})
+    if not named:
+        raise ValueError(f"{weights} names no classes: {CONFIG} has no id2label.")
+    names = [named[key] for key in sorted(named, key=int)]
+    return tuple(f"{name} ({i})" if names.count(name) > 1 else name for i, name in enumerate(names))
+
+
 def _of_bert(folder: Path) -> TextPreprocessing:
     said = read_record(folder, "tokenizer_config.json") if (folder / "tokenizer_config.json").is_file() else {}
     tokenizer = WordPiece.from_published(present(folder, "vocab.txt"), lowercase=said.get("do_lower_case", True))

@@ -84,7 +84,7 @@ def answer(model: keras.Model, preprocessing: TextPreprocessing, texts: tf.Tenso
 def why_not(model: keras.Model) -> str | None:
     """Why a model cannot write a text one token at a time; None where it can."""
     try:
-        decoding.begin(model, [tf.ones([1, 1], tf.int32)] * len(model.inputs), tf.ones([1], tf.int32), 2)
+        decoding.begin(model, [tf.ones([1, 2], tf.int32)] * len(model.inputs), tf.constant([2]), 3)
     except ValueError as error:
         return str(error)
     return None

@@ -12,9 +12,10 @@ from recipes.data.parts import Fractions, Part, check_part_names, check_sizes, s
 from recipes.data.source import Source
 
 ACCEPTED = (
-    "a TFDS name ('digits', 'gates/xor', 'mnist'), a folder with one sub-folder of pictures per class, a CSV file, "
-    "arrays (x, y) or ((x_train, y_train), (x_test, y_test)), a tf.data.Dataset of (x, y), "
-    'or a dict {"train": …, "validation": …, "test": …} of arrays or data sets'
+    "a TFDS name ('digits', 'gates/xor', 'mnist'), a folder with one sub-folder of pictures or texts per class, a CSV "
+    "file, arrays (x, y) or ((x_train, y_train), (x_test, y_test)), a tf.data.Dataset of (x, y), or a dict "
+    '{"train": …, "validation": …, "test": …} of arrays or data sets; of running text a .txt file, a folder of them, '
+    "or a list of strings"
 )
 
 

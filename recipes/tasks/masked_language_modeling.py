@@ -89,9 +89,7 @@ class MaskedLanguageModeling(RunningTextTask):
 
     def examples(self):
         """The Run's examples, with one word of each behind a mask."""
-        found, rng = super().examples(), np.random.default_rng(self.config.seed)
-        texts, words = zip(*(with_a_mask(text, rng) for text in found.raw["text"]), strict=True)
-        return Examples({"text": objects(texts)}, np.array(words, object), found.target)
+        return with_masks(super().examples(), self.config.seed)
 
 
 def marked_windows(ids: np.ndarray, length: int, tokenizer: Tokenizer) -> np.ndarray:
@@ -116,6 +114,13 @@ def hidden(ids: tf.Tensor, tokenizer: Tokenizer, draws: Draws) -> tuple[tf.Tenso
     others = tf.cast(tf.gather(ordinary, drawn), ids.dtype)
     changed = tf.where(becomes < MASKED, tokenizer.mask, tf.where(becomes < MASKED + EXCHANGED, others, ids))
     return tf.where(asked, changed, ids), tf.where(asked, ids, NOTHING)
+
+
+def with_masks(examples: Examples, seed: int) -> Examples:
+    """Texts, each with one word behind a mask; the words are the truth."""
+    rng = np.random.default_rng(seed)
+    texts, words = zip(*(with_a_mask(text, rng) for text in examples.raw["text"]), strict=True)
+    return Examples({"text": objects(texts)}, np.array(words, object), examples.target)
 
 
 def with_a_mask(text: bytes, rng: np.random.Generator) -> tuple[bytes, str]:
