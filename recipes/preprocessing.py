@@ -205,8 +205,8 @@ class TextPreprocessing:
         room = self.max_length - self._marked
         if self.too_long == "refuse":
             longest = tf.reduce_max(tf.concat([ids.row_lengths(), [0]], 0))
-            message = f"A text has more tokens than the {room} that there is room for. Received:"
-            with tf.control_dependencies([tf.debugging.Assert(longest <= room, [message, longest])]):
+            message = f"A text has more tokens than the {room} that there is room for."
+            with tf.control_dependencies([tf.debugging.assert_less_equal(longest, tf.cast(room, tf.int64), message)]):
                 ids = ids.with_values(tf.identity(ids.values))
         ids = ids[:, :room]
         start, end = (
