@@ -3,7 +3,9 @@
 import keras
 import numpy as np
 
+from recipes.answers import NextTokenAnswer
 from recipes.bundle import Bundle, check_inputs_and_output, input_is_named
+from recipes.preprocessing import TextPreprocessing
 from recipes.run import Run
 
 
@@ -11,6 +13,7 @@ def check(run: Run) -> None:
     """Raise ValueError unless the Run can be published; the message says what stands against it."""
     _check_tensors(run.bundle.model)
     _check_labels(run.bundle)
+    _check_vocabulary(run.bundle)
     _check_weights(run.bundle.model)
     if not len(run.examples):
         raise ValueError(f"Run {run.dir.name!r} has no examples. A version is proved on at least one real input.")
@@ -35,6 +38,35 @@ def _check_labels(bundle: Bundle) -> None:
             f"The labels do not match the head of model {bundle.model.name!r}. "
             f"Received: {len(bundle.labels)} labels for {width} outputs. Accepted: {classes} labels."
         )
+
+
+def _check_vocabulary(bundle: Bundle) -> None:
+    """Every id of a text has a place in what embeds it, and every id that is answered a name."""
+    if bundle.preprocessing.kind != TextPreprocessing.kind:
+        return
+    size = len(bundle.preprocessing.tokenizer.vocabulary)
+    for layer in _embeddings_of_inputs(bundle.model):
+        if size > layer.input_dim:
+            raise ValueError(
+                f"The vocabulary does not match layer {layer.name!r} of model {bundle.model.name!r}. "
+                f"Received: {size:,} tokens. Accepted: at most {layer.input_dim:,}."
+            )
+    if isinstance(bundle.answer, NextTokenAnswer) and size != bundle.model.outputs[0].shape[-1]:
+        raise ValueError(
+            f"The vocabulary does not match the logits of model {bundle.model.name!r}. "
+            f"Received: {size:,} tokens. Accepted: {bundle.model.outputs[0].shape[-1]:,}."
+        )
+
+
+def _embeddings_of_inputs(model: keras.Model) -> list[keras.layers.Embedding]:
+    """The layers that look up the ids which the model is given."""
+    inputs = {id(each) for each in model.inputs}
+    return [
+        layer
+        for layer in model.layers
+        if isinstance(layer, keras.layers.Embedding)
+        and any(id(tensor) in inputs for node in layer._inbound_nodes for tensor in node.input_tensors)
+    ]
 
 
 def _check_weights(model: keras.Model) -> None:

@@ -45,6 +45,8 @@ class Examples:
         """Write `examples.csv` and, for pictures, their files."""
         if "image_bytes" not in self.raw:
             columns = {name: _decoded(array) for name, array in {**self.raw, **self._truth_columns()}.items()}
+            # Objects stay objects: pandas' own strings cannot hold what stands for bytes that are no UTF-8.
+            columns = {name: pd.Series(array, dtype=array.dtype) for name, array in columns.items()}
             pd.DataFrame(columns).to_csv(folder / INDEX, index=False, errors=BYTES, lineterminator="\n")
             return
         (folder / FOLDER).mkdir()
@@ -75,7 +77,7 @@ class Examples:
         targets = [column for column in header if column not in inputs]
         # A label may be called "1" or "NA": it is text, and never missing.
         words = [*(targets if labelled else []), *({"text"} & inputs)]
-        table = pd.read_csv(folder / INDEX, dtype=dict.fromkeys(words, str), na_filter=False, encoding_errors=BYTES)
+        table = pd.read_csv(folder / INDEX, dtype=dict.fromkeys(words, object), na_filter=False, encoding_errors=BYTES)
         if list(columns) == ["image_bytes"]:
             raw = {"image_bytes": np.array([(folder / file).read_bytes() for file in table["file"]], object)}
         else:

@@ -1,7 +1,8 @@
 """From a signature's outputs to what a person reads: an answer per row, its probability, whether it is right.
 
 Published classifiers answer ``probabilities`` [N, C], ``class_ids`` [N] and ``classes`` [N]; regressions answer
-``value`` [N, 1]. The outputs of any other model are shown as they are.
+``value`` [N, 1]; what writes texts answers ``generated_text`` [N]. The outputs of any other model are shown as they
+are.
 """
 
 from collections.abc import Mapping, Sequence
@@ -33,7 +34,8 @@ class Row:
     def as_json(self) -> dict:
         row = asdict(self)
         best = row["guesses"][0]
-        return {"input": self.input, **best, "top": row["guesses"], "truth": self.truth, "right": self.right}
+        truth = None if self.truth is None else printable(self.truth)
+        return {"input": printable(self.input), **best, "top": row["guesses"], "truth": truth, "right": self.right}
 
 
 def read_answers(
@@ -48,6 +50,9 @@ def read_answers(
             Row(question.shown, [Guess(f"{value:.6g}")], question.truth)
             for question, value in zip(questions, values, strict=True)
         ]
+    if "generated_text" in outputs:
+        texts = map(printable, outputs["generated_text"].tolist())
+        return [_written(question, text) for question, text in zip(questions, texts, strict=True)]
     return [
         Row(question.shown, [Guess(_generic(outputs, row, len(questions)))], question.truth)
         for row, question in enumerate(questions)
@@ -76,6 +81,13 @@ def _classified(
         guesses.append(Guess(name, float(probabilities[class_id])))
     right = None if question.truth is None else _same_class(question.truth, answer, best)
     return Row(question.shown, guesses, question.truth, right)
+
+
+def _written(question: Question, text: str) -> Row:
+    """Right is what is the truth to the letter."""
+    return Row(
+        question.shown, [Guess(text)], question.truth, None if question.truth is None else text == question.truth
+    )
 
 
 def _same_class(truth: str, answer: str, class_id: int) -> bool:

@@ -8,7 +8,7 @@ import logging
 import math
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,6 +26,7 @@ DEFAULT_REST = "http://127.0.0.1:8501"
 
 _BATCH = 32  # questions in one request
 _CURL_VALUES = 64  # numbers that a ready-made curl line may hold
+_LONGEST_CELL = 1000  # characters of a text that are shown
 _LOOK_SECONDS = 2.0  # for finding out whether a server listens
 
 
@@ -66,10 +67,14 @@ def serve(
 @click.command()
 @click.argument("model")
 @click.argument("inputs", nargs=-1, type=click.Path(exists=True, path_type=Path))
+@click.option("--text", "texts", multiple=True, metavar="TEXT", help="A text. Can be repeated.")
 @click.option("--row", "rows", multiple=True, metavar="NAME=VALUE,…", help="A row of a table. Can be repeated.")
 @click.option("--rest", metavar="URL", help=f"The server's REST address.  [default: {DEFAULT_REST}]")
 @click.option("--grpc", metavar="HOST:PORT", help="The server's gRPC address.")
 @click.option("--signature", help="The signature to ask.  [default: the one that fits the inputs]")
+@click.option(
+    "--set", "settings", multiple=True, metavar="NAME=VALUE", help="Another input of the signature. Can be repeated."
+)
 @click.option("--version", type=click.IntRange(0), help="The version to ask.  [default: the newest]")
 @click.option("--top", type=click.IntRange(1), default=1, show_default=True, help="How many classes to show.")
 @click.option("--limit", type=click.IntRange(1), help="Ask only the first of the inputs.")
@@ -78,10 +83,12 @@ def serve(
 def query(
     model: str,
     inputs: tuple[Path, ...],
+    texts: tuple[str, ...],
     rows: tuple[str, ...],
     rest: str | None,
     grpc: str | None,
     signature: str | None,
+    settings: tuple[str, ...],
     version: int | None,
     top: int,
     limit: int | None,
@@ -91,26 +98,31 @@ def query(
     """Ask MODEL for its answers to INPUTS, and show them beside the truth.
 
     MODEL is a served model's name, or a base path (served/lenet5), for which a server is started if none listens.
-    INPUTS are pictures, folders of pictures (the names of sub-folders are the truth), or one CSV file: with a column
-    "file" it names pictures, otherwise its columns are the model's inputs. A column "label" or "target", or the only
-    one that is no input, is the truth.
+    INPUTS are pictures, folders of pictures (the names of sub-folders are the truth), .txt files with one text a line,
+    or one CSV file: with a column "file" it names pictures, otherwise its columns are the model's inputs. A column
+    "label" or "target", or the only one that is no input, is the truth.
+
+    Models that write texts have the signatures generate and beam_search. --set says how, for all rows alike: usual are
+    max_new_tokens=64, temperature=0, top_k=0, top_p=1 and seed=0.
 
     \b
     Example:
         zoo query served/lenet5 seven.png --top 3
         zoo query lenet5 digits.csv --grpc 127.0.0.1:8500
         zoo query served/diabetes --row bmi=32.1,age=59
+        zoo query served/reviews --text "I liked it." --text "Never again."
+        zoo query served/gpt --text "Once upon" --signature generate --set temperature=0.8
     """
     from serving.errors import ServingError, Unavailable
 
     if rest and grpc:
         raise click.UsageError("Give --rest or --grpc, not both.")
-    if bool(inputs) == bool(rows):
-        raise click.UsageError("Give INPUTS (pictures, a folder, a CSV file) or --row, and not both.")
+    if [bool(inputs), bool(texts), bool(rows)].count(True) != 1:
+        raise click.UsageError("Give INPUTS (pictures, a folder, a CSV or .txt file), --text or --row, and only one.")
     try:
         with _connected(model, rest or grpc, timeout) as (client, name):
             metadata = client.metadata(name, version=version)
-            chosen, questions = _questions(metadata, inputs, rows, signature, limit)
+            chosen, questions = _questions(metadata, inputs, texts, rows, settings, signature, limit)
             labels = _labels(Path(model), metadata.version)
             answers = _ask(client, metadata, chosen, questions, version, top, labels)
     except Unavailable as error:
@@ -271,7 +283,9 @@ def _started_quietly(base_path: Path) -> Server:
 def _questions(
     metadata: ModelMetadata,
     inputs: Sequence[Path],
+    texts: Sequence[str],
     rows: Sequence[str],
+    settings: Sequence[str],
     signature: str | None,
     limit: int | None,
 ) -> tuple[str, list[Question]]:
@@ -281,24 +295,56 @@ def _questions(
     from serving import questions
 
     try:
+        further = questions.parse_settings(settings)
         if rows:
             table = [questions.parse_row(row) for row in rows]
-        elif any(path.suffix.lower() == ".csv" for path in inputs):
-            if len(inputs) > 1:
-                raise ValueError("Give one CSV file and nothing beside it")
-            table = questions.read_table(inputs[0], limit)
+            if any(row.keys() != table[0].keys() for row in table):
+                raise ValueError("Every --row has the same names")
+            chosen, asked = _of_table(metadata, table, further, signature)
+        elif texts:
+            chosen, input_name = questions.text_signature(metadata, signature)
+            asked = questions.texts(texts, input_name)
         else:
-            chosen, input_name = questions.picture_signature(metadata, signature)
-            return chosen, list(islice(questions.pictures(inputs, input_name), limit))
-        if inputs and "file" in table[0]:
-            chosen, input_name = questions.picture_signature(metadata, signature)
-            return chosen, list(questions.pictures_of_table(inputs[0], table, input_name))
-        if any(row.keys() != table[0].keys() for row in table):
-            raise ValueError("Every --row has the same names")
-        chosen = questions.row_signature(metadata, table[0], signature)
-        return chosen, list(islice(questions.rows_of_table(table, metadata.signatures[chosen]), limit))
+            chosen, asked = _of_files(metadata, inputs, further, signature, limit)
+        return chosen, questions.with_settings(list(islice(asked, limit)), chosen, metadata.signatures[chosen], further)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
+
+
+def _of_files(
+    metadata: ModelMetadata,
+    paths: Sequence[Path],
+    settings: Mapping[str, str],
+    signature: str | None,
+    limit: int | None,
+) -> tuple[str, Iterable[Question]]:
+    from serving import questions
+
+    kinds = {path.suffix.lower() for path in paths}
+    if ".csv" in kinds:
+        if len(paths) > 1:
+            raise ValueError("Give one CSV file and nothing beside it")
+        table = questions.read_table(paths[0], limit)
+        if "file" not in table[0]:
+            return _of_table(metadata, table, settings, signature)
+        chosen, input_name = questions.picture_signature(metadata, signature)
+        return chosen, questions.pictures_of_table(paths[0], table, input_name)
+    if questions.TEXTS in kinds:
+        if len(kinds) > 1:
+            raise ValueError("Give .txt files and nothing beside them")
+        chosen, input_name = questions.text_signature(metadata, signature)
+        return chosen, questions.texts((line for path in paths for line in questions.read_texts(path)), input_name)
+    chosen, input_name = questions.picture_signature(metadata, signature)
+    return chosen, questions.pictures(paths, input_name)
+
+
+def _of_table(
+    metadata: ModelMetadata, table: list[dict[str, str]], settings: Mapping[str, str], signature: str | None
+) -> tuple[str, Iterable[Question]]:
+    from serving import questions
+
+    chosen = questions.row_signature(metadata, table[0], signature, settings)
+    return chosen, questions.rows_of_table(table, metadata.signatures[chosen])
 
 
 def _labels(base_path: Path, version: int) -> list[str]:
@@ -337,7 +383,7 @@ def _ask(
                 try:
                     rows += ask([question])
                 except InvalidInput as error:
-                    raise click.ClickException(f"{question.shown}: {error}") from None
+                    raise click.ClickException(f"{_cell(question.shown)}: {error}") from None
     return rows
 
 
@@ -374,12 +420,12 @@ def _print_table(rows: Sequence[Row]) -> None:
         table.add_column(column, overflow="fold", justify="right" if column == "probability" else "left")
     for row in rows:
         cells = {
-            "input": row.input,
-            "answer": "\n".join(guess.answer for guess in row.guesses),
+            "input": _cell(row.input),
+            "answer": "\n".join(_cell(guess.answer) for guess in row.guesses),
             "probability": "\n".join(
                 f"{guess.probability:.3f}" for guess in row.guesses if guess.probability is not None
             ),
-            "truth": (row.truth or "") + {True: " ✓", False: " ✗", None: ""}[row.right],
+            "truth": _cell(row.truth or "") + {True: " ✓", False: " ✗", None: ""}[row.right],
         }
         style = "red" if row.right is False else None
         table.add_row(*(Text(cells[column]) for column in columns), style=style)
@@ -387,3 +433,15 @@ def _print_table(rows: Sequence[Row]) -> None:
     console.print(table)
     if words := summary(rows):
         console.print(words, highlight=False)
+
+
+def _cell(text: str) -> str:
+    """A text as it can be shown in a table: shortened, and with escapes where a terminal would take commands."""
+    from unicodedata import category
+
+    from serving.answers import printable
+
+    shortened = text if len(text) <= _LONGEST_CELL else text[: _LONGEST_CELL - 1] + "…"
+    return "".join(
+        repr(letter)[1:-1] if category(letter) == "Cc" and letter != "\n" else letter for letter in printable(shortened)
+    )

@@ -1,4 +1,4 @@
-"""From what a person has (pictures, folders, CSV files, rows) to inputs of a signature.
+"""From what a person has (pictures, folders, texts, CSV files, rows) to inputs of a signature.
 
 A question is one row: what to show of it, its values by input name, and the truth where it is known.
 """
@@ -6,15 +6,21 @@ A question is one row: what to show of it, its values by input name, and the tru
 import csv
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from serving.metadata import ModelMetadata, Signature, TensorSpec
+from serving.metadata import ModelMetadata, Signature, TensorSpec, nearest
 
 PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".gif")
+TEXTS = ".txt"
+LONGEST_FIELD = 2**30
+USUAL = {"max_new_tokens": 64, "temperature": 0.0, "top_k": 0, "top_p": 1.0, "seed": 0}
+"""What signatures that write texts are told, where nothing else is: the most probable token, again and again."""
 _TRUTH_COLUMNS = ("label", "target")
 _BINARY_SIGNATURE = "bytes"  # the name that published image models have
 _ROW_SIGNATURE = "row"  # the name that published tabular models have
+_TEXT = "text"  # the name of the signature that published models of text have, and of its input
+_EXAMPLES = ("examples", "inputs")  # the names under which serialized tf.Examples are sent
 _PREDICT = "tensorflow/serving/predict"
 
 
@@ -32,17 +38,41 @@ def picture_signature(metadata: ModelMetadata, name: str | None = None) -> tuple
         if not _takes_one_string(signature):
             raise ValueError(f"The signature {name!r} takes {_inputs(signature)}, not the bytes of a picture")
         return name, next(iter(signature.inputs))
-    fitting = [name for name, signature in metadata.signatures.items() if _takes_one_string(signature)]
+    fitting = [
+        name for name, each in metadata.signatures.items() if _takes_one_string(each) and _TEXT not in each.inputs
+    ]
     if not fitting:
         raise ValueError(f"{metadata.name} has no signature that takes the bytes of a picture. It has {_all(metadata)}")
     chosen = _BINARY_SIGNATURE if _BINARY_SIGNATURE in fitting else fitting[0]
     return chosen, next(iter(metadata.signatures[chosen].inputs))
 
 
-def row_signature(metadata: ModelMetadata, columns: Iterable[str], name: str | None = None) -> str:
-    """The name of the signature whose inputs are all among ``columns``. ValueError if there is none."""
-    names = {_identifier(column) for column in columns}
-    candidates = [name] if name is not None else [_ROW_SIGNATURE, *metadata.signatures]
+def text_signature(metadata: ModelMetadata, name: str | None = None) -> tuple[str, str]:
+    """The name of the signature that takes texts, and of its input: of all such the one with the fewest other inputs.
+
+    ValueError if there is none.
+    """
+    if name is not None:
+        signature = _named(metadata, name)
+        if (text := _text_input(signature)) is None:
+            raise ValueError(f"The signature {name!r} takes {_inputs(signature)}, not texts")
+        return name, text
+    fitting = {name: text for name, each in metadata.signatures.items() if (text := _text_input(each))}
+    if not fitting:
+        raise ValueError(f"{metadata.name} has no signature that takes texts. It has {_all(metadata)}")
+    chosen = _TEXT if _TEXT in fitting else min(fitting, key=lambda name: len(metadata.signatures[name].inputs))
+    return chosen, fitting[chosen]
+
+
+def row_signature(
+    metadata: ModelMetadata, columns: Iterable[str], name: str | None = None, settings: Iterable[str] = ()
+) -> str:
+    """The name of the signature whose inputs are all among ``columns`` and ``settings``. ValueError if there is none.
+
+    A signature that is named may take what is usual besides.
+    """
+    names = {_identifier(each) for each in (*columns, *settings, *(USUAL if name is not None else ()))}
+    candidates = [name] if name is not None else [_ROW_SIGNATURE, _TEXT, *metadata.signatures]
     for candidate in candidates:
         signature = metadata.signatures.get(candidate) if name is None else _named(metadata, candidate)
         if signature is not None and signature.inputs and {_identifier(each) for each in signature.inputs} <= names:
@@ -76,23 +106,68 @@ def pictures_of_table(table: Path, rows: list[dict[str, str]], input_name: str) 
         yield Question(row["file"], {input_name: picture}, row[truth] if truth else None)
 
 
+def texts(lines: Iterable[str], input_name: str) -> Iterator[Question]:
+    """Each text."""
+    return (Question(line, {input_name: line}) for line in lines)
+
+
+def read_texts(path: Path) -> list[str]:
+    """The lines of a file that are not empty. ValueError if there is none. Bytes that are no UTF-8 are kept."""
+    lines = path.read_bytes().decode("utf-8-sig", "surrogateescape").split("\n")
+    if not (found := [line.removesuffix("\r") for line in lines if line.strip()]):
+        raise ValueError(f"{path} has no lines of text")
+    return found
+
+
 def rows_of_table(rows: list[dict[str, str]], signature: Signature) -> Iterator[Question]:
     """Each row, its columns matched by name to the signature's inputs."""
     by_identifier = {_identifier(column): column for column in rows[0]}
-    columns = {name: by_identifier[_identifier(name)] for name in signature.inputs}
+    columns = {
+        name: by_identifier[_identifier(name)] for name in signature.inputs if _identifier(name) in by_identifier
+    }
+    text = columns.get(_text_input(signature))
     truth = truth_column(list(rows[0]), columns.values())
+    if truth and not any(row[truth] for row in rows):
+        truth = None  # running text has none, and its column is empty
     for number, row in enumerate(rows, start=1):
         values = {
             name: _parsed(row[column], signature.inputs[name], f"row {number}, column {column!r}")
             for name, column in columns.items()
         }
-        yield Question(_row_shown(number, row, columns.values()), values, row[truth] if truth else None)
+        shown = _row_shown(number, row, columns.values()) if text is None else row[text]
+        yield Question(shown, values, row[truth] if truth else None)
+
+
+def with_settings(
+    questions: Sequence[Question], name: str, signature: Signature, settings: Mapping[str, str]
+) -> list[Question]:
+    """The questions with the inputs of the signature that they lack: one value for all, as set, else the usual one.
+
+    ValueError for a setting that is no input or is asked for already, and for an input that is not set.
+    """
+    asked = questions[0].values
+    for each in settings:
+        if each not in signature.inputs or each in asked:
+            what = "INPUTS have it already" if each in asked else f"{name!r} takes {_inputs(signature)}"
+            raise ValueError(f"--set {each}: {what}{nearest(each, signature.inputs.keys() - asked.keys())}")
+    further = {each: _parsed(text, signature.inputs[each], f"--set {each}") for each, text in settings.items()}
+    lacking = [each for each in signature.inputs if each not in {*asked, *further, *signature.defaults}]
+    if unknown := [each for each in lacking if each not in USUAL]:
+        raise ValueError(f"The signature {name!r} also takes {', '.join(unknown)}: give --set {unknown[0]}=VALUE")
+    further |= {each: USUAL[each] for each in lacking}
+    return [replace(question, values={**question.values, **further}) for question in questions]
 
 
 def read_table(path: Path, limit: int | None = None) -> list[dict[str, str]]:
-    """The rows of a CSV file with a header, by column name. ValueError for one that has no rows or ragged ones."""
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.DictReader(file, skipinitialspace=True)
+    """The rows of a CSV file with a header, by column name. ValueError for one that has no rows or ragged ones.
+
+    Blanks behind commas are no part of a value where the header has such, too. Bytes that are no UTF-8 are kept.
+    """
+    csv.field_size_limit(LONGEST_FIELD)
+    with path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
+        has_blanks = any(column.startswith(" ") for column in next(csv.reader(file), []))
+        file.seek(0)
+        reader = csv.DictReader(file, skipinitialspace=has_blanks)
         rows = []
         for row in reader:
             if None in row or None in row.values():
@@ -110,6 +185,14 @@ def parse_row(text: str) -> dict[str, str]:
     pairs = [pair.partition("=") for pair in next(csv.reader([text], skipinitialspace=True))]
     if not all(name.strip() and equals for name, equals, _ in pairs):
         raise ValueError(f"A row is written name=value,name=value. Received: {text!r}")
+    return {name.strip(): value.strip() for name, _, value in pairs}
+
+
+def parse_settings(settings: Iterable[str]) -> dict[str, str]:
+    """``max_new_tokens=40`` and others by name."""
+    pairs = [setting.partition("=") for setting in settings]
+    if wrong := [name for name, equals, _ in pairs if not name.strip() or not equals]:
+        raise ValueError(f"A setting is written --set name=value. Received: {wrong[0]!r}")
     return {name.strip(): value.strip() for name, _, value in pairs}
 
 
@@ -141,8 +224,15 @@ def _takes_one_string(signature: Signature) -> bool:
         signature.method_name in ("", _PREDICT)
         and len(specs) == 1
         and specs[0].dtype == "string"
-        and next(iter(signature.inputs)) not in ("examples", "inputs")
+        and next(iter(signature.inputs)) not in _EXAMPLES
     )
+
+
+def _text_input(signature: Signature) -> str | None:
+    """The only string that a signature takes, if it is neither the bytes of a picture nor a serialized tf.Example."""
+    strings = [name for name, spec in signature.inputs.items() if spec.dtype == "string"]
+    is_text = signature.method_name in ("", _PREDICT) and len(strings) == 1
+    return strings[0] if is_text and not strings[0].endswith("bytes") and strings[0] not in _EXAMPLES else None
 
 
 def _named(metadata: ModelMetadata, name: str) -> Signature:

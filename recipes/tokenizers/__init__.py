@@ -15,7 +15,7 @@ from typing import Any
 
 from recipes.tokenizers.byte_pairs import BytePairs
 from recipes.tokenizers.characters import Characters
-from recipes.tokenizers.tokenizer import Tokenizer
+from recipes.tokenizers.tokenizer import Tokenizer, check_tables
 from recipes.tokenizers.wordpiece import WordPiece
 from recipes.tokenizers.words import Words
 from zoo.nearest import choose
@@ -29,7 +29,9 @@ def load(folder: str | PathLike, record: dict[str, Any]) -> Tokenizer:
     """The tokenizer of which `save` wrote the files and `to_json` the record.
 
     Raises:
-        ValueError: no such kind, or a file is missing.
+        ValueError: no such kind, a file is missing, or it is not the one that the record was made with.
     """
     kind = KINDS[choose("tokenizer", record["kind"], KINDS)]
-    return kind(**kind.read(Path(folder)), **{name: value for name, value in record.items() if name != "kind"})
+    tables = kind.read(Path(folder))
+    check_tables(Path(folder), tables, record.get("tables", {}))  # Runs of old have none
+    return kind(**tables, **{name: value for name, value in record.items() if name not in ("kind", "tables")})

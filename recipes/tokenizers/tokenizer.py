@@ -3,6 +3,8 @@
 import abc
 import dataclasses
 import functools
+import hashlib
+import json
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -136,9 +138,10 @@ class Tokenizer(abc.ABC):
     # As files
 
     def to_json(self) -> dict[str, Any]:
-        """The record without what `save` writes, as JSON values."""
+        """The record without what `save` writes, as JSON values; of that its size and SHA-256, under "tables"."""
         options = [f.name for f in dataclasses.fields(self) if f.name not in self.tables()]
-        return {"kind": self.kind, **{name: getattr(self, name) for name in options}}
+        tables = {name: fingerprint(getattr(self, name)) for name in sorted(self.tables())}
+        return {"kind": self.kind, **{name: getattr(self, name) for name in options}, "tables": tables}
 
     @classmethod
     def tables(cls) -> set[str]:
@@ -157,6 +160,23 @@ class Tokenizer(abc.ABC):
             ValueError: a file is missing.
         """
         return {"vocabulary": read_lines(folder / VOCABULARY_FILE)}
+
+
+def fingerprint(table: tuple) -> dict[str, Any]:
+    """By what a table of tokens is known again: how many entries it has, and a SHA-256 of them in their order."""
+    return {"size": len(table), "sha256": hashlib.sha256(json.dumps(table).encode()).hexdigest()}
+
+
+def check_tables(folder: Path, found: dict[str, tuple], wanted: dict[str, dict[str, Any]]) -> None:
+    """Raise ValueError unless tables that were read are those of which a record has the fingerprints."""
+    for name, record in wanted.items():
+        received = fingerprint(found[name])
+        if received != record:
+            said = [f"{each['size']:,} entries, SHA-256 {each['sha256'][:12]}…" for each in (received, record)]
+            raise ValueError(
+                f"The {name} in {folder} is not what the model was trained with. Received: {said[0]}. "
+                f"Accepted: {said[1]}."
+            )
 
 
 def valid_utf8(texts: tf.Tensor) -> tf.Tensor:

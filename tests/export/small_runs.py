@@ -10,11 +10,12 @@ from PIL import Image
 
 import zoo
 from recipes import tokenizers
-from recipes.answers import ClassAnswer, ValueAnswer, head_of
+from recipes.answers import ClassAnswer, NextTokenAnswer, ValueAnswer, WrittenAnswer, head_of
 from recipes.bundle import Bundle
 from recipes.examples import Examples
 from recipes.preprocessing import ImagePreprocessing, TablePreprocessing, TextPreprocessing
 from recipes.run import Run
+from tests import writers
 
 LABELS = ("cat", "dog", "ünïcorn")
 
@@ -68,15 +69,28 @@ def table_run(model="logistic_regression", count=10):
 TEXTS = ["The cat sat on the mat.", "", "Ärger! don't", "zzz 中文 \U0001f642", "one two three four five six seven"] * 4
 
 
-def text_run(kind, size=300):
+def text_run(kind, size=300, too_long="truncate"):
     """A text classifier whose texts are cut by a tokenizer of that kind."""
     tokenizer = tokenizers.KINDS[kind].fit(TEXTS, size)
     model = scrambled(
         zoo.build("text_cnn", **zoo.spec("text_cnn").tiny | {"input_shape": (None,), "vocabulary_size": size})
     )
-    raw = {"text": np.array([text.encode() for text in [*TEXTS, "last"]], object)}
+    most = 10 if too_long == "refuse" else None
+    raw = {"text": np.array([text[:most].encode() for text in [*TEXTS, "last"]], object)}
     answer = ClassAnswer("logits", ("a", "b", "c"))
-    return _run(model, "text-classification", TextPreprocessing(tokenizer, 12), answer, raw, "label")
+    return _run(model, "text-classification", TextPreprocessing(tokenizer, 12, too_long), answer, raw, "label")
+
+
+def writing_run(network):
+    """A network of `tests.writers` that writes texts of characters."""
+    tokenizer = tokenizers.Characters.fit(TEXTS, 300)
+    model = writers.livened(network(len(tokenizer.vocabulary)), seed=3)
+    raw = {"text": np.array([text.encode()[:8] for text in TEXTS[:4]], object)}
+    if len(model.inputs) == 1:
+        task, answer, marks = "language-modeling", NextTokenAnswer(), "empty"
+    else:
+        task, answer, marks = "sequence-to-sequence", WrittenAnswer(), "both"
+    return _run(model, task, TextPreprocessing(tokenizer, writers.MAX_LENGTH, marks=marks), answer, raw, "target")
 
 
 def awkward_model():

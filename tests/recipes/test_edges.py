@@ -12,6 +12,7 @@ from PIL import Image
 
 import recipes
 import zoo
+from recipes.examples import Examples
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(60, 2)).astype(np.float32)
@@ -199,3 +200,13 @@ def test_a_picture_that_cannot_be_drawn_costs_no_training(tmp_path, monkeypatch,
     run = recipes.binary_classification("logistic_regression", data, run_dir=tmp_path / "run", **QUICK)
     assert recipes.load_run(run.dir).metrics == run.metrics
     assert "curves.png could not be drawn" in caplog.text
+
+
+def test_examples_of_texts_come_back_byte_by_byte(tmp_path):
+    """Line breaks, quotes and blanks, what looks like a number or like nothing, and bytes that are no UTF-8."""
+    texts = [b'a, "b"', b"one\ntwo\r\nthree\r", b"  c  ", b"", b"NA", b"1", b"nul\0", b"caf\xe9 \xff"]
+    truth = np.array(["a", "1", "NA", "", "é", "x, y", "nan", "0"], object)
+    Examples({"text": np.array([*texts, None], object)[:-1]}, truth, "label").save(tmp_path)
+    found = Examples.load(tmp_path, ["text"], labelled=True)
+    assert found.raw["text"].tolist() == texts
+    assert found.truth.tolist() == truth.tolist()

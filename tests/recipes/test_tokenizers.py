@@ -119,6 +119,31 @@ def test_a_folder_without_its_files_is_refused(tmp_path):
         tokenizers.load(tmp_path, {"kind": "word"})
 
 
+@pytest.mark.parametrize("table", ["vocabulary", "merges"])
+def test_the_tables_of_another_model_are_refused(table, tmp_path):
+    """Ids that mean other tokens would give wrong answers without a word."""
+    tokenizer = BytePairs.fit(TEXTS, 300)
+    tokenizer.save(tmp_path)
+    lines = (tmp_path / f"{table}.txt").read_text().splitlines(keepends=True)
+    (tmp_path / f"{table}.txt").write_text("".join([lines[1], lines[0], *lines[2:]]))
+    size = len(getattr(tokenizer, table))
+    said = rf"The {table} in .* is not what the model was trained with\. Received: {size} entries, .* Accepted: {size} "
+    with pytest.raises(ValueError, match=said):
+        tokenizers.load(tmp_path, tokenizer.to_json())
+    (tmp_path / f"{table}.txt").write_text("".join(lines[:-1]))
+    with pytest.raises(ValueError, match=rf"Received: {size - 1} entries, SHA-256 \w+…\. Accepted: {size} entries"):
+        tokenizers.load(tmp_path, tokenizer.to_json())
+
+
+def test_a_record_without_hashes_is_read(tmp_path):
+    """Runs that were made before there were any are still loaded."""
+    tokenizer = Words.fit(TEXTS, 30)
+    tokenizer.save(tmp_path)
+    record = tokenizer.to_json()
+    del record["tables"]
+    assert tokenizers.load(tmp_path, record) == tokenizer
+
+
 def test_a_vocabulary_without_room_or_text_is_refused(tokenizer):
     with pytest.raises(ValueError, match="has at least"):
         type(tokenizer).fit(TEXTS, 3)

@@ -1,5 +1,6 @@
 """What a person sees and a program reads of ``zoo serve`` and ``zoo query``."""
 
+import csv
 import json
 import os
 import re
@@ -13,6 +14,7 @@ import pytest
 from click.testing import CliRunner
 
 import serving
+from serving import questions
 from serving.commands import curl_line, query, serve
 
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -109,6 +111,97 @@ def test_outputs_of_any_model_are_shown(where, tmp_path):
     assert answer == r"binary: abc\udcfe; length: 3; raw_bytes: b'abc\xff\x00'; upper: ABC"
 
 
+def answers(out):
+    return [answer["answer"] for answer in json.loads(out)["answers"]]
+
+
+def test_texts_come_from_the_command_line(where):
+    code, out, _ = run(query, "tiny", "--text", "a sentence", "--text", "naïve,\nor not", *where)
+    assert code == 0
+    assert "a sentence" in out
+    assert "upper: A SENTENCE" in out
+    assert "naïve," in out
+    assert "upper: NAïVE, OR NOT" in " ".join(out.split())
+
+
+def test_texts_of_a_file_are_its_lines(where, tmp_path):
+    (tmp_path / "a.txt").write_bytes(b"first\r\n\nsecond, with a comma\nno UTF-8 \xff")
+    code, out, _ = run(query, "tiny", tmp_path / "a.txt", "--json", *where)
+    assert code == 0
+    reply = json.loads(out)
+    assert reply["signature"] == "text"
+    assert [answer["input"] for answer in reply["answers"]] == ["first", "second, with a comma", r"no UTF-8 \udcff"]
+    code, out, _ = run(query, "tiny", tmp_path / "a.txt", "--json", "--limit", 1, *where)
+    assert len(answers(out)) == 1
+
+
+def test_texts_of_a_csv_are_read_as_they_were_written(where, tmp_path):
+    """With commas, quotes, line breaks, blanks before and after, and nothing at all."""
+    texts = ["a, b", 'she said "no"', "two\nlines", "  blanks  ", "", "x\0y"]
+    with (tmp_path / "examples.csv").open("w", newline="") as file:
+        csv.writer(file, lineterminator="\n").writerows([("text", "label"), *((text, "y") for text in texts)])
+    code, out, _ = run(query, "tiny", tmp_path / "examples.csv", "--json", *where)
+    assert code == 0
+    reply = json.loads(out)
+    assert reply["signature"] == "text"
+    assert [answer["input"] for answer in reply["answers"]] == texts
+    assert {answer["truth"] for answer in reply["answers"]} == {"y"}
+    lengths = [int(re.search(r"length: (\d+)", answer)[1]) for answer in answers(out)]
+    assert lengths == list(map(len, texts))
+    code, out, _ = run(query, "tiny", tmp_path / "examples.csv", *where)
+    assert code == 0
+    assert "she said" in out
+    assert r"x\x00y" in out
+
+
+def test_what_is_written_is_told_how_by_settings(where):
+    asked = ["tiny", "--text", "once", "--text", "twice", "--signature", "generate", "--json"]
+    code, out, _ = run(query, *asked, *where)
+    assert code == 0
+    assert answers(out) == ["once 64 0.0 0", "twice 64 0.0 0"]
+    code, out, _ = run(query, *asked, "--set", "temperature=0.8", "--set", "max_new_tokens=7", *where)
+    assert code == 0
+    assert answers(out) == ["once 7 0.8 0", "twice 7 0.8 0"]
+
+
+def test_settings_may_be_columns_too(where, tmp_path):
+    (tmp_path / "prompts.csv").write_text("text,seed,target\nonce,3,once 9 0.0 3\ntwice,4,other\n")
+    asked = ["tiny", tmp_path / "prompts.csv", "--signature", "generate", "--set", "max_new_tokens=9"]
+    code, out, _ = run(query, *asked, "--json", *where)
+    assert code == 0
+    reply = json.loads(out)
+    assert answers(out) == ["once 9 0.0 3", "twice 9 0.0 4"]
+    assert [answer["right"] for answer in reply["answers"]] == [True, False]
+    assert reply["summary"] == "1/2 right"
+
+
+def test_running_text_has_no_truth(where, tmp_path):
+    (tmp_path / "examples.csv").write_text('text,target\nonce,""\ntwice,""\n')
+    code, out, _ = run(query, "tiny", tmp_path / "examples.csv", "--signature", "generate", *where)
+    assert code == 0
+    assert "once 64" in out
+    assert "truth" not in out
+
+
+def test_models_say_what_they_take_when_they_are_asked_otherwise():
+    """A text at pictures, a picture at texts, a row at texts."""
+    text, number = serving.TensorSpec("string", (None,)), serving.TensorSpec("int64", (None,))
+
+    def model(name, **signatures):
+        return serving.ModelMetadata(name, 1, {k: serving.Signature(v, {}) for k, v in signatures.items()})
+
+    pictures = model("digits", bytes={"image_bytes": text}, serving_default={"image": number})
+    texts = model("reviews", text={"text": text}, serving_default={"tokens": number})
+    with pytest.raises(ValueError, match=r"digits has no signature that takes texts\. It has bytes \(image_bytes: str"):
+        questions.text_signature(pictures)
+    with pytest.raises(ValueError, match=r"'bytes' takes image_bytes: string\[\?\], not texts"):
+        questions.text_signature(pictures, "bytes")
+    with pytest.raises(ValueError, match=r"no signature that takes the bytes of a picture\. It has text \(text: s"):
+        questions.picture_signature(texts)
+    with pytest.raises(ValueError, match=r"No signature of reviews takes bmi by name\. It has text \(text: string"):
+        questions.row_signature(texts, ["bmi"])
+
+
 def test_the_picture_at_fault_is_named(where, pictures):
     (pictures / "cat" / "z.png").write_bytes(b"no picture at all")
     code, _, err = run(query, "tiny", pictures, *where)
@@ -134,6 +227,14 @@ def test_what_goes_wrong_is_exit_code_one(where, server):
         (["tiny", "--row", "bmi=tall,age=3"], "'tall' is no float32"),
         (["tiny", "--row", "bmi=1,age=2", "--row", "bmi=1"], "same names"),
         (["tiny", "--row", "bmi=1,age=2", "--signature", "nope"], "no signature 'nope'"),
+        (["tiny", "--text", "a", "--row", "bmi=1,age=2"], "only one"),
+        (["tiny", "--text", "a", "--signature", "row"], "takes age: float32[?], bmi: float32[?], not texts"),
+        (["tiny", "--text", "a", "--signature", "generate", "--set", "seed"], "name=value"),
+        (["tiny", "--text", "a", "--signature", "generate", "--set", "seed=x"], "--set seed: 'x' is no int64"),
+        (["tiny", "--text", "a", "--signature", "generate", "--set", "seeds=1"], "Did you mean 'seed'?"),
+        (["tiny", "--text", "a", "--signature", "generate", "--set", "text=b"], "INPUTS have it already"),
+        (["tiny", "--text", "a", "--set", "seed=1"], "'text' takes text: string[?]"),
+        (["tiny", "--row", "text=a", "--signature", "translate"], "also takes mood"),
         (["tiny", "nowhere.png"], "does not exist"),
         (["served/typo", "--row", "a=1"], "No such base path: served/typo"),
         (["tiny", "--row", "a=1", "--rest", "h:p"], "Received: 'h:p'"),

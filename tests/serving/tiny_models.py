@@ -39,6 +39,20 @@ class Tiny(tf.Module):
             "binary": tf.strings.join([text, b"\xfe"]),
         }
 
+    @signature(
+        text=([None], tf.string),
+        max_new_tokens=([None], tf.int64),
+        temperature=([None], tf.float32),
+        seed=([None], tf.int64),
+    )
+    def generate(self, text, max_new_tokens, temperature, seed):
+        told = [text, tf.as_string(max_new_tokens), tf.as_string(temperature, 1), tf.as_string(seed)]
+        return {"generated_text": tf.strings.join(told, " "), "generated_tokens": max_new_tokens}
+
+    @signature(text=([None], tf.string), mood=([None], tf.string))
+    def translate(self, text, mood):
+        return {"generated_text": tf.strings.join([text, mood], " ")}
+
     @signature(flag=([None], tf.bool), big=([None], tf.int64), pixels=([None, None], tf.uint8))
     def kinds(self, flag, big, pixels):
         return {
@@ -96,6 +110,8 @@ def write(folder: Path) -> None:
         "serving_default": tiny.affine,
         "two": tiny.two,
         "text": tiny.text,
+        "generate": tiny.generate,
+        "translate": tiny.translate,
         "kinds": tiny.kinds,
         "odd": tiny.odd,
         "total": tiny.total,
