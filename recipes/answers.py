@@ -17,6 +17,7 @@ from typing import Any, ClassVar
 import keras
 import tensorflow as tf
 
+from recipes.preprocessing import dense
 from zoo.nearest import choose
 
 Answer = Callable[..., dict[str, tf.Tensor]]
@@ -72,7 +73,7 @@ class TagAnswer(ClassAnswer):
             return self._where(tf.cast(tensors, tf.int32) != preprocessing.tokenizer.padding, outputs)
         words, places = preprocessing.words(raw["text"])
         is_kept = places < preprocessing.max_length
-        words, places = (_filled(tf.ragged.boolean_mask(each, is_kept)) for each in (words, places))
+        words, places = (dense(tf.ragged.boolean_mask(each, is_kept)) for each in (words, places))
         found = self._where(words != "", tf.gather(outputs, places, batch_dims=1))
         return {"words": words, **found}
 
@@ -172,8 +173,8 @@ class MaskedAnswer:
         tokenizer, ids = preprocessing.tokenizer, tf.cast(tensors, tf.int32)
         is_mask = ids == tokenizer.mask
         places = tf.ragged.boolean_mask(tf.broadcast_to(tf.range(tf.shape(ids)[1]), tf.shape(ids)), is_mask)
-        real = _filled(tf.ones_like(places, tf.bool))[..., tf.newaxis]
-        logits = tf.gather(tf.cast(outputs, tf.float32), _filled(places), batch_dims=1)
+        real = dense(tf.ones_like(places, tf.bool))[..., tf.newaxis]
+        logits = tf.gather(tf.cast(outputs, tf.float32), dense(places), batch_dims=1)
         probabilities, found = tf.math.top_k(tf.nn.softmax(logits), min(self.top, len(tokenizer.vocabulary)))
         best = tf.ragged.boolean_mask(found[..., 0], real[..., 0])
         filled = tf.tensor_scatter_nd_update(ids, tf.where(is_mask), best.values)
@@ -182,12 +183,6 @@ class MaskedAnswer:
             "tokens": tf.where(real, tokenizer.pieces(found), ""),
             "probabilities": tf.where(real, probabilities, 0.0),
         }
-
-
-def _filled(parts: tf.RaggedTensor) -> tf.Tensor:
-    """Ragged `(batch, None)` → dense, one column at least."""
-    width = tf.reduce_max(tf.concat([parts.row_lengths(), [1]], 0))
-    return parts.to_tensor(shape=tf.stack([parts.nrows(), width]))
 
 
 _KINDS = {

@@ -91,7 +91,7 @@ def sample(
 
     text = {
         "last": tf.zeros([rows], tf.int32),
-        "tokens": tf.zeros([rows, tf.reduce_max(limit)], tf.int32),
+        "tokens": tf.zeros([rows, _most(limit)], tf.int32),
         "length": tf.zeros([rows], tf.int32),
         "log_probability": tf.zeros([rows]),
         "going": limit > 0,
@@ -137,7 +137,7 @@ def beam_search(
             f"Received: {num_beams=}, {length_penalty=}."
         )
     prompts, lengths, limit = _within(prompts, lengths, longest, max_new_tokens)
-    rows, width = tf.shape(prompts)[0], tf.reduce_max(limit)
+    rows, width = tf.shape(prompts)[0], _most(limit)
     never = -float("inf")
 
     def divisor(length):
@@ -190,7 +190,7 @@ def _within(prompts, lengths, longest, max_new_tokens):
     if not isinstance(longest, Integral) or longest < 1:
         raise ValueError(f"longest must be a positive integer. Received: {longest!r}.")
     lengths = tf.minimum(tf.cast(lengths, tf.int32), longest)
-    prompts = tf.cast(prompts, tf.int32)[:, : tf.reduce_max(lengths)]
+    prompts = tf.cast(prompts, tf.int32)[:, : _most(lengths, least=1)]
     max_new_tokens = _per_row(max_new_tokens, tf.shape(prompts)[0], tf.int32)
     return prompts, lengths, tf.clip_by_value(max_new_tokens, 0, longest - lengths)
 
@@ -201,7 +201,7 @@ def _write_all(begin, step, prompts, lengths, limit, write, text, copies=1):
     `write(n, logits, text)` puts the n-th new token there. It gives the text, whose `last` is what the next step reads
     and `going` says which rows go on, and the row of the cache that each row of `last` comes from, None if its own.
     """
-    places = tf.reduce_max(lengths + limit)
+    places = _most(lengths + limit, least=1)
     logits, cache = tf.nest.map_structure(lambda a: _copied(a, copies), begin(prompts, lengths, places))
     behind = _copied(lengths, copies)
 
@@ -225,7 +225,7 @@ def _carried(parents, before, after):
 
 
 def _answer(text):
-    tokens = text["tokens"][:, : tf.reduce_max(text["length"])]
+    tokens = text["tokens"][:, : _most(text["length"])]
     return {"tokens": tokens, "length": text["length"], "log_probability": text["log_probability"]}
 
 
@@ -274,4 +274,11 @@ def _copied(rows, copies):
 
 
 def _per_row(value, rows, dtype):
+    if dtype == tf.int32:  # of 64 bits: as near as it can be
+        value = tf.clip_by_value(tf.cast(value, tf.int64), dtype.min, dtype.max)
     return tf.broadcast_to(tf.cast(value, dtype), [rows])
+
+
+def _most(numbers, least=0):
+    """The largest of some int32, where there is one that is not below the least."""
+    return tf.reduce_max(tf.concat([numbers, [least]], 0))

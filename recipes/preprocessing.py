@@ -196,11 +196,7 @@ class TextPreprocessing:
 
     def __call__(self, raw: dict[str, tf.Tensor]) -> tf.Tensor:
         """Raw batch → int32 `(batch, longest)`, padded at the right. A text without tokens is all padding."""
-        ids = self.tokens(raw["text"])
-        # One column at least: what reads a sequence needs something to read.
-        least = self.max_length if self.filled else 1
-        width = tf.maximum(tf.reduce_max(tf.concat([ids.row_lengths(), [0]], 0)), least)
-        return ids.to_tensor(self.tokenizer.padding, shape=tf.stack([ids.nrows(), width]))
+        return dense(self.tokens(raw["text"]), self.tokenizer.padding, self.max_length if self.filled else 1)
 
     def tokens(self, texts: tf.Tensor) -> tf.RaggedTensor:
         """Texts, string `(batch,)` → int32 `(batch, None)`, of at most `max_length` each."""
@@ -243,6 +239,12 @@ class TextPreprocessing:
     def trackables(self) -> tuple:
         """What an export must keep beside the model: the vocabulary's tables."""
         return tuple(self.tokenizer.trackables)
+
+
+def dense(rows: tf.RaggedTensor, fill: int | None = None, least: int = 1) -> tf.Tensor:
+    """Ragged `(batch, None)` → `(batch, longest)`; one column at least, as what reads a sequence needs something."""
+    width = tf.reduce_max(tf.concat([rows.row_lengths(), [least]], 0))
+    return rows.to_tensor(fill, shape=tf.stack([rows.nrows(), width]))
 
 
 def _with_something(ids: tf.RaggedTensor, token: int) -> tf.RaggedTensor:

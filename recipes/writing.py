@@ -11,7 +11,7 @@ import keras
 import tensorflow as tf
 
 from recipes import generation
-from recipes.preprocessing import TextPreprocessing
+from recipes.preprocessing import TextPreprocessing, dense
 from zoo import decoding
 
 BEAMS = 4
@@ -56,9 +56,9 @@ def write(
     else:
         given = [preprocessing({"text": raw["text"]})]
         prompts = tf.RaggedTensor.from_tensor(tf.fill([tf.shape(raw["text"])[0], 1], tokenizer.start))
-    prompts, lengths = prompts.to_tensor(), prompts.row_lengths()
+    prompts, lengths = dense(prompts), prompts.row_lengths()
     network = _Cached(model, given) if cached else _ReadAnew(model, given)
-    check = tf.debugging.assert_positive(raw["max_new_tokens"], "max_new_tokens must be positive.")
+    check = tf.debugging.assert_positive(raw["max_new_tokens"], "max_new_tokens must be positive")
     with tf.control_dependencies([check] if check is not None else []):
         most = tf.identity(raw["max_new_tokens"])
     arguments = {"end": tokenizer.end, "longest": preprocessing.max_length, "max_new_tokens": most}

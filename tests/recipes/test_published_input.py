@@ -80,6 +80,8 @@ def test_a_published_gpt2_becomes_a_run_that_writes(gpt2, tmp_path):
     run = recipes.pretrained(
         "gpt2_small", weights, run_dir=tmp_path / "run", examples=lines(tmp_path), model_args=arguments
     )
+    ids = run.bundle.preprocess({"text": TEXTS[:3]})
+    np.testing.assert_allclose(run.model(ids), network(ids), atol=1e-5)
     assert run.bundle.preprocess({"text": ["!!"]}).tolist() == [[0, 0]]
     version = export.publish(run, tmp_path / "served")
     assert "generate" in export.verify(version.path).signatures
