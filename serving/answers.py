@@ -1,8 +1,8 @@
 """From a signature's outputs to what a person reads: an answer per row, its probability, whether it is right.
 
-Published classifiers answer ``probabilities`` [N, C], ``class_ids`` [N] and ``classes`` [N]; regressions answer
-``value`` [N, 1]; what writes texts answers ``generated_text`` [N]. The outputs of any other model are shown as they
-are.
+Published classifiers answer ``probabilities`` [N, C], ``class_ids`` [N] and ``classes`` [N]; taggers ``words`` and
+``classes`` [N, W]; what fills masks ``filled_text`` [N], ``tokens`` and ``probabilities`` [N, M, K]; regressions
+``value`` [N, 1]; what writes texts ``generated_text`` [N]. The outputs of any other model are shown as they are.
 """
 
 from collections.abc import Mapping, Sequence
@@ -42,7 +42,11 @@ def read_answers(
     questions: Sequence[Question], outputs: Mapping[str, np.ndarray], *, top: int = 1, labels: Sequence[str] = ()
 ) -> list[Row]:
     """A row for each question. ``labels`` names all classes, where they are known; else runners-up have their ids."""
-    if {"classes", "class_ids", "probabilities"} <= outputs.keys():
+    if {"classes", "words"} <= outputs.keys():
+        return [_tagged(question, outputs, row) for row, question in enumerate(questions)]
+    if {"filled_text", "tokens", "probabilities"} <= outputs.keys():
+        return [_filled(question, outputs, row, top) for row, question in enumerate(questions)]
+    if {"classes", "class_ids", "probabilities"} <= outputs.keys() and outputs["classes"].ndim == 1:
         return [_classified(question, outputs, row, top, labels) for row, question in enumerate(questions)]
     if "value" in outputs and outputs["value"].size == len(questions):
         values = outputs["value"].reshape(-1).tolist()
@@ -81,6 +85,24 @@ def _classified(
         guesses.append(Guess(name, float(probabilities[class_id])))
     right = None if question.truth is None else _same_class(question.truth, answer, best)
     return Row(question.shown, guesses, question.truth, right)
+
+
+def _tagged(question: Question, outputs: Mapping[str, np.ndarray], row: int) -> Row:
+    """Every word with its tag; right if the tags are those of the truth, which blanks part."""
+    words, tags = ([printable(each) for each in outputs[name][row]] for name in ("words", "classes"))
+    tagged = [(word, tag) for word, tag in zip(words, tags, strict=True) if word]
+    right = None if question.truth is None else question.truth.split() == [tag for _, tag in tagged]
+    return Row(question.shown, [Guess(" ".join(f"{word}/{tag}" for word, tag in tagged))], question.truth, right)
+
+
+def _filled(question: Question, outputs: Mapping[str, np.ndarray], row: int, top: int) -> Row:
+    """What may stand at the mask; of a text with several, or without, the text as it was filled."""
+    tokens, probabilities = outputs["tokens"][row], outputs["probabilities"][row]
+    if np.count_nonzero(probabilities[:, 0]) != 1:
+        return Row(question.shown, [Guess(printable(outputs["filled_text"][row]))], question.truth)
+    guesses = [Guess(printable(token), float(p)) for token, p in zip(tokens[0], probabilities[0], strict=True)]
+    right = None if question.truth is None else question.truth.casefold() == guesses[0].answer.casefold()
+    return Row(question.shown, guesses[:top], question.truth, right)
 
 
 def _written(question: Question, text: str) -> Row:
