@@ -1,8 +1,10 @@
 """Every registered model, down the whole road: built, trained, saved, published, proved, served, asked.
 
-Nobody is left out: a model is tested the day it is registered. Each is built with its `tiny` arguments and trained on
-one batch of raw data; the published version is asked over REST and gRPC with raw input, and must answer what Keras
-answered. All versions lie under one base path, so that one server serves every model, one after the other.
+Nobody is left out: a model is tested the day it is registered. Members of a family differ in depth and width; at their
+tiny size some are one network, layer for layer. Every name is built and must be its network, and every network goes
+down the road once, under all its names. It is trained on one batch of raw data; the published version is asked over
+REST and gRPC with raw input, and must answer what Keras answered. All versions lie under one base path, so that one
+server serves every model, one after the other.
 """
 
 import time
@@ -31,15 +33,19 @@ ENGINES = [name for name, engine in engines.ENGINES.items() if engine.why_not() 
 
 @dataclass(frozen=True)
 class Case:
-    """A registered model, answering one of its tasks."""
+    """The network that registered models are at their tiny size, answering a task; `spec` is that of the first one."""
 
-    spec: zoo.Spec
+    names: tuple[str, ...]
     task: str
 
     @property
+    def spec(self):
+        return zoo.spec(self.names[0])
+
+    @property
     def network(self):
-        """What the tiny network is, but for its name."""
-        return catalog.read()[self.spec.name]["tiny"]["networks"][self.task]
+        """What the catalogue says of it."""
+        return NETWORKS[self.names[0]][self.task]
 
     @property
     def width(self):
@@ -54,18 +60,22 @@ class Case:
 CLASSES_OR_VALUES = [task for task in registry.TASKS if task.endswith(("classification", "regression"))]
 
 
-def every_case():
-    """All models and what they answer. All tests of one network run in one worker, which trains and publishes it once.
+NETWORKS = {name: entry["tiny"]["networks"] for name, entry in catalog.read().items()}
+NAMES = [(name, task) for name, networks in NETWORKS.items() for task in networks]
 
-    Members of a family differ in depth and width; at their tiny size some are the same network, layer for layer.
-    """
-    named = catalog.read().items()
-    cases = [Case(zoo.spec(name), task) for name, entry in named for task in entry["tasks"]]
+
+def every_case():
+    """All networks. All tests of one run in one worker, which trains and publishes it once."""
+    of_network = {}
+    for name, task in NAMES:
+        of_network.setdefault(NETWORKS[name][task]["fingerprint"], []).append((name, task))
     return [
         pytest.param(
-            case, marks=pytest.mark.xdist_group(case.network["fingerprint"]), id=f"{case.spec.name}-{case.task}"
+            Case(tuple(name for name, _ in same), same[0][1]),
+            marks=pytest.mark.xdist_group(network),
+            id="=".join([*(name for name, _ in same)]) + f"-{same[0][1]}",
         )
-        for case in sorted(cases, key=lambda case: case.network["fingerprint"])
+        for network, same in sorted(of_network.items())
     ]
 
 
@@ -142,7 +152,7 @@ def published(trained, tmp_path_factory):
 @pytest.fixture(scope="session", params=ENGINES)
 def server(request, published):
     """A running server of every engine that this machine has."""
-    base = published(Case(zoo.spec("linear_regression"), "regression")).path.parent
+    base = published(Case(("linear_regression",), "regression")).path.parent
     with serving.serve(base, engine=request.param) as running:
         yield running
 
@@ -151,13 +161,19 @@ def test_registry_and_catalogue_hold_the_same_models():
     assert zoo.list_models() == list(catalog.read())
 
 
+@pytest.mark.parametrize(("name", "task"), NAMES)
+def test_every_name_is_its_network(name, task):
+    model = Case((name,), task).tiny()
+    assert catalog.fingerprint(model) == NETWORKS[name][task]["fingerprint"]
+    assert model.name == name
+
+
 def test_tiny_model_has_its_parameters_and_shapes(case, model):
     assert complexity.parameters(model) == case.network["parameters"]
     assert model.output_shape[-1] == case.width
     outputs = model(some_input(model))
     assert outputs.shape == (2, *model.output_shape[1:])
     assert np.isfinite(outputs).all()
-    assert model.name == case.spec.name
 
 
 def test_every_input_is_named(model):
