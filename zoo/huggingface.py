@@ -257,7 +257,8 @@ def present(folder: Path, name: str) -> Path:
         ValueError: it is not in the folder.
     """
     if not (folder / name).is_file():
-        raise ValueError(f"{folder} holds no {name}. Accepted: a folder with {CONFIG}, {TENSORS} and their like.")
+        beside = "" if name in (CONFIG, TENSORS) else f", with {name} beside them"
+        raise ValueError(f"{folder} holds no {name}. Accepted: a folder with {CONFIG} and {TENSORS}{beside}.")
     return folder / name
 
 

@@ -76,8 +76,9 @@ class TokenClassification(TextTask):
             words, places = preprocessing.words(x)
             same = tf.reduce_all(words.row_lengths() == tags.row_lengths())
             with tf.control_dependencies([tf.debugging.Assert(same, ["A text has not as many words as tags", x, y])]):
-                kept = tf.where(places.values < preprocessing.max_length)[:, 0]
-            where = tf.stack([tf.cast(tags.value_rowids(), tf.int32), places.values], axis=1)
+                row = tf.cast(tags.value_rowids(), tf.int32)
+            kept = tf.where(places.values < preprocessing.max_length)[:, 0]
+            where = tf.stack([row, places.values], axis=1)
             asked = tf.fill(tf.shape(ids), NOTHING)
             return ids, tf.tensor_scatter_nd_update(asked, tf.gather(where, kept), tf.gather(tags.values, kept))
 

@@ -71,7 +71,7 @@ def test_swapped_labels_are_found(refused, monkeypatch):
     """The right number under the wrong name is the fault nobody sees in a metric."""
     graph = Bundle.graph
 
-    def swapped(bundle, tensor):
+    def swapped(bundle, tensor, raw=None):
         labels = (bundle.labels[1], bundle.labels[0], *bundle.labels[2:])
         bundle = dataclasses.replace(bundle, answer=dataclasses.replace(bundle.answer, labels=labels))
         return graph(bundle, tensor)
@@ -84,7 +84,11 @@ def test_swapped_labels_are_found(refused, monkeypatch):
 
 def test_a_model_left_in_training_mode_is_found(refused, monkeypatch, awkward_run):
     """What plain `model.export()` does with augmentation layers; BatchNorm and Dropout too."""
-    monkeypatch.setattr(Bundle, "graph", lambda bundle, tensor: bundle.answer(bundle.model(tensor, training=True)))
+
+    def in_training(bundle, tensor, raw=None):
+        return bundle.answer(bundle.model(tensor, training=True))
+
+    monkeypatch.setattr(Bundle, "graph", in_training)
     assert "Signature 'serving_default', output 'probabilities'" in refused(awkward_run)
 
 

@@ -10,6 +10,7 @@ import pytest
 from safetensors.numpy import save_file
 
 import zoo
+from zoo.huggingface import BESIDE
 from zoo.weights import arrays_of
 
 SIZES = {
@@ -379,7 +380,7 @@ def test_a_repository_is_fetched_with_its_revision(tmp_path, monkeypatch):
     monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot_download)
     assert_equal_weights(build("gpt2_small", weights="hf:openai-community/gpt2"), published)
     build("gpt2_small", weights="hf:openai-community/gpt2@607a30d")
-    files = ["config.json", "model.safetensors"]
+    files = ["config.json", "model.safetensors", *BESIDE]
     assert asked == [("openai-community/gpt2", None, files), ("openai-community/gpt2", "607a30d", files)]
 
 
