@@ -14,10 +14,10 @@ from recipes.config import (
     Config,
     ImageConfig,
     LanguageConfig,
+    MaskedConfig,
     RegressionConfig,
     SequenceConfig,
     TextClassificationConfig,
-    WritingConfig,
 )
 from zoo import catalog
 from zoo.nearest import unknown
@@ -26,7 +26,7 @@ CONFIGS: dict[str, type[Config]] = {
     "binary-classification": BinaryConfig,
     "image-classification": ImageConfig,
     "language-modeling": LanguageConfig,
-    "masked-language-modeling": WritingConfig,
+    "masked-language-modeling": MaskedConfig,
     "regression": RegressionConfig,
     "sequence-to-sequence": SequenceConfig,
     "text-classification": TextClassificationConfig,

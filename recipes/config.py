@@ -222,9 +222,18 @@ class TextClassificationConfig(TextConfig):
 
 @dataclass(frozen=True)
 class WritingConfig(TextConfig):
-    """Options of recipes whose networks write or complete texts; those of `masked_language_modeling`."""
+    """Options of recipes whose networks write or complete texts."""
 
     samples: int = option(3, "Texts that are asked after every epoch, for samples.txt; 0 for none.", least=0)
+
+
+@dataclass(frozen=True)
+class MaskedConfig(WritingConfig):
+    """Options of `masked_language_modeling`."""
+
+    masked: float = option(
+        0.15, "Share of the tokens that training asks for.", above=0, below=1
+    )
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from recipes.answers import MaskedAnswer
-from recipes.config import WritingConfig, takes
+from recipes.config import MaskedConfig, takes
 from recipes.draws import Draws
 from recipes.examples import BYTES, Examples, objects
 from recipes.pipeline import Part
@@ -18,19 +18,22 @@ from recipes.tokens import NOTHING
 from recipes.training import train
 
 ASKED = 0.15
+"""Share of the tokens that validation and test ask for."""
+
 MASKED, EXCHANGED = 0.8, 0.1
 """Of the tokens that are asked for: the share that becomes the mask, and that which becomes any token."""
 
 WORDS_OF_AN_EXAMPLE = 8
 
 
-@takes(WritingConfig)
+@takes(MaskedConfig)
 def masked_language_modeling(model, data, config):
     """Train a network to say what stood at masked places of a text.
 
     The windows are those of `language_modeling`, each between the vocabulary's start and end. Of their tokens 15 % are
     asked for: 80 % of these become the mask, 10 % another token, 10 % stay (Devlin et al., BERT, 2019, §3.1). In
-    training they are drawn anew in every epoch; validation and test always ask for the same ones.
+    training they are drawn anew in every epoch, and `masked` may say another share (Wettig et al., "Should You Mask 15%
+    in Masked Language Modeling?", 2023); validation and test always ask for the same 15 %.
 
     Args:
         model: a registry name, or a `keras.Model` with one input of token ids `(batch, length)` that gives logits
@@ -74,7 +77,7 @@ class MaskedLanguageModeling(RunningTextTask):
         tokenizer = preprocessing.tokenizer
         ids = self.running_text(name, tokenizer)
         marked = marked_windows(ids[ids != tokenizer.start], preprocessing.max_length, tokenizer)
-        x, y = hidden(tf.constant(marked), tokenizer, Draws(0, 0))
+        x, y = hidden(tf.constant(marked), tokenizer, ASKED, Draws(0, 0))
         return Part(len(marked), (x.numpy(), y.numpy()), None, None)
 
     def samples(self, bundle):
@@ -83,7 +86,8 @@ class MaskedLanguageModeling(RunningTextTask):
 
     def augment(self, preprocessing):
         def hide_anew(x, y, step):
-            return hidden(tf.where(y == NOTHING, x, y), preprocessing.tokenizer, Draws(self.config.seed, step))
+            draws = Draws(self.config.seed, step)
+            return hidden(tf.where(y == NOTHING, x, y), preprocessing.tokenizer, self.config.masked, draws)
 
         return hide_anew
 
@@ -101,13 +105,13 @@ def marked_windows(ids: np.ndarray, length: int, tokenizer: Tokenizer) -> np.nda
     return windows
 
 
-def hidden(ids: tf.Tensor, tokenizer: Tokenizer, draws: Draws) -> tuple[tf.Tensor, tf.Tensor]:
-    """Hide some tokens of windows, int32 `(windows, length)`; special ones are never asked for.
+def hidden(ids: tf.Tensor, tokenizer: Tokenizer, share: float, draws: Draws) -> tuple[tf.Tensor, tf.Tensor]:
+    """Hide a share of the tokens of windows, int32 `(windows, length)`; special ones are never asked for.
 
     Returns:
         The windows with masks and exchanged tokens, and what is asked for: the ids that stood there, else NOTHING.
     """
-    asked = tokenizer.is_text(ids) & (draws.everywhere(ids) < ASKED)
+    asked = tokenizer.is_text(ids) & (draws.everywhere(ids) < share)
     becomes = draws.everywhere(ids)
     ordinary = tf.where(tokenizer.is_text(tf.range(len(tokenizer.vocabulary))))[:, 0]
     drawn = tf.cast(draws.everywhere(ids) * tf.cast(tf.size(ordinary), tf.float32), tf.int32)

@@ -42,7 +42,7 @@ def train(tmp_path):
 def test_fifteen_of_a_hundred_tokens_are_asked_for_and_most_of_them_hidden():
     tokenizer = wordpiece()
     ids = tf.constant(np.random.default_rng(0).integers(0, len(tokenizer.vocabulary), (400, 100)), tf.int32)
-    x, y = (tensor.numpy() for tensor in hidden(ids, tokenizer, Draws(1, 2)))
+    x, y = (tensor.numpy() for tensor in hidden(ids, tokenizer, 0.15, Draws(1, 2)))
     ordinary, asked = tokenizer.is_text(ids).numpy(), y != NOTHING
     assert not (asked & ~ordinary).any()
     assert (x == ids.numpy())[~asked].all()
@@ -56,7 +56,7 @@ def test_fifteen_of_a_hundred_tokens_are_asked_for_and_most_of_them_hidden():
 def test_other_tokens_are_hidden_at_every_step_and_the_same_ones_again():
     tokenizer = wordpiece()
     ids = tf.fill([10, 50], 7)
-    first, again, other = (hidden(ids, tokenizer, Draws(0, step))[1].numpy() for step in (1, 1, 2))
+    first, again, other = (hidden(ids, tokenizer, 0.15, Draws(0, step))[1].numpy() for step in (1, 1, 2))
     np.testing.assert_array_equal(first, again)
     assert (first != other).any()
 
