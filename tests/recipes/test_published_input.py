@@ -74,6 +74,7 @@ def test_every_head_of_a_published_bert_becomes_a_run(bert, task, tmp_path):
     assert export.publish(again, tmp_path / "served").number == 1
 
 
+@pytest.mark.slow
 def test_a_published_gpt2_becomes_a_run_that_writes(gpt2, tmp_path):
     weights, network = gpt2
     arguments = {"dim": 16, "depth": 2, "heads": 2}

@@ -68,7 +68,7 @@ def _recurrent_network(layer):
 
 
 def _both_ways(units, name, return_sequences):
-    return layers.Bidirectional(layers.LSTM(units, return_sequences=return_sequences), name=name)
+    return layers.Bidirectional(layers.LSTM(units, return_sequences=return_sequences, name="lstm"), name=name)
 
 
 _member = functools.partial(variant, task="text-classification", tiny=TINY)
