@@ -231,9 +231,7 @@ class WritingConfig(TextConfig):
 class MaskedConfig(WritingConfig):
     """Options of `masked_language_modeling`."""
 
-    masked: float = option(
-        0.15, "Share of the tokens that training asks for.", above=0, below=1
-    )
+    masked: float = option(0.15, "Share of the tokens that training asks for.", above=0, below=1)
 
 
 @dataclass(frozen=True)
