@@ -38,8 +38,8 @@ def wasted(batches):
 @pytest.mark.parametrize(
     ("name", "task", "kind", "reading"),
     [
-        ("sentences", "text-classification", "words", classes),
-        ("sentences", "text-classification", "characters", classes),
+        pytest.param("sentences", "text-classification", "words", classes, marks=pytest.mark.slow),
+        pytest.param("sentences", "text-classification", "characters", classes, marks=pytest.mark.slow),
         ("addition/2", "sequence-to-sequence", "characters", pairs),
         ("reverse", "sequence-to-sequence", "characters", pairs),
     ],
