@@ -68,14 +68,12 @@ def every_case():
     """All networks. All tests of one run in one worker, which trains and publishes it once."""
     of_network = {}
     for name, task in NAMES:
-        of_network.setdefault(NETWORKS[name][task]["fingerprint"], []).append((name, task))
+        network = NETWORKS[name][task]["fingerprint"]
+        same = of_network.get(network, Case((), task)).names
+        of_network[network] = Case((*same, name), task)
     return [
-        pytest.param(
-            Case(tuple(name for name, _ in same), same[0][1]),
-            marks=pytest.mark.xdist_group(network),
-            id="=".join([*(name for name, _ in same)]) + f"-{same[0][1]}",
-        )
-        for network, same in sorted(of_network.items())
+        pytest.param(case, marks=pytest.mark.xdist_group(network), id=f"{'='.join(case.names)}-{case.task}")
+        for network, case in sorted(of_network.items())
     ]
 
 

@@ -7,17 +7,15 @@ import tensorflow as tf
 from recipes.batches import all_joined
 from recipes.bundle import batch_that_fits
 from recipes.tasks.task import EVALUATION_BATCH
-from recipes.tasks.texts import TextTask
+from recipes.tasks.texts import WritingTask
 from recipes.tokens import Perplexity, TokenAccuracy, TokenCrossentropy
 
 CHUNK = 1000
 """Texts that are cut into tokens together; lines that follow one another as one text."""
 
 
-class RunningTextTask(TextTask):
+class RunningTextTask(WritingTask):
     """Windows of running text, and at some of their places the token that is asked for."""
-
-    num_classes = None
 
     def encode(self, y):
         return y

@@ -7,7 +7,7 @@ from recipes.answers import WrittenAnswer
 from recipes.config import SequenceConfig, takes
 from recipes.pipeline import Reading
 from recipes.tasks.running_text import check_logits_at_every_token
-from recipes.tasks.texts import TextTask
+from recipes.tasks.texts import WritingTask
 from recipes.tokens import NOTHING, Perplexity, TokenAccuracy, TokenCrossentropy
 from recipes.training import train
 
@@ -40,12 +40,11 @@ def sequence_to_sequence(model, data, config):
     return train(SequenceToSequence, model, data, config)
 
 
-class SequenceToSequence(TextTask):
+class SequenceToSequence(WritingTask):
     """Pairs of texts."""
 
     name = "sequence-to-sequence"
     default_tokenizer = "characters"
-    num_classes = None
 
     def make_answer(self, model):
         check_logits_at_every_token(model)

@@ -101,12 +101,6 @@ class Task(abc.ABC):
         """The network as it reads a training example: the same, or a model that calls its layers several times."""
         return network
 
-    def samples(self, bundle: Bundle) -> tuple[np.ndarray, Callable[[tf.Tensor], tf.Tensor]]:
-        """What to show of a network in training, where the recipe has `samples`: texts `(n,)`, and what it makes of
-        them, both strings.
-        """
-        raise NotImplementedError(f"{self.name} has no samples.")
-
     @abc.abstractmethod
     def loss(self) -> keras.losses.Loss:
         """What training makes small."""

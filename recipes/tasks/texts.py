@@ -1,11 +1,14 @@
 """What the tasks that read text have together."""
 
-from collections.abc import Iterator
+import abc
+from collections.abc import Callable, Iterator
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from recipes import initial_weights, tokenizers
+from recipes.bundle import Bundle
 from recipes.config import TextConfig
 from recipes.data import Data
 from recipes.examples import objects
@@ -43,11 +46,6 @@ class TextTask(Task):
         """The training part's texts, one after the other."""
         return self.data.parts["train"].map(lambda x, y: x).as_numpy_iterator()
 
-    def prompts(self) -> np.ndarray:
-        """As many texts as samples are wanted of, which are not trained on where there are others; objects `(n,)`."""
-        texts = self.data.parts[self.data.evaluated_on].map(lambda x, y: x).take(self.config.samples)
-        return objects(texts.as_numpy_iterator())
-
     def builder_arguments(self, spec, preprocessing):
         known = {
             "input_shape": (None,) * len(spec.arguments["input_shape"]),
@@ -61,6 +59,21 @@ class TextTask(Task):
     def reading(self, preprocessing, encode):
         padding = None if preprocessing.filled else preprocessing.tokenizer.padding
         return Reading(lambda x, y: (preprocessing({"text": x}), encode(y)), padding=(padding, None))
+
+
+class WritingTask(TextTask):
+    """A task whose networks write or complete texts, which `samples` shows while they learn."""
+
+    num_classes = None
+
+    def prompts(self) -> np.ndarray:
+        """As many texts as samples are wanted of, which are not trained on where there are others; objects `(n,)`."""
+        texts = self.data.parts[self.data.evaluated_on].map(lambda x, y: x).take(self.config.samples)
+        return objects(texts.as_numpy_iterator())
+
+    @abc.abstractmethod
+    def samples(self, bundle: Bundle) -> tuple[np.ndarray, Callable[[tf.Tensor], tf.Tensor]]:
+        """What to show of a network in training: texts `(n,)`, and what makes of them what it writes."""
 
 
 def check_texts(data: Data) -> None:

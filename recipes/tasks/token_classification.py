@@ -1,6 +1,7 @@
 """Token classification: a tag for every word of a text, such as the names in it or its parts of speech."""
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -99,19 +100,24 @@ class TokenClassification(TextTask):
     def figures(self, answers, y):
         figures = {"accuracy": float(np.mean(answers["class_ids"] == y))}
         if any(label.startswith("B-") for label in self.data.labels):
-            true, said = (self._phrases(answers["text"], ids) for ids in (y, answers["class_ids"]))
+            names = np.array(self.data.labels)
+            true, said = (phrases(names[ids].tolist(), answers["text"]) for ids in (y, answers["class_ids"]))
             figures["f1"] = 2 * len(true & said) / max(len(true) + len(said), 1)
         return figures
 
-    def _phrases(self, text: np.ndarray, ids: np.ndarray) -> set[tuple[int, int, str]]:
-        """First word, word behind the last, and kind of every phrase; words of several texts lie behind each other."""
-        found, begin, kind = set(), 0, None
-        tags = [self.data.labels[i] for i in ids]
-        for i in range(len(tags) + 1):
-            tag = tags[i] if i < len(tags) else "O"
-            goes_on = kind is not None and tag == f"I-{kind}" and text[i] == text[i - 1]
-            if not goes_on and kind is not None:
-                found.add((begin, i, kind))
-            if not goes_on:
-                begin, kind = i, tag[2:] if tag.startswith(("B-", "I-")) else None
-        return found
+
+def phrases(tags: Sequence[str], text: Sequence[int]) -> set[tuple[int, int, str]]:
+    """First word, word behind the last, and kind of every phrase; words of several texts lie behind each other.
+
+    Args:
+        tags: of the words: B-kind begins a phrase, I-kind goes on with one of that kind, or begins one.
+        text: number of the text that each word is of.
+    """
+    found, begin, kind = set(), 0, None
+    for i, tag in enumerate([*tags, "O"]):
+        goes_on = kind is not None and tag == f"I-{kind}" and text[i] == text[i - 1]
+        if not goes_on and kind is not None:
+            found.add((begin, i, kind))
+        if not goes_on:
+            begin, kind = i, tag[2:] if tag.startswith(("B-", "I-")) else None
+    return found

@@ -33,5 +33,5 @@ def load(folder: str | PathLike, record: dict[str, Any]) -> Tokenizer:
     """
     kind = KINDS[choose("tokenizer", record["kind"], KINDS)]
     tables = kind.read(Path(folder))
-    check_tables(Path(folder), tables, record.get("tables", {}))  # Runs of old have none
+    check_tables(Path(folder), tables, record["tables"])
     return kind(**tables, **{name: value for name, value in record.items() if name not in ("kind", "tables")})

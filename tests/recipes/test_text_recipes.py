@@ -14,6 +14,7 @@ from recipes.config import LanguageConfig
 from recipes.draws import Draws
 from recipes.preprocessing import TextPreprocessing
 from recipes.tasks.masked_language_modeling import hidden, marked_windows
+from recipes.tasks.token_classification import phrases
 from recipes.tokens import NOTHING
 from zoo.architectures.transformer_xl import in_segments
 
@@ -134,13 +135,8 @@ def test_the_answer_to_a_text_does_not_depend_on_its_batch(train):
 
 def test_phrases_are_counted_whole():
     tags = ["O", "B-PER", "I-PER", "I-LOC", "B-PER", "B-PER"]
-    task = object.__new__(recipes.tasks.token_classification.TokenClassification)
-    labels = tuple(sorted(set(tags)))
-    task.data = type("Data", (), {"labels": labels})
-    ids = np.array([labels.index(tag) for tag in tags])
-    one_text, two_texts = np.zeros(6, int), np.array([0, 0, 1, 1, 1, 1])
-    assert task._phrases(one_text, ids) == {(1, 3, "PER"), (3, 4, "LOC"), (4, 5, "PER"), (5, 6, "PER")}
-    assert (1, 2, "PER") in task._phrases(two_texts, ids)
+    assert phrases(tags, [0] * 6) == {(1, 3, "PER"), (3, 4, "LOC"), (4, 5, "PER"), (5, 6, "PER")}
+    assert (1, 2, "PER") in phrases(tags, [0, 0, 1, 1, 1, 1])
 
 
 def test_other_numbers_of_words_and_tags_are_refused(train):

@@ -135,15 +135,6 @@ def test_the_tables_of_another_model_are_refused(table, tmp_path):
         tokenizers.load(tmp_path, tokenizer.to_json())
 
 
-def test_a_record_without_hashes_is_read(tmp_path):
-    """Runs that were made before there were any are still loaded."""
-    tokenizer = Words.fit(TEXTS, 30)
-    tokenizer.save(tmp_path)
-    record = tokenizer.to_json()
-    del record["tables"]
-    assert tokenizers.load(tmp_path, record) == tokenizer
-
-
 def test_a_vocabulary_without_room_or_text_is_refused(tokenizer):
     with pytest.raises(ValueError, match="has at least"):
         type(tokenizer).fit(TEXTS, 3)
