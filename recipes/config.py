@@ -19,6 +19,9 @@ TOKENIZERS = ("words", "characters", "wordpiece", "byte_pairs")
 TOO_LONG = ("truncate", "refuse")
 RESIZE_METHODS = ("bilinear", "bicubic", "nearest", "area", "lanczos3", "lanczos5")
 
+LONGEST = 256
+"""Most tokens of a text, where nothing else is said."""
+
 
 def option(
     default,
@@ -209,7 +212,9 @@ class TextConfig(FineTuningConfig):
     vocabulary_size: int = option(
         20_000, "Most tokens in the vocabulary, which is fitted on the training part.", least=8
     )
-    max_length: int = option(256, "Most tokens of a text.", least=1)
+    max_length: int | None = option(
+        None, f"Most tokens of a text. Default: {LONGEST}, or fewer where the weights have read fewer.", least=1
+    )
     too_long: str = option("truncate", "What happens to a longer text, also when it is served.", choices=TOO_LONG)
 
 
@@ -244,9 +249,9 @@ class LanguageConfig(WritingConfig):
 
     def __post_init__(self):
         super().__post_init__()
-        if self.max_length % self.segments:
+        if (self.max_length or LONGEST) % self.segments:
             raise ValueError(
-                f"max_length must be a multiple of segments. Received: max_length={self.max_length}, "
+                f"max_length must be a multiple of segments. Received: max_length={self.max_length or LONGEST}, "
                 f"segments={self.segments}."
             )
 

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from recipes import initial_weights, tokenizers
 from recipes.bundle import Bundle
-from recipes.config import TextConfig
+from recipes.config import LONGEST, TextConfig
 from recipes.data import Data
 from recipes.examples import objects
 from recipes.pipeline import Reading
@@ -31,11 +31,12 @@ class TextTask(Task):
         if isinstance(model, str) and config.weights is not None:
             of_weights = initial_weights.preprocessing_of(model, config.weights, TextPreprocessing)
             if of_weights is not None:
-                longest = min(config.max_length, of_weights.max_length)
+                longest = config.max_length or min(LONGEST, of_weights.max_length)
                 return TextPreprocessing(of_weights.tokenizer, longest, config.too_long, self.marks)
         most, length = (config.vocabulary_size, None) if isinstance(model, str) else limits_of(model, config)
         tokenizer = self.fitted(tokenizers.KINDS[config.tokenizer or self.default_tokenizer], most)
-        longest = length or min(config.max_length, config.model_args.get("max_length", config.max_length))
+        wanted = config.max_length or LONGEST
+        longest = length or min(wanted, config.model_args.get("max_length", wanted))
         return TextPreprocessing(tokenizer, longest, config.too_long, self.marks, filled=length is not None)
 
     def fitted(self, kind: type[Tokenizer], most: int) -> Tokenizer:

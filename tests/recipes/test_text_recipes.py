@@ -225,6 +225,15 @@ def test_more_places_than_the_weights_have_are_not_made_up(train, tmp_path):
         zoo.load_weights(model, "bert_tiny", str(tmp_path / "first"))
 
 
+def test_longer_texts_than_the_weights_have_read_fill_their_places(train, tmp_path):
+    """As BERT is pre-trained: on short windows first, then on long ones."""
+    places = {**SMALL, "max_length": 32}
+    train(recipes.masked_language_modeling, "bert_tiny", TEXTS * 3, run_dir="short", model_args=places, max_length=8)
+    options = {"run_dir": "long", "model_args": SMALL, "weights": str(tmp_path / "short"), "max_length": 32}
+    run = train(recipes.masked_language_modeling, "bert_tiny", TEXTS * 3, **options)
+    assert run.bundle.preprocessing.max_length == run.model.get_layer("stem_positions").max_length == 32
+
+
 def test_facts_of_a_masked_language_model_are_those_of_fixed_masks(train):
     run = train(recipes.masked_language_modeling, "bert_tiny", TEXTS * 3)
     assert recipes.evaluate(run, TEXTS * 3) == run.metrics
