@@ -77,11 +77,11 @@ class TokenClassification(TextTask):
             words, places = preprocessing.words(x)
             same = tf.reduce_all(words.row_lengths() == tags.row_lengths())
             with tf.control_dependencies([tf.debugging.Assert(same, ["A text has not as many words as tags", x, y])]):
-                row = tf.cast(tags.value_rowids(), tf.int32)
+                row, tag = tf.cast(tags.value_rowids(), tf.int32), tf.identity(tags.values)
             kept = tf.where(places.values < preprocessing.max_length)[:, 0]
             where = tf.stack([row, places.values], axis=1)
             asked = tf.fill(tf.shape(ids), NOTHING)
-            return ids, tf.tensor_scatter_nd_update(asked, tf.gather(where, kept), tf.gather(tags.values, kept))
+            return ids, tf.tensor_scatter_nd_update(asked, tf.gather(where, kept), tf.gather(tag, kept))
 
         padding = None if preprocessing.filled else preprocessing.tokenizer.padding
         return Reading(preprocess, padding=(padding, NOTHING))

@@ -21,6 +21,7 @@ from zoo.architectures.transformer_xl import in_segments
 TEXTS = ["the cat sat on the mat.", "a dog barks", "Ärger!", "", "one two three four five six seven eight"]
 SMALL = {"dim": 16, "depth": 1, "heads": 2}
 QUICK = {"epochs": 1, "validation": 0, "test": 0, "verbose": False, "model_args": SMALL, "max_length": 16}
+SAMPLED = {"epochs": 2, "samples": 2}
 
 
 def wordpiece(size=300):
@@ -31,10 +32,25 @@ def wordpiece(size=300):
 def train(tmp_path):
     """Train quickly, into a folder of the test's own."""
 
-    def trained(recipe, model, data, run_dir="run", **options):
-        return recipe(model, data, run_dir=str(tmp_path / run_dir), **{**QUICK, **options})
+    def trained(recipe, model, data, **options):
+        return recipe(model, data, run_dir=str(tmp_path / "run"), **{**QUICK, **options})
 
     return trained
+
+
+@pytest.fixture(scope="module")
+def masked(tmp_path_factory):
+    """A Run that fills masks. Its network has places for 32 tokens, of which windows of 16 were read."""
+    folder = tmp_path_factory.mktemp("masked")
+    options = {**QUICK, **SAMPLED, "model_args": {**SMALL, "max_length": 32}}
+    return recipes.masked_language_modeling("bert_tiny", TEXTS * 3, run_dir=str(folder / "run"), **options)
+
+
+@pytest.fixture(scope="module")
+def language(tmp_path_factory):
+    """A Run that goes on with a text."""
+    folder = tmp_path_factory.mktemp("language")
+    return recipes.language_modeling("gpt", TEXTS * 3, run_dir=str(folder / "run"), **{**QUICK, **SAMPLED})
 
 
 # Masked language modeling
@@ -73,10 +89,9 @@ def test_windows_stand_between_start_and_end_and_lose_no_token():
         np.testing.assert_array_equal(windows[tokenizer.is_text(windows).numpy()], ids)
 
 
-def test_masks_in_a_text_are_filled(train):
-    run = train(recipes.masked_language_modeling, "bert_tiny", TEXTS * 3)
-    tokenizer = run.bundle.preprocessing.tokenizer
-    answer = run.bundle.predict({"text": ["the [MASK] sat on the [MASK]", "no mask", ""]})
+def test_masks_in_a_text_are_filled(masked):
+    tokenizer = masked.bundle.preprocessing.tokenizer
+    answer = masked.bundle.predict({"text": ["the [MASK] sat on the [MASK]", "no mask", ""]})
     assert answer["tokens"].shape == (3, 2, 5)
     filled = answer["filled_text"][0].decode()
     best = [piece.decode() for piece in answer["tokens"][0, :, 0]]
@@ -88,16 +103,15 @@ def test_masks_in_a_text_are_filled(train):
     assert answer["filled_text"][2] == b""
 
 
-def test_the_examples_of_a_masked_language_model_hide_a_word(train):
-    run = train(recipes.masked_language_modeling, "bert_tiny", TEXTS * 3)
-    for text, word in zip(run.examples.raw["text"], run.examples.truth, strict=True):
+def test_the_examples_of_a_masked_language_model_hide_a_word(masked):
+    for text, word in zip(masked.examples.raw["text"], masked.examples.truth, strict=True):
         assert text.decode().replace("[MASK]", word) in TEXTS
 
 
 def test_a_vocabulary_without_a_mask_is_refused(train, tmp_path):
-    train(recipes.text_classification, "bert_tiny", (TEXTS * 2, [0, 1] * 5), run_dir="words", tokenizer="words")
+    train(recipes.text_classification, "bert_tiny", (TEXTS * 2, [0, 1] * 5), tokenizer="words")
     with pytest.raises(ValueError, match="has no mask"):
-        train(recipes.masked_language_modeling, "bert_tiny", TEXTS, weights=str(tmp_path / "words"))
+        train(recipes.masked_language_modeling, "bert_tiny", TEXTS, weights=str(tmp_path / "run"), overwrite=True)
 
 
 # Tags
@@ -150,21 +164,14 @@ def test_other_numbers_of_words_and_tags_are_refused(train):
 # Samples
 
 
-@pytest.mark.parametrize(
-    ("recipe", "model", "data", "arguments"),
-    [
-        (recipes.language_modeling, "gpt", TEXTS, SMALL),
-        (recipes.masked_language_modeling, "bert_tiny", TEXTS, SMALL),
-        (recipes.sequence_to_sequence, "seq2seq_lstm", (TEXTS, TEXTS), {"dim": 8, "units": 8}),
-    ],
-    ids=["language", "masked", "pairs"],
-)
-def test_samples_are_written_after_every_epoch(train, recipe, model, data, arguments):
-    run = train(recipe, model, data, epochs=2, samples=2, model_args=arguments)
-    lines = (run.dir / "samples.txt").read_text().splitlines()
-    assert [line for line in lines if not line.startswith("  ")] == ["epoch 1", "epoch 2"]
-    assert len(lines) == 2 * (1 + 2)
-    assert all(re.match("  .* → ", line) for line in lines if line.startswith("  "))
+def test_samples_are_written_after_every_epoch(train, masked, language):
+    arguments = {"dim": 8, "units": 8}
+    pairs = train(recipes.sequence_to_sequence, "seq2seq_lstm", (TEXTS, TEXTS), **SAMPLED, model_args=arguments)
+    for run in (pairs, masked, language):
+        lines = (run.dir / "samples.txt").read_text().splitlines()
+        assert [line for line in lines if not line.startswith("  ")] == ["epoch 1", "epoch 2"]
+        assert len(lines) == 2 * (1 + 2)
+        assert all(re.match("  .* → ", line) for line in lines if line.startswith("  "))
 
 
 def test_without_samples_there_is_no_file(train):
@@ -176,7 +183,7 @@ def test_without_samples_there_is_no_file(train):
 
 def test_segments_are_trained_with_the_memory_of_those_before(train):
     arguments = {"dim": 16, "depth": 1, "heads": 2, "head_dim": 8, "mlp_dim": 16, "memory_length": 8}
-    run = train(recipes.language_modeling, "transformer_xl", TEXTS * 8, segments=4, model_args=arguments)
+    run = train(recipes.language_modeling, "transformer_xl", TEXTS * 8, segments=4, samples=0, model_args=arguments)
     assert run.facts["options"]["segments"] == 4
     x = np.random.default_rng(0).integers(1, 10, (2, 16))
     remembering = in_segments(run.model, 4, 4, memory_length=16)
@@ -193,48 +200,38 @@ def test_segments_need_a_memory(train):
 # Weights to begin with
 
 
-def test_a_masked_language_model_is_fine_tuned(train, tmp_path):
-    first = train(recipes.masked_language_modeling, "bert_tiny", TEXTS * 3, run_dir="first")
-    weights = str(tmp_path / "first")
-    run = train(
-        recipes.text_classification, "bert_tiny", (TEXTS * 2, [0, 1] * 5),
-        weights=weights, max_length=8, freeze="backbone",
-    )  # fmt: skip
-    assert run.bundle.preprocessing.tokenizer == first.bundle.preprocessing.tokenizer
+def test_a_masked_language_model_is_fine_tuned(train, masked):
+    labelled = (TEXTS * 2, [0, 1] * 5)
+    options = {"weights": str(masked.dir), "max_length": 8, "freeze": "backbone"}
+    run = train(recipes.text_classification, "bert_tiny", labelled, **options)
+    assert run.bundle.preprocessing.tokenizer == masked.bundle.preprocessing.tokenizer
     assert run.bundle.preprocessing.max_length == 8
     for name in ("stem_tokens", "stage1"):
-        for ours, theirs in zip(*(m.get_layer(name).get_weights() for m in (run.model, first.model)), strict=True):
+        for ours, theirs in zip(*(m.get_layer(name).get_weights() for m in (run.model, masked.model)), strict=True):
             np.testing.assert_array_equal(ours, theirs)
-    positions = (model.get_layer("stem_positions").get_weights()[0] for model in (run.model, first.model))
+    positions = (model.get_layer("stem_positions").get_weights()[0] for model in (run.model, masked.model))
     np.testing.assert_array_equal(next(positions), next(positions)[:8])
 
 
-def test_a_language_model_goes_on_learning_with_its_head(train, tmp_path):
-    first = train(recipes.language_modeling, "gpt", TEXTS * 3, run_dir="first", epochs=3)
-    again = train(
-        recipes.language_modeling, "gpt", TEXTS * 3, weights=str(tmp_path / "first"), learning_rate=1e-9,
-    )  # fmt: skip
-    assert again.metrics["perplexity"] == pytest.approx(first.metrics["perplexity"], rel=1e-4)
+def test_a_language_model_goes_on_learning_with_its_head(train, language):
+    again = train(recipes.language_modeling, "gpt", TEXTS * 3, weights=str(language.dir), learning_rate=1e-9)
+    assert again.metrics["perplexity"] == pytest.approx(language.metrics["perplexity"], rel=1e-4)
 
 
-def test_more_places_than_the_weights_have_are_not_made_up(train, tmp_path):
-    first = train(recipes.masked_language_modeling, "bert_tiny", TEXTS * 3, run_dir="first")
-    size = len(first.bundle.preprocessing.tokenizer.vocabulary)
-    model = zoo.build("bert_tiny", input_shape=(None,), vocabulary_size=size, max_length=32, **SMALL)
-    with pytest.raises(ValueError, match=r"'stem_positions' has the shapes \(16, 16\)"):
-        zoo.load_weights(model, "bert_tiny", str(tmp_path / "first"))
+def test_more_places_than_the_weights_have_are_not_made_up(masked):
+    size = len(masked.bundle.preprocessing.tokenizer.vocabulary)
+    model = zoo.build("bert_tiny", input_shape=(None,), vocabulary_size=size, max_length=64, **SMALL)
+    with pytest.raises(ValueError, match=r"'stem_positions' has the shapes \(32, 16\)"):
+        zoo.load_weights(model, "bert_tiny", str(masked.dir))
 
 
-def test_longer_texts_than_the_weights_have_read_fill_their_places(train, tmp_path):
+def test_longer_texts_than_the_weights_have_read_fill_their_places(train, masked):
     """As BERT is pre-trained: on short windows first, then on long ones."""
-    places = {**SMALL, "max_length": 32}
-    train(recipes.masked_language_modeling, "bert_tiny", TEXTS * 3, run_dir="short", model_args=places, max_length=8)
-    options = {"run_dir": "long", "model_args": SMALL, "weights": str(tmp_path / "short"), "max_length": 32}
+    options = {"weights": str(masked.dir), "max_length": 32, "samples": 0}
     run = train(recipes.masked_language_modeling, "bert_tiny", TEXTS * 3, **options)
     assert run.bundle.preprocessing.max_length == run.model.get_layer("stem_positions").max_length == 32
 
 
-def test_facts_of_a_masked_language_model_are_those_of_fixed_masks(train):
-    run = train(recipes.masked_language_modeling, "bert_tiny", TEXTS * 3)
-    assert recipes.evaluate(run, TEXTS * 3) == run.metrics
-    assert json.loads((run.dir / "metrics.json").read_text())["metrics"] == run.metrics
+def test_facts_of_a_masked_language_model_are_those_of_fixed_masks(masked):
+    assert recipes.evaluate(masked, TEXTS * 3) == masked.metrics
+    assert json.loads((masked.dir / "metrics.json").read_text())["metrics"] == masked.metrics
