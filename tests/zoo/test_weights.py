@@ -17,13 +17,13 @@ from zoo.weights import adapt_channels, adapt_positions, arrays_of, transfer, va
 SIZES = 5, 37  # added to the least size: even and odd, so that paddings differ
 
 
-def published():
-    """Every model with published weights; the slow tests take all, the others the smallest of every family."""
+def published(fast=None):
+    """Every model with published weights; the slow tests take all, the others these, or the smallest of every family."""
     found = {name: entry for name, entry in catalog.read().items() if entry["weights"]}
     smallest = {}
     for name, entry in sorted(found.items(), key=lambda item: item[1]["parameters"]):
         smallest.setdefault(entry["module"], name)
-    marks = {name: () if name in smallest.values() else pytest.mark.slow for name in found}
+    marks = {name: () if name in (fast or smallest.values()) else pytest.mark.slow for name in found}
     return [pytest.param(name, marks=mark) for name, mark in marks.items()]
 
 
@@ -86,7 +86,7 @@ def test_same_answer_as_the_published_architecture(name):
         assert error < 1e-5
 
 
-@pytest.mark.parametrize("name", published())
+@pytest.mark.parametrize("name", published(fast=("convnext_tiny", "vgg16")))
 def test_the_published_architecture_without_its_head_gives_the_backbone(name):
     """What is fetched for another number of classes; a ConvNeXt without a head still ends in the head's LayerNorm."""
     record = zoo.spec(name).weights["imagenet"]
