@@ -150,17 +150,17 @@ def _fit(network: keras.Model, task: Task, preprocessing: Preprocessing, folder:
         for weight in form.trainable_variables:
             if weight.name == "kernel":
                 weight.regularizer = keras.regularizers.L1L2(config.l1, config.l2)
+    trained, read = task.in_training(joined, preprocessing)
     training = task.part("train", preprocessing, task.encode)
     validation = None
     if task.data.sizes.get("validation"):
         validation = task.part("validation", preprocessing, task.encode)
-        validation = validation.batches(task.at_once(preprocessing))
+        validation = validation.batches(task.at_once(preprocessing)).map(read)
     steps = training.steps(config.batch_size)
 
     loss, metrics = task.loss(), task.metrics()
     if joined is not form:
         loss, metrics = LossOfHeads(loss), [MetricOfFirstHead(metric) for metric in metrics]
-    trained = task.unrolled(joined, preprocessing)
     measured = ["loss", *(metric.name for metric in metrics)]
     measured += [f"val_{name}" for name in measured] if validation else []
     monitor = choose("monitor", config.monitor or ("val_loss" if validation else "loss"), measured)
@@ -178,7 +178,7 @@ def _fit(network: keras.Model, task: Task, preprocessing: Preprocessing, folder:
                     trained.fit(
                         training.epochs(
                             config.batch_size, config.seed, config.shuffle, task.augment(preprocessing), phase.first
-                        ),
+                        ).map(read),
                         initial_epoch=phase.first,
                         epochs=phase.last,
                         steps_per_epoch=steps,

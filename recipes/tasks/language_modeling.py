@@ -50,9 +50,12 @@ class LanguageModeling(RunningTextTask):
         check_logits_at_every_token(model)
         return NextTokenAnswer()
 
-    def unrolled(self, network, preprocessing):
+    def in_training(self, network, preprocessing):
+        trained, read = super().in_training(network, preprocessing)
         segments = self.config.segments
-        return network if segments == 1 else in_segments(network, segments, preprocessing.max_length // segments)
+        if segments > 1:
+            trained = in_segments(network, segments, preprocessing.max_length // segments)
+        return trained, read
 
     def samples(self, bundle):
         longest = min(SAMPLED, bundle.preprocessing.max_length // 2)

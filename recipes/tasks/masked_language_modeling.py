@@ -2,8 +2,10 @@
 
 import re
 
+import keras
 import numpy as np
 import tensorflow as tf
+from keras import layers, ops
 
 from recipes.answers import MaskedAnswer
 from recipes.config import MaskedConfig, takes
@@ -16,6 +18,10 @@ from recipes.tokenizers import Tokenizer
 from recipes.tokenizers.tokenizer import MASK
 from recipes.tokens import NOTHING
 from recipes.training import train
+from zoo import graphs
+from zoo.architectures.bert import Bias
+from zoo.attention import TokenDense
+from zoo.registry import backbone_of, stages
 
 ASKED = 0.15
 """Share of the tokens that validation and test ask for."""
@@ -24,6 +30,12 @@ MASKED, EXCHANGED = 0.8, 0.1
 """Of the tokens that are asked for: the share that becomes the mask, and that which becomes any token."""
 
 WORDS_OF_AN_EXAMPLE = 8
+
+OF_ONE_TOKEN = (
+    TokenDense, Bias, layers.Dense, layers.LayerNormalization, layers.ReversibleEmbedding, layers.Activation,
+    layers.Dropout,
+)  # fmt: skip
+"""Layers that make of every token something by itself."""
 
 
 @takes(MaskedConfig)
@@ -80,6 +92,11 @@ class MaskedLanguageModeling(RunningTextTask):
         x, y = hidden(tf.constant(marked), tokenizer, ASKED, Draws(0, 0))
         return Part(len(marked), (x.numpy(), y.numpy()), None, None)
 
+    def in_training(self, network, preprocessing):
+        if not answers_token_by_token(network):
+            return super().in_training(network, preprocessing)
+        return answering_at_places(network), at_places
+
     def samples(self, bundle):
         texts = objects(with_a_mask(text, np.random.default_rng(0))[0] for text in self.prompts())
         return texts, lambda texts: bundle.graph_of_raw({"text": texts})["filled_text"]
@@ -118,6 +135,44 @@ def hidden(ids: tf.Tensor, tokenizer: Tokenizer, share: float, draws: Draws) -> 
     others = tf.cast(tf.gather(ordinary, drawn), ids.dtype)
     changed = tf.where(becomes < MASKED, tokenizer.mask, tf.where(becomes < MASKED + EXCHANGED, others, ids))
     return tf.where(asked, changed, ids), tf.where(asked, ids, NOTHING)
+
+
+def answers_token_by_token(network: keras.Model) -> bool:
+    """Whether there are stages, and all that follows them looks at one token alone."""
+    head = [layer for layer in network.layers if layer.name not in backbone_of(network)]
+    return bool(stages(network)) and all(isinstance(layer, OF_ONE_TOKEN) for layer in head)
+
+
+def answering_at_places(network: keras.Model) -> keras.Model:
+    """The same layers, of which those behind the last stage see only the tokens that are asked for.
+
+    A vocabulary makes the head the larger part of a small network. So do Devlin et al. in their code, too.
+
+    Returns:
+        `tokens` int32 `(batch, length)` and `places` int32 `(batch, asked)` → logits there,
+        `(batch, asked, vocabulary_size)`.
+    """
+    *_, last = stages(network)
+    tokens = keras.Input(network.input_shape[1:], dtype="int32", name="tokens")
+    places = keras.Input((None,), dtype="int32", name="places")
+
+    def replaced(layer):
+        if layer.name != last:
+            return layer
+        return lambda x: ops.take_along_axis(layer(x), ops.expand_dims(places, -1), axis=1)
+
+    logits = graphs.run(network, tokens, replaced)
+    return keras.Model({"tokens": tokens, "places": places}, logits, name=f"{network.name}_at_places")
+
+
+def at_places(ids: tf.Tensor, asked: tf.Tensor) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
+    """Windows and what is asked of them, int32 `(windows, length)` → the windows with the places of what is asked, and
+    that alone, int32 `(windows, asked)`; in a window that is asked for fewer, some of them ask for NOTHING.
+    """
+    is_asked = tf.cast(asked != NOTHING, tf.int32)
+    most = tf.maximum(tf.reduce_max(tf.reduce_sum(is_asked, axis=1)), 1)
+    places = tf.argsort(1 - is_asked, axis=1, stable=True)[:, :most]
+    return {"tokens": ids, "places": places}, tf.gather(asked, places, batch_dims=1)
 
 
 def with_masks(examples: Examples, seed: int) -> Examples:

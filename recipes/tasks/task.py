@@ -97,9 +97,12 @@ class Task(abc.ABC):
         """Raw examples of the test part, for the Run."""
         return sample(self.data, self.config.seed)
 
-    def unrolled(self, network: keras.Model, preprocessing: Preprocessing) -> keras.Model:
-        """The network as it reads a training example: the same, or a model that calls its layers several times."""
-        return network
+    def in_training(self, network: keras.Model, preprocessing: Preprocessing) -> tuple[keras.Model, Callable]:
+        """The network as training calls it, and what makes of a batch `(x, y)` the one that this reads and is asked.
+
+        Here both stay what they are; or it is a model of the same layers, which is called otherwise.
+        """
+        return network, lambda x, y: (x, y)
 
     @abc.abstractmethod
     def loss(self) -> keras.losses.Loss:

@@ -3,6 +3,7 @@
 import json
 import re
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -13,9 +14,15 @@ from recipes import tokenizers
 from recipes.config import LanguageConfig
 from recipes.draws import Draws
 from recipes.preprocessing import TextPreprocessing
-from recipes.tasks.masked_language_modeling import hidden, marked_windows
+from recipes.tasks.masked_language_modeling import (
+    answering_at_places,
+    answers_token_by_token,
+    at_places,
+    hidden,
+    marked_windows,
+)
 from recipes.tasks.token_classification import phrases
-from recipes.tokens import NOTHING
+from recipes.tokens import NOTHING, TokenCrossentropy
 from zoo.architectures.transformer_xl import in_segments
 
 TEXTS = ["the cat sat on the mat.", "a dog barks", "Ärger!", "", "one two three four five six seven eight"]
@@ -87,6 +94,32 @@ def test_windows_stand_between_start_and_end_and_lose_no_token():
         assert (windows[:, 0] == tokenizer.start).all()
         assert ((windows == tokenizer.end).sum(axis=1) == 1).all()
         np.testing.assert_array_equal(windows[tokenizer.is_text(windows).numpy()], ids)
+
+
+def test_only_what_is_asked_for_goes_through_the_head_with_the_same_loss():
+    model = zoo.build("bert_tiny", **zoo.spec("bert_tiny").tiny, task="masked-language-modeling")
+    ids = tf.constant(np.random.default_rng(0).integers(1, 20, (5, 8)), tf.int32)
+    asked = tf.where(np.random.default_rng(1).random((5, 8)) < 0.3, ids, NOTHING)
+    asked = tf.concat([asked[:4], tf.fill([1, 8], NOTHING)], axis=0)  # of the last window nothing is asked
+    x, y = at_places(ids, asked)
+    assert y.shape[1] == tf.reduce_max(tf.math.count_nonzero(asked != NOTHING, axis=1)) < 8
+    losses, gradients = [], []
+    for network, inputs, targets in ((model, ids, asked), (answering_at_places(model), x, y)):
+        with tf.GradientTape() as tape:
+            losses.append(TokenCrossentropy()(targets, network(inputs)))
+        gradients.append(tape.gradient(losses[-1], [weight.value for weight in model.trainable_weights]))
+    np.testing.assert_allclose(*losses, rtol=1e-6)
+    for expected, found in zip(*(map(tf.convert_to_tensor, each) for each in gradients), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-7)
+
+
+def test_a_head_that_looks_at_other_tokens_sees_them_all():
+    tokens = keras.Input((None,), dtype="int32", name="tokens")
+    stage = keras.layers.Embedding(10, 4, name="stage1")(tokens)
+    alone, beside = keras.layers.Dense(10), keras.layers.Conv1D(10, 3, padding="same")
+    assert answers_token_by_token(keras.Model(tokens, alone(stage)))
+    assert not answers_token_by_token(keras.Model(tokens, alone(keras.layers.Embedding(10, 4)(tokens))))
+    assert not answers_token_by_token(keras.Model(tokens, beside(stage)))
 
 
 def test_masks_in_a_text_are_filled(masked):

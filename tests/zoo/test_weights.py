@@ -18,7 +18,7 @@ SIZES = 5, 37  # added to the least size: even and odd, so that paddings differ
 
 
 def published(fast=None):
-    """Every model with published weights; the slow tests take all, the others these, or the smallest of every family."""
+    """Every model with published weights; the slow tests take all, the others these or the smallest of every family."""
     found = {name: entry for name, entry in catalog.read().items() if entry["weights"]}
     smallest = {}
     for name, entry in sorted(found.items(), key=lambda item: item[1]["parameters"]):
