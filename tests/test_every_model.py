@@ -25,8 +25,8 @@ from tests import raw_data
 from zoo import catalog, complexity, registry
 
 LEARNING = {"batch_size": raw_data.COUNT, "learning_rate": 0.02, "schedule": "cosine", "clip_norm": 1.0}
-STEPS = {"binary-classification": 250, "regression": 250}
-USUAL_STEPS = 100
+STEPS = {"binary-classification": 250, "regression": 250, "sequence-to-sequence": 100}
+USUAL_STEPS = 60
 EVERY_EXAMPLE = {"validation": 0, "test": 0}
 ENGINES = [name for name, engine in engines.ENGINES.items() if engine.why_not() is None]
 
