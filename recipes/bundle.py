@@ -1,5 +1,6 @@
 """A bundle: a model with all that is needed to use it on raw input."""
 
+import functools
 import json
 import math
 import re
@@ -129,12 +130,18 @@ class Bundle:
         """
         if not self.writes:
             return self._predict(self.preprocess(raw), batch_size, raw)
-        read_anew = tf.function(
+        texts = np.asarray(raw["text"], object)
+        return _in_batches(
+            lambda rows: self._read_anew(tf.constant(texts[rows], tf.string)), len(texts), batch_size or 64
+        )
+
+    @functools.cached_property
+    def _read_anew(self) -> Callable[[tf.Tensor], dict[str, tf.Tensor]]:
+        """What is written for texts, string `(batch,)`, by a network that reads all of it anew for every token."""
+        return tf.function(
             lambda texts: writing.answer(self.model, self.preprocessing, texts, self.answer.beams, cached=False),
             input_signature=[tf.TensorSpec([None], tf.string)],
         )
-        texts = np.asarray(raw["text"], object)
-        return _in_batches(lambda rows: read_anew(tf.constant(texts[rows], tf.string)), len(texts), batch_size or 64)
 
     def predict_tensors(
         self, tensors: np.ndarray | dict[str, np.ndarray], batch_size: int | None = None

@@ -28,6 +28,8 @@ LEARNING = {"batch_size": raw_data.COUNT, "learning_rate": 0.02, "schedule": "co
 STEPS = {"binary-classification": 250, "regression": 250, "sequence-to-sequence": 100}
 USUAL_STEPS = 60
 EVERY_EXAMPLE = {"validation": 0, "test": 0}
+OF_SOME_TASKS = {"samples": 0, "max_length": 16}
+"""Options of the recipes that have them."""
 ENGINES = [name for name, engine in engines.ENGINES.items() if engine.why_not() is None]
 
 
@@ -120,7 +122,7 @@ def trained(tmp_path_factory):
                 model_args={k: v for k, v in case.spec.tiny.items() if k not in fitted},
                 verbose=False,
                 epochs=STEPS.get(case.task, USUAL_STEPS),
-                **({"samples": 0} if "samples" in recipe.config.__dataclass_fields__ else {}),
+                **{k: v for k, v in OF_SOME_TASKS.items() if k in recipe.config.__dataclass_fields__},
                 **LEARNING,
                 **EVERY_EXAMPLE,
             )
