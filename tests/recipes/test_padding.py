@@ -41,7 +41,7 @@ def wasted(batches):
         pytest.param("sentences", "text-classification", "words", classes, marks=pytest.mark.slow),
         pytest.param("sentences", "text-classification", "characters", classes, marks=pytest.mark.slow),
         ("addition/2", "sequence-to-sequence", "characters", pairs),
-        ("reverse", "sequence-to-sequence", "characters", pairs),
+        pytest.param("reverse", "sequence-to-sequence", "characters", pairs, marks=pytest.mark.slow),
     ],
 )
 def test_an_epoch_wastes_at_most_a_tenth_on_padding(name, task, kind, reading, data_dir):
