@@ -3,6 +3,7 @@
 import dataclasses
 import platform
 import time
+from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 
@@ -155,7 +156,7 @@ def _fit(network: keras.Model, task: Task, preprocessing: Preprocessing, folder:
     validation = None
     if task.data.sizes.get("validation"):
         validation = task.part("validation", preprocessing, task.encode)
-        validation = validation.batches(task.at_once(preprocessing)).map(read)
+        validation = _read_by(read, validation.batches(task.at_once(preprocessing)))
     steps = training.steps(config.batch_size)
 
     loss, metrics = task.loss(), task.metrics()
@@ -175,10 +176,11 @@ def _fit(network: keras.Model, task: Task, preprocessing: Preprocessing, folder:
                 with fine_tuning.keeping(phase.frozen):
                     trained.compile(make(config, steps, phase, factors), loss, metrics=metrics)
                     trained.optimizer.build(trained.trainable_variables)  # or the first step is traced twice
+                    batches = training.epochs(
+                        config.batch_size, config.seed, config.shuffle, task.augment(preprocessing), phase.first
+                    )
                     trained.fit(
-                        training.epochs(
-                            config.batch_size, config.seed, config.shuffle, task.augment(preprocessing), phase.first
-                        ).map(read),
+                        _read_by(read, batches),
                         initial_epoch=phase.first,
                         epochs=phase.last,
                         steps_per_epoch=steps,
@@ -202,6 +204,11 @@ def _fit(network: keras.Model, task: Task, preprocessing: Preprocessing, folder:
     if form is not network:
         network.set_weights(form.get_weights())
     return history.rows
+
+
+def _read_by(read: Callable | None, batches: tf.data.Dataset) -> tf.data.Dataset:
+    """Batches `(x, y)` as the network that is trained reads them."""
+    return batches if read is None else batches.map(read).prefetch(tf.data.AUTOTUNE)
 
 
 def _averages(config: Config) -> list[keras.callbacks.Callback]:

@@ -21,7 +21,7 @@ from recipes.training import train
 from zoo import graphs
 from zoo.architectures.bert import Bias
 from zoo.attention import TokenDense
-from zoo.registry import backbone_of, stages
+from zoo.registry import features, stages
 
 ASKED = 0.15
 """Share of the tokens that validation and test ask for."""
@@ -139,8 +139,11 @@ def hidden(ids: tf.Tensor, tokenizer: Tokenizer, share: float, draws: Draws) -> 
 
 def answers_token_by_token(network: keras.Model) -> bool:
     """Whether there are stages, and all that follows them looks at one token alone."""
-    head = [layer for layer in network.layers if layer.name not in backbone_of(network)]
-    return bool(stages(network)) and all(isinstance(layer, OF_ONE_TOKEN) for layer in head)
+    if not stages(network):
+        return False
+    *_, last = stages(network)
+    backbone = {operation.name for operation in features(network, last).operations}
+    return all(isinstance(each, OF_ONE_TOKEN) for each in network.operations if each.name not in backbone)
 
 
 def answering_at_places(network: keras.Model) -> keras.Model:
@@ -159,7 +162,7 @@ def answering_at_places(network: keras.Model) -> keras.Model:
     def replaced(layer):
         if layer.name != last:
             return layer
-        return lambda x: ops.take_along_axis(layer(x), ops.expand_dims(places, -1), axis=1)
+        return lambda *x, **given: ops.take_along_axis(layer(*x, **given), ops.expand_dims(places, -1), axis=1)
 
     logits = graphs.run(network, tokens, replaced)
     return keras.Model({"tokens": tokens, "places": places}, logits, name=f"{network.name}_at_places")

@@ -97,12 +97,13 @@ class Task(abc.ABC):
         """Raw examples of the test part, for the Run."""
         return sample(self.data, self.config.seed)
 
-    def in_training(self, network: keras.Model, preprocessing: Preprocessing) -> tuple[keras.Model, Callable]:
+    def in_training(self, network: keras.Model, preprocessing: Preprocessing) -> tuple[keras.Model, Callable | None]:
         """The network as training calls it, and what makes of a batch `(x, y)` the one that this reads and is asked.
 
-        Here both stay what they are; or it is a model of the same layers, which is called otherwise.
+        Here it is the network, and None: batches stay what they are. Or it is a model of the same layers, which is
+        called otherwise.
         """
-        return network, lambda x, y: (x, y)
+        return network, None
 
     @abc.abstractmethod
     def loss(self) -> keras.losses.Loss:

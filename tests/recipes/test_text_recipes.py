@@ -120,6 +120,7 @@ def test_a_head_that_looks_at_other_tokens_sees_them_all():
     assert answers_token_by_token(keras.Model(tokens, alone(stage)))
     assert not answers_token_by_token(keras.Model(tokens, alone(keras.layers.Embedding(10, 4)(tokens))))
     assert not answers_token_by_token(keras.Model(tokens, beside(stage)))
+    assert not answers_token_by_token(keras.Model(tokens, alone(keras.ops.cumsum(stage, axis=1))))
 
 
 def test_masks_in_a_text_are_filled(masked):
