@@ -66,16 +66,13 @@ def with_cache(model):
 def without_cache(model):
     """The same, where nothing is kept but the text."""
 
-    def answer(text, last):
-        so_far = text[:, : tf.reduce_max(last) + 1]
-        return tf.gather(model(so_far, training=False), last, batch_dims=1), text
-
     def begin(prompts, lengths, longest):
-        return answer(tf.pad(prompts, [[0, 0], [0, longest - tf.shape(prompts)[1]]]), lengths - 1)
+        return tf.pad(prompts, [[0, 0], [0, longest - tf.shape(prompts)[1]]])
 
     def step(tokens, text, index):
-        places = tf.stack([tf.range(tf.shape(text)[0]), index], axis=1)
-        return answer(tf.tensor_scatter_nd_update(text, places, tokens), index)
+        text = tf.tensor_scatter_nd_update(text, tf.stack([tf.range(tf.shape(text)[0]), index], axis=1), tokens)
+        so_far = text[:, : tf.reduce_max(index) + 1]
+        return tf.gather(model(so_far, training=False), index, batch_dims=1), text
 
     return begin, step
 

@@ -7,8 +7,9 @@
 
 Both take a network as two functions, such as those of `zoo.decoding` with the model filled in:
 
-    begin(prompts, lengths, longest) → logits of the next token, (batch, vocabulary_size), a cache of `longest` places
-    step(tokens, cache, index) → the same behind tokens, int (batch,), that stand at places `index`, int (batch,)
+    begin(prompts, lengths, longest) → a cache of `longest` places, with the prompts up to their last tokens
+    step(tokens, cache, index) → logits of what is next, (batch, vocabulary_size), and the cache with these tokens, int
+        (batch,), which stand at places `index`, int (batch,); the prompts' last tokens are the first step's
 
 The cache is a nest of tensors `(batch, ...)`. What tells how a row is to be gone on with is one number for all rows, or
 `(batch,)`. A row's answer does not depend on the other rows of its batch.
@@ -20,7 +21,7 @@ from numbers import Integral
 
 import tensorflow as tf
 
-Begin = Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tuple[tf.Tensor, object]]
+Begin = Callable[[tf.Tensor, tf.Tensor, tf.Tensor], object]
 Step = Callable[[tf.Tensor, object, tf.Tensor], tuple[tf.Tensor, object]]
 
 
@@ -81,16 +82,18 @@ def sample(
     def write(n, logits, text):
         token = tf.where(text["going"], choose(n, logits), 0)
         gained = tf.gather(tf.nn.log_softmax(logits), token, batch_dims=1)
-        return {
-            "last": token,
-            "tokens": _put(token, n, text["tokens"]),
-            "length": text["length"] + tf.cast(text["going"], tf.int32),
-            "log_probability": text["log_probability"] + tf.where(text["going"], gained, 0.0),
-            "going": text["going"] & (token != end) & (n + 1 < limit),
-        }, None
+        return (
+            token,
+            None,
+            {
+                "tokens": _put(token, n, text["tokens"]),
+                "length": text["length"] + tf.cast(text["going"], tf.int32),
+                "log_probability": text["log_probability"] + tf.where(text["going"], gained, 0.0),
+                "going": text["going"] & (token != end) & (n + 1 < limit),
+            },
+        )
 
     text = {
-        "last": tf.zeros([rows], tf.int32),
         "tokens": tf.zeros([rows, _most(limit)], tf.int32),
         "length": tf.zeros([rows], tf.int32),
         "log_probability": tf.zeros([rows]),
@@ -160,19 +163,22 @@ def beam_search(
         beams = tf.where(ended, never, beams)
         # A beam's probability only falls, and nothing is divided by more than at the longest length.
         going = tf.reduce_max(beams, axis=1) / divisor(limit) > best
-        return {
-            "last": tf.reshape(token, [-1]),
-            "beams": tf.where(going[:, None], beams, never),
-            "beam_tokens": beam_tokens,
-            "score": best,
-            "tokens": tf.where(better[:, None], tf.gather(beam_tokens, winner, batch_dims=1), text["tokens"]),
-            "length": tf.where(better, n + 1, text["length"]),
-            "log_probability": tf.where(better, score * divisor(n + 1), text["log_probability"]),
-            "going": going,
-        }, tf.reshape(tf.range(rows)[:, None] * num_beams + parent, [-1])
+        parents = tf.range(rows)[:, None] * num_beams + parent
+        return (
+            tf.reshape(token, [-1]),
+            tf.reshape(parents, [-1]),
+            {
+                "beams": tf.where(going[:, None], beams, never),
+                "beam_tokens": beam_tokens,
+                "score": best,
+                "tokens": tf.where(better[:, None], tf.gather(beam_tokens, winner, batch_dims=1), text["tokens"]),
+                "length": tf.where(better, n + 1, text["length"]),
+                "log_probability": tf.where(better, score * divisor(n + 1), text["log_probability"]),
+                "going": going,
+            },
+        )
 
     text = {
-        "last": tf.zeros([rows * num_beams], tf.int32),
         # At first all beams are the prompt: one of them goes on.
         "beams": tf.where((tf.range(num_beams) == 0) & (limit > 0)[:, None], 0.0, never),
         "beam_tokens": tf.zeros([rows, num_beams, width], tf.int32),
@@ -198,23 +204,24 @@ def _within(prompts, lengths, longest, max_new_tokens):
 def _write_all(begin, step, prompts, lengths, limit, write, text, copies=1):
     """The text when every row has stopped.
 
-    `write(n, logits, text)` puts the n-th new token there. It gives the text, whose `last` is what the next step reads
-    and `going` says which rows go on, and the row of the cache that each row of `last` comes from, None if its own.
+    `write(n, logits, text)` puts the n-th new token there. It gives this token, which the next step reads; the row of
+    the cache that it comes from, None if its own; and the text, whose `going` says which rows go on.
     """
     places = _most(lengths + limit, least=1)
-    logits, cache = tf.nest.map_structure(lambda a: _copied(a, copies), begin(prompts, lengths, places))
-    behind = _copied(lengths, copies)
+    cache = tf.nest.map_structure(lambda a: _copied(a, copies), begin(prompts, lengths, places))
+    last = _copied(lengths - 1, copies)
+    token = _copied(tf.gather(prompts, lengths - 1, batch_dims=1), copies)
 
-    def further(n, text, cache):
+    def further(n, token, text, cache):
         # Rows that have stopped read on in place.
-        index = tf.minimum(behind + n - 1, places - 1)
-        logits, stepped = step(text["last"], cache, index)
-        text, parents = write(n, tf.cast(logits, tf.float32), text)
-        return n + 1, text, tf.nest.map_structure(functools.partial(_carried, parents), cache, stepped)
+        logits, stepped = step(token, cache, tf.minimum(last + n, places - 1))
+        token, parents, text = write(n, tf.cast(logits, tf.float32), text)
+        return n + 1, token, text, tf.nest.map_structure(functools.partial(_carried, parents), cache, stepped)
 
-    # All beams are alike at first, so there is nothing to put in order.
-    text, _ = write(0, tf.cast(logits, tf.float32), text)
-    return tf.while_loop(lambda n, text, cache: tf.reduce_any(text["going"]), further, (1, text, cache))[1]
+    def going(n, token, text, cache):
+        return tf.reduce_any(text["going"])
+
+    return tf.while_loop(going, further, (0, token, text, cache))[2]
 
 
 def _carried(parents, before, after):

@@ -84,7 +84,8 @@ def answer(model: keras.Model, preprocessing: TextPreprocessing, texts: tf.Tenso
 def why_not(model: keras.Model) -> str | None:
     """Why a model cannot write a text one token at a time; None where it can."""
     try:
-        decoding.begin(model, [tf.ones([1, 2], tf.int32)] * len(model.inputs), tf.constant([2]), 3)
+        cache = decoding.begin(model, [tf.ones([1, 2], tf.int32)] * len(model.inputs), tf.constant([2]), 3)
+        decoding.step(model, tf.ones([1], tf.int32), cache, tf.constant([1]))
     except ValueError as error:
         return str(error)
     return None
@@ -116,15 +117,11 @@ class _ReadAnew:
         self.model, self.given = model, given
 
     def begin(self, prompts, lengths, longest):
-        text = tf.pad(prompts, [[0, 0], [0, longest - tf.shape(prompts)[1]]])
-        return self._behind([*self.given, text], lengths - 1)
+        return [*self.given, tf.pad(prompts, [[0, 0], [0, longest - tf.shape(prompts)[1]]])]
 
     def step(self, tokens, kept, index):
         *given, text = kept
         places = tf.stack([tf.range(tf.shape(text)[0]), index], axis=1)
-        return self._behind([*given, tf.tensor_scatter_nd_update(text, places, tokens)], index)
-
-    def _behind(self, inputs, last):
-        """Logits behind the last token, and what is kept."""
-        logits = self.model(inputs if self.given else inputs[0], training=False)
-        return tf.gather(logits, last, batch_dims=1), inputs
+        inputs = [*given, tf.tensor_scatter_nd_update(text, places, tokens)]
+        logits = self.model(inputs if given else inputs[0], training=False)
+        return tf.gather(logits, index, batch_dims=1), inputs

@@ -48,7 +48,7 @@ _TOKEN_WISE = (
 
 
 def begin(model, inputs, lengths, longest):
-    """Read the prompts and say what comes next.
+    """Read the prompts up to the last token, which is the first that `step` takes.
 
     Args:
         model: Functional, or Sequential and built.
@@ -57,12 +57,10 @@ def begin(model, inputs, lengths, longest):
         longest: places in the cache, at least `length`; an int, or an int tensor where the backend allows it.
 
     Returns:
-        Logits of each row's next token, `(batch, vocabulary_size)`, and the cache that `step` takes. It is a nest of
-        tensors whose first axis is that of the batch.
+        The cache that `step` takes, a nest of tensors whose first axis is that of the batch.
 
     Raises:
-        ValueError: it is not known how one of the layers makes a step; or the model is neither Functional nor
-            Sequential, or not built.
+        ValueError: the model is neither Functional nor Sequential, or not built.
     """
     encoder, decoder = _parts(model)
     *given, text = _in_order(model, inputs)
@@ -70,9 +68,7 @@ def begin(model, inputs, lengths, longest):
     last = ops.cast(lengths, "int32") - 1
     kept = []
     run(decoder, [*fixed, text], lambda layer: _reading(layer, fixed, last, longest, kept.append))
-    # The last token is a step: so nothing but what is kept has to be computed of the prompts.
-    tokens = ops.take_along_axis(text, last[:, None], axis=1)[:, 0]
-    return step(model, tokens, {"fixed": fixed, "kept": kept}, last)
+    return {"fixed": fixed, "kept": kept}
 
 
 def step(model, tokens, cache, index):
@@ -82,13 +78,14 @@ def step(model, tokens, cache, index):
         model: that of `begin`.
         tokens: int `(batch,)`.
         cache: what `begin`, or the last step, gave.
-        index: int `(batch,)`, the tokens' places from 0, below the cache's `longest`.
+        index: int `(batch,)`, the tokens' places from 0, below the cache's `longest`: that of a prompt's last token,
+            and so on.
 
     Returns:
         Logits of the tokens behind them, `(batch, vocabulary_size)`, and the cache.
 
     Raises:
-        ValueError: as `begin`.
+        ValueError: it is not known how one of the layers makes a step.
     """
     _, decoder = _parts(model)
     index = ops.cast(index, "int32")

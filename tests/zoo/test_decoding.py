@@ -21,13 +21,11 @@ def prompts(lengths, width):
 
 def logits_of_steps(model, lengths, width=4, longest=8, steps=3):
     """Logits behind the prompts and behind each of the tokens after them, `(1 + steps, batch, vocabulary_size)`."""
-    index = np.array(lengths)
-    logits, cache = decoding.begin(model, writers.inputs_of(model, prompts(lengths, width)), lengths, longest)
-    answers = [np.asarray(logits)]
-    for _ in range(steps):
-        logits, cache = decoding.step(model, TEXT[ROWS, index], cache, index)
+    answers, last = [], np.array(lengths) - 1
+    cache = decoding.begin(model, writers.inputs_of(model, prompts(lengths, width)), lengths, longest)
+    for index in range(1 + steps):
+        logits, cache = decoding.step(model, TEXT[ROWS, last + index], cache, last + index)
         answers.append(np.asarray(logits))
-        index = index + 1
     return np.stack(answers)
 
 
@@ -66,19 +64,19 @@ def test_half_precision_makes_steps_too(network):
 @pytest.mark.parametrize("network", [writers.transformer, writers.lstm])
 def test_a_step_does_not_read_the_source_again(network, monkeypatch):
     model = writers.livened(network())
-    _, cache = decoding.begin(model, writers.inputs_of(model, prompts([1, 1, 1], 1)), [1, 1, 1], 4)
+    cache = decoding.begin(model, writers.inputs_of(model, prompts([1, 1, 1], 1)), [1, 1, 1], 4)
     readers = [layer for layer in model.layers if layer.name.startswith(("encoder", "source_"))]
     assert readers
     for layer in readers:
         monkeypatch.setattr(layer, "call", None)
-    decoding.step(model, TEXT[:, 1], cache, np.ones(3, np.int32))
+    decoding.step(model, TEXT[:, 0], cache, np.zeros(3, np.int32))
 
 
 def test_every_tensor_of_the_cache_has_the_batch_first():
     for network in (writers.gpt, writers.transformer, writers.lstm):
         model = network()
         inputs = writers.inputs_of(model, prompts([1, 4, 2], 4))
-        _, cache = decoding.begin(model, inputs, [1, 4, 2], 8)
+        cache = decoding.begin(model, inputs, [1, 4, 2], 8)
         assert {tensor.shape[0] for tensor in tf.nest.flatten(cache)} == {3}
 
 
@@ -86,9 +84,11 @@ def test_every_tensor_of_the_cache_has_the_batch_first():
 def test_any_id_may_stand_in_a_prompt_and_behind_it(network):
     model, lengths = writers.livened(network()), [1, 3, 2]
     text = np.array([[0, 8, 8, 8], [0, 3, 0, 8], [4, 0, 0, 0]], np.int32)
-    logits, _ = decoding.begin(model, writers.inputs_of(model, text), lengths, 4)
+    last = np.array(lengths) - 1
+    cache = decoding.begin(model, writers.inputs_of(model, text), lengths, 4)
+    logits, _ = decoding.step(model, text[ROWS, last], cache, last)
     whole = np.asarray(model(writers.inputs_of(model, text)))
-    np.testing.assert_allclose(logits, whole[ROWS, np.array(lengths) - 1], rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(logits, whole[ROWS, last], rtol=1e-5, atol=1e-5)
 
 
 def test_a_layer_that_is_called_twice_keeps_two_texts():
@@ -134,6 +134,12 @@ class Doubled(layers.Layer):
         return self(x)
 
 
+def step_behind(model, text):
+    """Logits behind texts, all of one length, and the cache."""
+    lengths = np.full(len(text), text.shape[1])
+    return decoding.step(model, text[:, -1], decoding.begin(model, text, lengths, text.shape[1]), lengths - 1)
+
+
 def of(layer):
     """A network that has one layer between embedding and logits."""
     tokens = keras.Input((4,), dtype="int32", name="tokens")
@@ -143,7 +149,7 @@ def of(layer):
 
 def test_layers_of_ones_own_say_how_they_make_a_step():
     model = of(Doubled())
-    logits, _ = decoding.begin(model, TEXT[:, :4], [4, 4, 4], 4)
+    logits, _ = step_behind(model, TEXT[:, :4])
     np.testing.assert_allclose(logits, model(TEXT[:, :4])[:, 3], rtol=1e-5, atol=1e-5)
 
 
@@ -160,7 +166,7 @@ def test_layers_of_ones_own_say_how_they_make_a_step():
 def test_what_sees_tokens_to_come_is_refused(layer):
     call = (lambda x: layer(x, x)) if isinstance(layer, layers.MultiHeadAttention) else layer
     with pytest.raises(ValueError, match=f"layer 'culprit', a {type(layer).__name__}. Accepted: causal"):
-        decoding.begin(of(call), TEXT[:, :4], [4, 4, 4], 8)
+        step_behind(of(call), TEXT[:, :4])
 
 
 def test_a_model_that_hides_its_graph_is_refused():
@@ -170,7 +176,7 @@ def test_a_model_that_hides_its_graph_is_refused():
 
 def test_a_text_looked_up_by_keras_attention_is_refused():
     with pytest.raises(ValueError, match="keeps no keys and values of the text"):
-        decoding.begin(of(lambda x: layers.AdditiveAttention()([x, x])), TEXT[:, :4], [4, 4, 4], 8)
+        step_behind(of(lambda x: layers.AdditiveAttention()([x, x])), TEXT[:, :4])
 
 
 def test_the_most_places_are_those_of_the_positions():
