@@ -6,7 +6,6 @@ it: they make the golden inputs and the answers that the graph is measured by.
 Contract of the outputs (TF Serving): named, float32, int64 or string, one row per row of input.
 """
 
-import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -130,10 +129,7 @@ def _explain(bundle: Bundle, method: str) -> Signature:
 
 def _writing(bundle: Bundle, name: str, beams: int) -> Signature:
     """Texts that are written: see `recipes.writing.write`. The golden rows ask for every way of drawing in turn."""
-    settings = {"max_new_tokens": tf.int64} if beams else writing.SETTINGS
-    specs = {"text": tf.TensorSpec([None], tf.string)} | {
-        setting: tf.TensorSpec([None], dtype) for setting, dtype in settings.items()
-    }
+    specs = writing.specs(beams)
 
     def inputs_of(raw):
         text = np.asarray(raw["text"], object)[:WRITTEN_EXAMPLES]
@@ -147,30 +143,15 @@ def _writing(bundle: Bundle, name: str, beams: int) -> Signature:
         }
         room = bundle.preprocessing.max_length // 2
         prompts = bundle.preprocessing.tokenizer.encode(tf.constant(text))[:, :room]
-        return {"text": bundle.preprocessing.tokenizer.decode(prompts).numpy()} | {
-            setting: asked[setting].astype(dtype.as_numpy_dtype) for setting, dtype in settings.items()
-        }
-
-    @functools.partial(tf.function, input_signature=[specs])
-    def read_anew(tensors):
-        return writing.write(bundle.model, bundle.preprocessing, tensors, beams=beams, cached=False)
-
-    def keras(raw, batch_size):
-        inputs = inputs_of(raw)
-        step = batch_size or len(inputs["text"])
-        parts = [
-            {key: value.numpy() for key, value in read_anew(tensors).items()}
-            for start in range(0, len(inputs["text"]), step)
-            for tensors in [{key: tf.constant(value[start : start + step]) for key, value in inputs.items()}]
-        ]
-        return all_joined(parts)
+        asked["text"] = bundle.preprocessing.tokenizer.decode(prompts).numpy()
+        return {name: asked[name].astype(spec.dtype.as_numpy_dtype) for name, spec in specs.items()}
 
     return Signature(
         name=name,
         inputs=specs,
-        graph=lambda inputs: writing.write(bundle.model, bundle.preprocessing, inputs, beams=beams),
+        graph=bundle.writer(beams),
         inputs_of=inputs_of,
-        keras=keras,
+        keras=lambda raw, batch_size: bundle.write(inputs_of(raw), beams, batch_size),
     )
 
 

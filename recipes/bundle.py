@@ -118,7 +118,8 @@ class Bundle:
     def graph_of_raw(self, raw: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """The same from raw input by name, each value `(batch, ...)`."""
         if self.writes:
-            return writing.answer(self.model, self.preprocessing, raw["text"], self.answer.beams)
+            most = tf.fill(tf.shape(raw["text"]), tf.constant(self.preprocessing.max_length, tf.int64))
+            return self.writer(self.answer.beams)({**raw, "max_new_tokens": most})
         return self.graph(self.preprocessing(raw), raw=raw)
 
     def predict(self, raw: dict[str, Any], batch_size: int | None = None) -> dict[str, np.ndarray]:
@@ -130,18 +131,31 @@ class Bundle:
         """
         if not self.writes:
             return self._predict(self.preprocess(raw), batch_size, raw)
-        texts = np.asarray(raw["text"], object)
+        most = np.full(len(raw["text"]), self.preprocessing.max_length)
+        return self.write({"text": raw["text"], "max_new_tokens": most}, self.answer.beams, batch_size)
+
+    def write(self, raw: dict[str, Any], beams: int = 0, batch_size: int | None = None) -> dict[str, np.ndarray]:
+        """What the model writes when it reads the whole text anew for every token; see `recipes.writing.write`."""
+        given = {name: np.asarray(raw[name], spec.dtype.as_numpy_dtype) for name, spec in writing.specs(beams).items()}
+        write = self.writer(beams, cached=False)
         return _in_batches(
-            lambda rows: self._read_anew(tf.constant(texts[rows], tf.string)), len(texts), batch_size or 64
+            lambda rows: write({name: tf.constant(array[rows]) for name, array in given.items()}),
+            len(given["text"]),
+            batch_size or 64,
         )
 
+    def writer(self, beams: int, cached: bool = True) -> Callable[[dict[str, tf.Tensor]], dict[str, tf.Tensor]]:
+        """`recipes.writing.write` of this bundle, traced once."""
+        if (beams, cached) not in self._writers:
+            self._writers[beams, cached] = tf.function(
+                lambda raw: writing.write(self.model, self.preprocessing, raw, beams=beams, cached=cached),
+                input_signature=[writing.specs(beams)],
+            )
+        return self._writers[beams, cached]
+
     @functools.cached_property
-    def _read_anew(self) -> Callable[[tf.Tensor], dict[str, tf.Tensor]]:
-        """What is written for texts, string `(batch,)`, by a network that reads all of it anew for every token."""
-        return tf.function(
-            lambda texts: writing.answer(self.model, self.preprocessing, texts, self.answer.beams, cached=False),
-            input_signature=[tf.TensorSpec([None], tf.string)],
-        )
+    def _writers(self) -> dict[tuple[int, bool], Callable]:
+        return {}
 
     def predict_tensors(
         self, tensors: np.ndarray | dict[str, np.ndarray], batch_size: int | None = None

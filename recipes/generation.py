@@ -208,9 +208,11 @@ def _write_all(begin, step, prompts, lengths, limit, write, text, copies=1):
     the cache that it comes from, None if its own; and the text, whose `going` says which rows go on.
     """
     places = _most(lengths + limit, least=1)
-    cache = tf.nest.map_structure(lambda a: _copied(a, copies), begin(prompts, lengths, places))
-    last = _copied(lengths - 1, copies)
-    token = _copied(tf.gather(prompts, lengths - 1, batch_dims=1), copies)
+    cache, last = begin(prompts, lengths, places), lengths - 1
+    token = tf.gather(prompts, last, batch_dims=1)
+    if copies > 1:
+        originals = tf.repeat(tf.range(tf.shape(last)[0]), copies)
+        cache, last, token = tf.nest.map_structure(lambda rows: tf.gather(rows, originals), (cache, last, token))
 
     def further(n, token, text, cache):
         # Rows that have stopped read on in place.
@@ -274,10 +276,6 @@ def _random_numbers(seed, count):
 def _put(token, n, tokens):
     """`(batch, ...)` at place n of `(batch, ..., width)`."""
     return tf.where(tf.range(tf.shape(tokens)[-1]) == n, token[..., None], tokens)
-
-
-def _copied(rows, copies):
-    return rows if copies == 1 else tf.repeat(rows, copies, axis=0)
 
 
 def _per_row(value, rows, dtype):

@@ -25,6 +25,12 @@ SETTINGS = {
 """What a row of `generate` says besides its text, and of what type; see `recipes.generation.sample`."""
 
 
+def specs(beams: int) -> dict[str, tf.TensorSpec]:
+    """What `write` takes."""
+    settings = {"max_new_tokens": tf.int64} if beams else SETTINGS
+    return {name: tf.TensorSpec([None], dtype) for name, dtype in {"text": tf.string, **settings}.items()}
+
+
 def write(
     model: keras.Model,
     preprocessing: TextPreprocessing,
@@ -38,7 +44,8 @@ def write(
     Args:
         model: gives logits at every token of its last input.
         preprocessing: of the texts.
-        raw: `text` string `(batch,)` and `max_new_tokens` int64 `(batch,)`; without beams the other `SETTINGS`, too.
+        raw: `text` string `(batch,)` and `max_new_tokens` int64 `(batch,)`; without beams the other `SETTINGS`, too:
+            see `specs`.
         beams: search with so many beams; 0 draws.
         cached: keep what was computed of the text before.
 
@@ -73,12 +80,6 @@ def write(
         "generated_tokens": tf.cast(found["length"], tf.int64),
         "log_probability": found["log_probability"],
     }
-
-
-def answer(model: keras.Model, preprocessing: TextPreprocessing, texts: tf.Tensor, beams: int, cached: bool = True):
-    """What is written by beam search for sources, string `(batch,)`, of any length that the model has places for."""
-    raw = {"text": texts, "max_new_tokens": tf.fill(tf.shape(texts), tf.constant(preprocessing.max_length, tf.int64))}
-    return write(model, preprocessing, raw, beams=beams, cached=cached)
 
 
 def why_not(model: keras.Model) -> str | None:

@@ -17,8 +17,27 @@ class TokenDense(layers.Dense):
     """
 
     def call(self, x, training=None):
-        rows = super().call(ops.reshape(x, (-1, x.shape[-1])), training=training)
-        return ops.reshape(rows, (*ops.shape(x)[:-1], self.units))
+        return by_text(super().call(rows_of(x), training=training), length_of(x))
+
+
+def rows_of(x):
+    """`(batch, length, dim)` → `(batch * length, dim)`: what products of two matrices are made of."""
+    return ops.reshape(x, (-1, x.shape[-1]))
+
+
+def by_text(rows, length):
+    """Back again, for texts of `length` tokens: `(batch * length, dim)` → `(batch, length, dim)`."""
+    return ops.reshape(rows, (-1, length, rows.shape[-1]))
+
+
+def by_head(rows, length, num_heads):
+    """`(batch * length, num_heads * head_dim)` → `(batch, num_heads, length, head_dim)`."""
+    return ops.swapaxes(ops.reshape(rows, (-1, length, num_heads, rows.shape[-1] // num_heads)), 1, 2)
+
+
+def length_of(x):
+    """Of texts `(batch, length, …)`: an int, where that is known. Of a graph it saves many small operations."""
+    return ops.shape(x)[1] if x.shape[1] is None else x.shape[1]
 
 
 @keras.saving.register_keras_serializable("zoo")
@@ -65,42 +84,47 @@ class MultiHeadAttention(layers.Layer):
         def projection(name, width, initializer, input_shape):
             # A copy: one initializer draws the same numbers again.
             kernel = initializer.__class__.from_config(initializer.get_config())
-            dense = TokenDense(
+            dense = layers.Dense(
                 width, use_bias=self.use_bias, kernel_initializer=kernel, dtype=self.dtype_policy, name=name
             )
-            dense.build(input_shape)
+            dense.build((None, input_shape[-1]))
             return dense
 
         inner = self.num_heads * self.head_dim
         self.query = projection("query", inner, self.kernel_initializer, x_shape)
         self.key = projection("key", inner, self.kernel_initializer, context_shape or x_shape)
         self.value = projection("value", inner, self.kernel_initializer, context_shape or x_shape)
-        self.output_projection = projection("output", x_shape[-1], self.output_initializer, (*x_shape[:-1], inner))
+        self.output_projection = projection("output", x_shape[-1], self.output_initializer, (None, inner))
 
     def call(self, x, context=None, mask=None, training=False):
-        keys, values = self.keys_and_values(x if context is None else context)
-        allowed = None if mask is None else mask[:, None, None, :]
-        if self.causal:
-            seen = self._seen(ops.arange(ops.shape(x)[1])[:, None], ops.arange(ops.shape(keys)[2])[None, :])
-            allowed = seen if allowed is None else ops.logical_and(allowed, seen)
-        return self.attend(x, keys, values, allowed, training)
+        return self.read(x, self.keys_and_values(x if context is None else context), mask, training)
 
     def keys_and_values(self, context):
         """`(batch, keys, any)` → keys and values, each `(batch, num_heads, keys, head_dim)`."""
-        return self._by_head(self.key(context)), self._by_head(self.value(context))
+        rows, length = rows_of(context), length_of(context)
+        return tuple(by_head(projection(rows), length, self.num_heads) for projection in (self.key, self.value))
+
+    def read(self, x, keys_and_values, mask=None, training=False):
+        """What `call` gives, from keys and values that are there already."""
+        keys, values = keys_and_values
+        allowed = None if mask is None else mask[:, None, None, :]
+        if self.causal:
+            seen = self._seen(ops.arange(length_of(x))[:, None], ops.arange(ops.shape(keys)[2])[None, :])
+            allowed = seen if allowed is None else ops.logical_and(allowed, seen)
+        return self.attend(x, keys, values, allowed, training)
 
     def attend(self, x, keys, values, allowed, training=False):
         """Mix values for `x`; `allowed` is None or bool, broadcast to `(batch, num_heads, queries, keys)`."""
         # Scaled here, where there are fewer numbers than in the scores.
-        queries = self._by_head(self.query(x)) * ops.cast(self.head_dim**-0.5, x.dtype)
+        length = length_of(x)
+        queries = by_head(self.query(rows_of(x)), length, self.num_heads) * ops.cast(self.head_dim**-0.5, x.dtype)
         scores = ops.matmul(queries, ops.swapaxes(keys, -1, -2))
         if allowed is not None:
             lowest = -1e30 if scores.dtype != "float16" else -6e4
             scores = ops.where(allowed, scores, ops.cast(lowest, scores.dtype))
         weights = self.drop(ops.softmax(scores, axis=-1), training=training)
         mixed = ops.swapaxes(ops.matmul(weights, values), 1, 2)
-        shape = ops.shape(x)
-        return self.output_projection(ops.reshape(mixed, (shape[0], shape[1], self.num_heads * self.head_dim)))
+        return by_text(self.output_projection(ops.reshape(mixed, (-1, self.num_heads * self.head_dim))), length)
 
     def step(self, x, cache, index):
         """Attend from one token, with the keys and values of those before it.
@@ -114,7 +138,7 @@ class MultiHeadAttention(layers.Layer):
             What `call` gives for this token, `(batch, 1, dim)`, and the cache with its key and value.
         """
         places = ops.arange(ops.shape(cache[0])[2])[None, :]
-        keys, values = (put(old, new, index) for old, new in zip(cache, self.keys_and_values(x), strict=True))
+        keys, values = put(cache, self.keys_and_values(x), index)
         seen = self._seen(index[:, None], places)
         return self.attend(x, keys, values, seen[:, None, None, :]), (keys, values)
 
@@ -122,10 +146,6 @@ class MultiHeadAttention(layers.Layer):
         """Whether a query at a place sees a key at another."""
         seen = key <= query
         return seen if self.window is None else ops.logical_and(seen, key > query - self.window)
-
-    def _by_head(self, x):
-        shape = ops.shape(x)
-        return ops.swapaxes(ops.reshape(x, (shape[0], shape[1], self.num_heads, self.head_dim)), 1, 2)
 
     def compute_output_shape(self, x_shape, context_shape=None, mask_shape=None):
         return x_shape
@@ -163,14 +183,18 @@ class MultiHeadAttention(layers.Layer):
 
 
 def put(cache, new, index):
-    """Keys or values, `(batch, heads, longest, head_dim)`, with those of one token, `(batch, heads, 1, head_dim)`.
+    """Keys and values, `(batch, heads, longest, head_dim)`, with those of one token, `(batch, heads, 1, head_dim)`.
 
     `index` is the token's place, int `(batch,)`. TensorFlow scatters faster than it chooses by place with `where`.
     """
-    batch, heads, _, head_dim = ops.shape(new)
-    rows, of_row = ops.repeat(ops.arange(batch), heads), ops.tile(ops.arange(heads), (batch,))
-    places = ops.stack([rows, of_row, ops.repeat(index, heads)], axis=1)
-    return ops.scatter_update(cache, places, ops.reshape(new, (-1, head_dim)))
+    _, heads, _, head_dim = new[0].shape
+    every = ops.arange(ops.shape(index)[0] * heads)
+    row = every // heads
+    places = ops.stack([row, every % heads, ops.take(index, row)], axis=1)
+    return tuple(
+        ops.scatter_update(old, places, ops.reshape(of_token, (-1, head_dim)))
+        for old, of_token in zip(cache, new, strict=True)
+    )
 
 
 def _context(x_shape, others):

@@ -5,7 +5,7 @@ and with it a step costs the same however much text lies before it:
 
     layer                                        keeps of the text         makes a step by
     causal attention of `zoo.attention`          keys and values           `step(x, cache, index)`
-    the same, not causal, with a fixed context   the context's, unchanged  `attend(x, keys, values, allowed)`
+    the same, not causal, with a fixed context   the context's, unchanged  `read(x, cache, mask)`
     LSTM, GRU, SimpleRNN, RNN                    its states                its cell
     layers with `step(x, index)`, as positions   nothing                   that
     what works on every token for itself         nothing                   itself
@@ -104,9 +104,10 @@ def _reading(layer, fixed, last, longest, keep):
     """What reads the prompts in place of a layer: it gives the same, and keeps what a step at `last` must find."""
 
     def attend(x, context=None, *others, **arguments):
+        x = ops.cast(x, layer.compute_dtype)
         cache = layer.keys_and_values(x if context is None else context)
         keep(tuple(cache if _is_in(context, fixed) else [_padded(each, longest) for each in cache]))
-        return layer(x, context, *others, **arguments)
+        return layer.read(x, cache, *others, **arguments)
 
     def recur(x, initial_state=None, mask=None):
         before_last = ops.arange(ops.shape(x)[1])[None, :] < last[:, None]
@@ -126,7 +127,7 @@ def _stepping(layer, fixed, before, index, keep):
     def attend(x, context=None, mask=None):
         x, cache = ops.cast(x, layer.compute_dtype), next(before)
         if _is_in(context, fixed) and not layer.causal:
-            output = layer.attend(x, *cache, None if mask is None else mask[:, None, None, :])
+            output = layer.read(x, cache, mask)
         elif context is None and layer.causal:
             output, cache = layer.step(x, cache, index)
         else:
@@ -170,9 +171,7 @@ def _no_step(layer, why):
 
 def _padded(keys_or_values, longest):
     """`(batch, heads, length, head_dim)` → `(batch, heads, longest, head_dim)`."""
-    batch, heads, length, head_dim = ops.shape(keys_or_values)
-    room = ops.zeros((batch, heads, longest - length, head_dim), keys_or_values.dtype)
-    return ops.concatenate([keys_or_values, room], axis=2)
+    return ops.pad(keys_or_values, [[0, 0], [0, 0], [0, longest - ops.shape(keys_or_values)[2]], [0, 0]])
 
 
 def _is_in(tensor, tensors):

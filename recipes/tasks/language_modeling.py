@@ -64,8 +64,7 @@ class LanguageModeling(RunningTextTask):
 
         def go_on(texts):
             raw = {name: tf.fill(tf.shape(texts), tf.cast(v, writing.SETTINGS[name])) for name, v in settings.items()}
-            written = writing.write(bundle.model, bundle.preprocessing, {"text": texts, **raw}, cached=cached)
-            return written["generated_text"]
+            return bundle.writer(0, cached)({"text": texts, **raw})["generated_text"]
 
         beginnings = bundle.preprocessing.tokenizer.encode(self.prompts())[:, :longest]
         return bundle.preprocessing.tokenizer.decode(beginnings), go_on

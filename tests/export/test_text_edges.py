@@ -225,10 +225,7 @@ def go_on(client, model, *texts, **asked):
 
 def keras_goes_on(run, *texts, **asked):
     """The whole text read anew for every token."""
-    raw = {"text": tf.constant(list(texts), tf.string, [len(texts)]), **settings(len(texts), **asked)}
-    raw = {name: tf.convert_to_tensor(value) for name, value in raw.items()}
-    found = writing.write(run.bundle.model, run.bundle.preprocessing, raw, cached=False)
-    return {name: tensor.numpy() for name, tensor in found.items()}
+    return run.bundle.write({"text": list(texts), **settings(len(texts), **asked)})
 
 
 WRITERS = ("gpt", "seq2seq")

@@ -30,7 +30,7 @@ from typing import NamedTuple
 import keras
 from keras import initializers, layers
 
-from zoo.attention import MultiHeadAttention, PaddingMask, SinusoidalPositions
+from zoo.attention import MultiHeadAttention, PaddingMask, SinusoidalPositions, TokenDense
 from zoo.registry import register, variant
 
 EPSILON = 1e-5
@@ -82,8 +82,8 @@ def _attention(x, kind, *, name, context=None, mask=None, causal=False):
 
 
 def _mlp(x, kind, *, name):
-    hidden = layers.Dense(kind.mlp_dim, "relu", name=f"{name}_hidden")(x)
-    return layers.Dense(x.shape[-1], name=f"{name}_output")(hidden)
+    hidden = TokenDense(kind.mlp_dim, "relu", name=f"{name}_hidden")(x)
+    return TokenDense(x.shape[-1], name=f"{name}_output")(hidden)
 
 
 def _residual(x, function, kind, *, name, output=None, **arguments):

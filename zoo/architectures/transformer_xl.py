@@ -25,7 +25,7 @@ import numpy as np
 from keras import initializers, layers, ops
 
 from zoo import graphs
-from zoo.attention import put
+from zoo.attention import TokenDense, by_head, by_text, length_of, put, rows_of
 from zoo.registry import register
 
 EPSILON = 1e-5
@@ -75,22 +75,27 @@ class RelativeAttention(layers.Layer):
         )
 
     def call(self, x, memory=None, training=False):
-        context = x if memory is None else ops.concatenate([memory, x], axis=1)
-        length, seen = ops.shape(x)[1], ops.shape(context)[1]
-        keys, values = self.keys_and_values(context)
-        by_content, by_distance = self._scores(x, keys)
-        # Column m belongs to the distance seen - 1 - m, so that of key j stands at m = j + length - 1 - i. A column
-        # more on the left and `length` numbers less at the front shift row i by just that.
-        batch = ops.shape(x)[0]
-        padded = ops.pad(by_distance, [(0, 0), (0, 0), (0, 0), (1, 0)])
-        shifted = ops.reshape(padded, (batch, self.num_heads, seen + 1, length))[:, :, 1:]
-        scores = by_content + ops.reshape(shifted, (batch, self.num_heads, length, seen))
-        allowed = ops.arange(seen)[None, :] <= ops.arange(length)[:, None] + (seen - length)
-        return self._mixed(scores, allowed, values, training)
+        return self.read(
+            x, self.keys_and_values(x if memory is None else ops.concatenate([memory, x], axis=1)), training
+        )
 
     def keys_and_values(self, context):
         """`(batch, keys, dim)` → keys and values, each `(batch, num_heads, keys, head_dim)`."""
-        return self._by_head(self.key(context)), self._by_head(self.value(context))
+        rows, length = rows_of(context), length_of(context)
+        return tuple(by_head(projection(rows), length, self.num_heads) for projection in (self.key, self.value))
+
+    def read(self, x, keys_and_values, training=False):
+        """What `call` gives, from keys and values that are there already."""
+        keys, values = keys_and_values
+        length, seen = length_of(x), ops.shape(keys)[2]
+        by_content, by_distance = self._scores(x, keys)
+        # Column m belongs to the distance seen - 1 - m, so that of key j stands at m = j + length - 1 - i. A column
+        # more on the left and `length` numbers less at the front shift row i by just that.
+        padded = ops.pad(by_distance, [(0, 0), (0, 0), (0, 0), (1, 0)])
+        shifted = ops.reshape(padded, (-1, self.num_heads, seen + 1, length))[:, :, 1:]
+        scores = by_content + ops.reshape(shifted, (-1, self.num_heads, length, seen))
+        allowed = ops.arange(seen)[None, :] <= ops.arange(length)[:, None] + (seen - length)
+        return self._mixed(scores, allowed, values, training)
 
     def step(self, x, cache, index):
         """Attend from one token, with the keys and values of those before it.
@@ -103,7 +108,7 @@ class RelativeAttention(layers.Layer):
         Returns:
             What `call` gives for this token, `(batch, 1, dim)`, and the cache with its key and value.
         """
-        keys, values = (put(old, new, index) for old, new in zip(cache, self.keys_and_values(x), strict=True))
+        keys, values = put(cache, self.keys_and_values(x), index)
         longest = ops.shape(keys)[2]
         places, index = ops.arange(longest)[None, :], index[:, None]
         by_content, by_distance = self._scores(x, keys)
@@ -117,10 +122,13 @@ class RelativeAttention(layers.Layer):
         count, dim = ops.shape(keys)[2], x.shape[-1]
         # Sines beside cosines, not one by one as in the paper: the order is the projection's to learn.
         angles = ops.cast(count - 1 - ops.arange(count), "float32")[:, None] * 10_000.0 ** -(np.arange(0, dim, 2) / dim)
-        waves = ops.concatenate([ops.sin(angles), ops.cos(angles)], axis=-1)[None, :, :dim]
-        distances = self._by_head(self.distance(ops.cast(waves, x.dtype)))
+        waves = ops.concatenate([ops.sin(angles), ops.cos(angles)], axis=-1)[:, :dim]
+        distances = by_head(self.distance(ops.cast(waves, x.dtype)), count, self.num_heads)
         # Scaled here, where there are fewer numbers than in the scores.
-        query, scale = self._by_head(self.query(x)), ops.cast(self.head_dim**-0.5, x.dtype)
+        query, scale = (
+            by_head(self.query(rows_of(x)), length_of(x), self.num_heads),
+            ops.cast(self.head_dim**-0.5, x.dtype),
+        )
         return (
             ops.matmul((query + bias) * scale, ops.swapaxes(others, -1, -2))
             for bias, others in ((self.u, keys), (self.v, distances))
@@ -131,12 +139,8 @@ class RelativeAttention(layers.Layer):
         scores = ops.where(allowed, scores, ops.cast(lowest, scores.dtype))
         weights = self.drop(ops.softmax(scores, axis=-1), training=training)
         mixed = ops.swapaxes(ops.matmul(weights, values), 1, 2)
-        shape = ops.shape(mixed)
-        return self.output_projection(ops.reshape(mixed, (shape[0], shape[1], self.num_heads * self.head_dim)))
-
-    def _by_head(self, x):
-        shape = ops.shape(x)
-        return ops.swapaxes(ops.reshape(x, (shape[0], shape[1], self.num_heads, self.head_dim)), 1, 2)
+        rows = self.output_projection(ops.reshape(mixed, (-1, self.num_heads * self.head_dim)))
+        return by_text(rows, length_of(mixed))
 
     def compute_output_shape(self, x_shape, memory_shape=None):
         return x_shape
@@ -171,9 +175,9 @@ def _block(x, heads, head_dim, mlp_dim, memory_length, dropout, name):
 
     attention = RelativeAttention(heads, head_dim, memory_length, name=f"{name}_attention")
     x = joined(x, attention(x), "attention", f"{name}_attention_norm")
-    branch = layers.Dense(mlp_dim, "relu", kernel_initializer=_init(), name=f"{name}_mlp_hidden")(x)
+    branch = TokenDense(mlp_dim, "relu", kernel_initializer=_init(), name=f"{name}_mlp_hidden")(x)
     branch = _dropped(branch, dropout, f"{name}_mlp_hidden_dropout")
-    branch = layers.Dense(x.shape[-1], kernel_initializer=_init(), name=f"{name}_mlp_output")(branch)
+    branch = TokenDense(x.shape[-1], kernel_initializer=_init(), name=f"{name}_mlp_output")(branch)
     return joined(x, branch, "mlp", name)
 
 
