@@ -4,18 +4,26 @@ import pytest
 
 import export
 import serving
+from export import fresh_process
 from recipes import tokenizers
 from tests.export import small_runs
 
 
+@pytest.fixture(scope="module")
+def versions(tmp_path_factory):
+    """By what cuts the text; one process proves all of them."""
+    folder = tmp_path_factory.mktemp("served")
+    with fresh_process.kept():
+        yield {kind: export.publish(small_runs.text_run(kind), folder / kind) for kind in tokenizers.KINDS}
+
+
 @pytest.mark.parametrize("kind", tokenizers.KINDS)
-def test_the_proof_holds_whatever_cuts_the_text(kind, tmp_path):
-    version = export.publish(small_runs.text_run(kind), tmp_path / "served")
-    assert export.verify(version.path).signatures["text"].examples == 21
+def test_the_proof_holds_whatever_cuts_the_text(kind, versions):
+    assert export.verify(versions[kind].path).signatures["text"].examples == 21
 
 
-def test_the_embedded_server_knows_the_ops_of_wordpiece(tmp_path):
-    version = export.publish(small_runs.text_run("wordpiece"), tmp_path / "served")
+def test_the_embedded_server_knows_the_ops_of_wordpiece(versions):
+    version = versions["wordpiece"]
     with serving.serve(version.path.parent, engine="embedded") as server:
         report = export.verify(version.path, name=server.name, rest=server.rest_url)
     assert report.ok, report.problems
