@@ -59,15 +59,17 @@ _PYTHON = platform.python_version()
 
 
 @functools.cache
-def modules(package: str) -> dict[str, list[list[str]]]:
+def modules(package: str, beginning: str = "") -> dict[str, list[list[str]]]:
     """The modules of a package in which there is prose: by the path of the file, such as `numpy/linalg/_linalg.py`, its
-    paragraphs, each a list of sentences.
+    paragraphs, each a list of sentences. `beginning` is a regular expression that paths must begin with.
     """
     root = _root(package)
     paths = [path for path in sorted(root.rglob("*.py")) if not SKIPPED_FOLDERS & set(path.relative_to(root).parts)]
+    named = {f"{package}/{path.relative_to(root).as_posix()}": path for path in paths}
     found = {
-        f"{package}/{path.relative_to(root).as_posix()}": [text for one in _docstrings(path) for text in prose(one)]
-        for path in paths
+        module: [text for one in _docstrings(path) for text in prose(one)]
+        for module, path in named.items()
+        if re.match(beginning, module)
     }
     return {module: paragraphs for module, paragraphs in found.items() if paragraphs}
 

@@ -74,9 +74,9 @@ def draw_sentences() -> list[tuple[str, str, str]]:
     """
     found = {}
     for package in PACKAGES:
-        for module, paragraphs in docstrings.modules(package).items():
-            label = next((label for label, modules in CLASSES.items() if re.match(modules, module)), None)
-            for text in (text for sentences in paragraphs for text in sentences if label):
+        for module, paragraphs in docstrings.modules(package, "|".join(CLASSES.values())).items():
+            label = next(label for label, modules in CLASSES.items() if re.match(modules, module))
+            for text in (text for sentences in paragraphs for text in sentences):
                 if len(text.split()) >= FEWEST_WORDS and not _NAMED.search(text):
                     found.setdefault(text, []).append((module, label))
     of_class = {label: [] for label in CLASSES}
