@@ -1,5 +1,6 @@
 """What all tests share: quiet TensorFlow, prepared data sets, and one worker for the tests of a file."""
 
+import contextlib
 import os
 
 import pytest
@@ -16,6 +17,24 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if item.get_closest_marker("xdist_group") is None:
             item.add_marker(pytest.mark.xdist_group(str(item.path)))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def drawing():
+    """Runs get no pictures, which take as long as a small training, but within `with drawing():`."""
+    from recipes import plots
+
+    draw = plots.draw
+
+    @contextlib.contextmanager
+    def drawn():
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(plots, "draw", draw)
+            yield
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(plots, "draw", lambda *arguments: None)
+        yield drawn
 
 
 @pytest.fixture

@@ -102,11 +102,12 @@ def test_breast_cancer_is_told_apart(train):
 
 
 @pytest.fixture(scope="module")
-def digits_run(tmp_path_factory, data_dir):
+def digits_run(tmp_path_factory, data_dir, drawing):
     folder = tmp_path_factory.mktemp("digits") / "run"
-    return recipes.image_classification(
-        "lenet5", "digits", epochs=4, run_dir=str(folder), data_dir=data_dir, verbose=False
-    )
+    with drawing():
+        return recipes.image_classification(
+            "lenet5", "digits", epochs=4, run_dir=str(folder), data_dir=data_dir, verbose=False
+        )
 
 
 def test_lenet5_reads_scanned_digits(digits_run):
