@@ -24,10 +24,13 @@ def left_over(base):
     return [path.name for path in base.iterdir() if path.name.startswith((store.STAGING, store.REMOVED))]
 
 
-def test_a_publisher_killed_at_any_step_leaves_nothing_visible(tmp_path, here, classifier_run):
+STEPS = ["mkdir", "saved_model.write", "golden.save", "warmup.write", "replay", "manifest.write", "sync"]
+
+
+@pytest.mark.parametrize("steps", [["saved_model.write", "sync"], pytest.param(STEPS, marks=pytest.mark.slow)])
+def test_a_publisher_killed_at_any_step_leaves_nothing_visible(tmp_path, here, classifier_run, steps):
     """kill -9, the out-of-memory killer, a power cut: no server may ever find half a version."""
     base = tmp_path / "m"
-    steps = ["mkdir", "saved_model.write", "golden.save", "warmup.write", "replay", "manifest.write", "sync"]
     command = [sys.executable, "-m", "tests.export.killed_publisher", str(base), *steps, "before rename", "rename"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=200, check=True)
     *unseen, last = [line.split("|") for line in done.stdout.splitlines()]

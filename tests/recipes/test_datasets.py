@@ -44,7 +44,7 @@ def test_they_are_loaded_by_tfds_itself_once_imported(data_dir):
     assert info.supervised_keys == ("image", "label")
 
 
-SLOW = ("prose",)  # half a minute to read every docstring of eight packages
+SLOW = ("prose", "reverse")  # to read every docstring of eight packages, and to write 22,000 examples
 
 
 @pytest.mark.parametrize(
@@ -139,7 +139,9 @@ def texts(name, split, data_dir):
     return [(source.decode(), target.decode()) for source, target in read(name, split, data_dir)]
 
 
-@pytest.mark.parametrize(("digits", "train", "test"), [(1, 80, 20), (2, 8_000, 2_000)])
+@pytest.mark.parametrize(
+    ("digits", "train", "test"), [(1, 80, 20), pytest.param(2, 8_000, 2_000, marks=pytest.mark.slow)]
+)
 def test_addition_holds_every_sum_once(digits, train, test, data_dir):
     parts = [texts(f"addition/{digits}", split, data_dir) for split in ("train", "test")]
     assert [len(part) for part in parts] == [train, test]
@@ -162,6 +164,7 @@ def test_every_machine_prepares_the_same_additions(data_dir):
     assert digest(texts("addition/1", "test", data_dir)) == "b42e7a6e3d348e78"
 
 
+@pytest.mark.slow
 def test_reverse_is_words_of_all_lengths_backwards(data_dir):
     words = [texts("reverse", split, data_dir) for split in ("train", "test")]
     assert [len(part) for part in words] == [20_000, 2_000]

@@ -82,7 +82,7 @@ def test_pictures_of_every_mode_are_read_and_drawn(tmp_path, channels, drawing):
     assert set(recipes.load_run(run.dir).examples.truth) <= {"$x^$", "NA"}
 
 
-@pytest.mark.parametrize(("given", "wanted"), [(1, 3), (1, 4), (3, 1), (3, 4), (4, 3), (4, 1)])
+@pytest.mark.parametrize(("given", "wanted"), [(1, 4), (3, 1), (4, 3)])
 def test_arrays_change_their_channels_as_files_do(tmp_path, given, wanted):
     pixels = RNG.integers(0, 256, (24, 12, 12, given), np.uint8)
     data = (pixels[..., 0] if given == 1 else pixels, np.arange(24) % 2)

@@ -117,7 +117,7 @@ def test_the_cache_changes_no_text(network, way):
     model = writers.livened(network(), seed=3)
     function, arguments = WAYS[way]
     cached, whole = (
-        run(function, of(model), PROMPTS, end=END, longest=12, max_new_tokens=[9, 7, 8], **arguments)
+        run(function, of(model), PROMPTS, end=END, longest=8, max_new_tokens=[5, 4, 3], **arguments)
         for of in (with_cache, without_cache)
     )
     assert len(set(texts(whole))) > 1

@@ -40,7 +40,8 @@ def wasted(batches):
     [
         pytest.param("sentences", "text-classification", "words", classes, marks=pytest.mark.slow),
         pytest.param("sentences", "text-classification", "characters", classes, marks=pytest.mark.slow),
-        ("addition/2", "sequence-to-sequence", "characters", pairs),
+        ("addition/1", "sequence-to-sequence", "characters", pairs),
+        pytest.param("addition/2", "sequence-to-sequence", "characters", pairs, marks=pytest.mark.slow),
         pytest.param("reverse", "sequence-to-sequence", "characters", pairs, marks=pytest.mark.slow),
     ],
 )

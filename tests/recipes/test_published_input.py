@@ -58,7 +58,10 @@ def lines(folder):
     return path
 
 
-@pytest.mark.parametrize("task", ["text-classification", "token-classification", "masked-language-modeling"])
+@pytest.mark.parametrize(
+    "task",
+    ["token-classification", "masked-language-modeling", pytest.param("text-classification", marks=pytest.mark.slow)],
+)
 def test_every_head_of_a_published_bert_becomes_a_run(bert, task, tmp_path):
     weights, network = bert(task)
     run = recipes.pretrained(

@@ -13,7 +13,7 @@ from recipes.examples import to_png
 from tests.export.conftest import started_here
 
 
-def test_a_run_of_published_weights_is_published_as_it_is(mirror, tmp_path, monkeypatch):
+def test_a_run_of_published_weights_answers_as_they_do(mirror, tmp_path):
     mirror.vouch()
     run = recipes.pretrained("mobilenet_v3_small", run_dir=tmp_path / "run")
     assert len(run.examples) == 64
@@ -23,6 +23,12 @@ def test_a_run_of_published_weights_is_published_as_it_is(mirror, tmp_path, monk
     pixels = run.bundle.preprocessing.unit_of(run.bundle.preprocess({"image_bytes": picture})) * 255
     expected = mirror.networks[True].predict(np.asarray(pixels), verbose=0)
     np.testing.assert_allclose(run.bundle.predict({"image_bytes": picture})["probabilities"], expected, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_a_run_of_published_weights_is_published_as_it_is(mirror, tmp_path, monkeypatch):
+    mirror.vouch()
+    run = recipes.pretrained("mobilenet_v3_small", run_dir=tmp_path / "run")
     monkeypatch.setattr(fresh_process, "started", started_here)
     version = export.publish(recipes.load_run(run.dir), tmp_path / "served" / "mobilenet", golden=4)
     assert export.verify(version.path).ok

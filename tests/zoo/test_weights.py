@@ -58,7 +58,7 @@ def with_random_weights(model, prepared):
     return model
 
 
-@pytest.mark.parametrize("name", published("vgg16", "resnet50", "mobilenet_v2", "convnext_tiny"))
+@pytest.mark.parametrize("name", published("mobilenet_v2", "convnext_tiny"))
 def test_same_answer_as_the_published_architecture(name):
     """Random weights there, copied here: the same logits on the same pictures, each with its own preprocessing."""
     keras.utils.set_random_seed(0)  # rounding grows with some kernels more than with others
@@ -82,7 +82,7 @@ def test_same_answer_as_the_published_architecture(name):
         assert error < 1e-5
 
 
-@pytest.mark.parametrize("name", published("vgg16", "convnext_tiny"))
+@pytest.mark.parametrize("name", published("convnext_tiny"))
 def test_the_published_architecture_without_its_head_gives_the_backbone(name):
     """What is fetched for another number of classes; a ConvNeXt without a head still ends in the head's LayerNorm."""
     record = zoo.spec(name).weights["imagenet"]
