@@ -1,6 +1,7 @@
 """What all tests share: quiet TensorFlow, prepared data sets, and one worker for the tests of a file."""
 
 import contextlib
+import gc
 import os
 
 import pytest
@@ -17,6 +18,13 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if item.get_closest_marker("xdist_group") is None:
             item.add_marker(pytest.mark.xdist_group(str(item.path)))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def frozen():
+    """The collector leaves out what was imported: a million objects of TensorFlow that stay."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)
