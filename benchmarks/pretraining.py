@@ -37,7 +37,7 @@ def main():
     options = parser.parse_args()
     seeds = [int(seed) for seed in options.seeds.split(",")]
 
-    print("| sentences | seed | from fresh weights | pre-trained |")
+    print("| sentences to learn from | seed | from fresh weights | pre-trained |")
     print("|---:|---:|---:|---:|")
     for share in EPOCHS:
         figures = []
