@@ -217,7 +217,8 @@ def _write_all(begin, step, prompts, lengths, limit, write, text, copies=1):
     def further(n, token, text, cache):
         # Rows that have stopped read on in place.
         logits, stepped = step(token, cache, tf.minimum(last + n, places - 1))
-        token, parents, text = write(n, tf.cast(logits, tf.float32), text)
+        chosen, parents, written = write(n, tf.cast(logits, tf.float32), text)
+        token, text = tf.nest.map_structure(_shaped_as, (token, text), (chosen, written))
         return n + 1, token, text, tf.nest.map_structure(functools.partial(_carried, parents), cache, stepped)
 
     def going(n, token, text, cache):
@@ -230,7 +231,12 @@ def _carried(parents, before, after):
     """A tensor of the cache, put in order: what a step left as it was is the same for all beams of a row."""
     if after is before:
         return after
-    return tf.ensure_shape(after if parents is None else tf.gather(after, parents), before.shape)
+    return _shaped_as(before, after if parents is None else tf.gather(after, parents))
+
+
+def _shaped_as(before, after):
+    """What a loop makes of a tensor: its shape is known where it was known before."""
+    return tf.ensure_shape(after, before.shape)
 
 
 def _answer(text):

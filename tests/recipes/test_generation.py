@@ -354,6 +354,15 @@ def test_a_saved_model_generates_the_same(network, function, questions, tmp_path
     assert len(set(answers)) == len(questions)
 
 
+@pytest.mark.parametrize("function", [generation.sample, generation.beam_search])
+def test_a_graph_of_so_many_rows_generates_the_same(function):
+    network = with_cache(writers.livened(writers.gpt(), seed=3))
+    limits = {"end": END, "longest": 6, "max_new_tokens": 3}
+    generate = functools.partial(function, *network(tf.constant(writers.SOURCE)), **limits)
+    prompts = filled_up(PROMPTS)
+    np.testing.assert_array_equal(tf.function(generate)(*prompts)["tokens"], generate(*prompts)["tokens"])
+
+
 @pytest.mark.parametrize(
     ("function", "arguments", "message"),
     [
