@@ -355,11 +355,12 @@ def test_a_saved_model_generates_the_same(network, function, questions, tmp_path
 
 
 @pytest.mark.parametrize("function", [generation.sample, generation.beam_search])
-def test_a_graph_of_so_many_rows_generates_the_same(function):
+def test_a_graph_of_one_row_generates_the_same(function):
+    """What is known to be one row may go with any number of rows, as far as TensorFlow knows."""
     network = with_cache(writers.livened(writers.gpt(), seed=3))
     limits = {"end": END, "longest": 6, "max_new_tokens": 3}
-    generate = functools.partial(function, *network(tf.constant(writers.SOURCE)), **limits)
-    prompts = filled_up(PROMPTS)
+    generate = functools.partial(function, *network(tf.constant(writers.SOURCE[:1])), **limits)
+    prompts = filled_up(PROMPTS[1:2])
     np.testing.assert_array_equal(tf.function(generate)(*prompts)["tokens"], generate(*prompts)["tokens"])
 
 
