@@ -229,6 +229,7 @@ def test_a_layer_that_cannot_be_copied_is_named():
         trained_form(model, "bfloat16")
 
 
+@pytest.mark.slow
 def test_auxiliary_heads_through_a_recipe(train):
     from zoo import spec
 

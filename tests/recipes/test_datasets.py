@@ -185,6 +185,7 @@ def test_sentences_are_enough_balanced_and_in_one_part_only(data_dir):
     assert not origins[0] & origins[1]
 
 
+@pytest.mark.slow
 def test_words_tell_the_class_of_a_sentence_but_not_of_every_one(data_dir):
     (x, y), (test_x, test_y) = (zip(*read("sentences", split, data_dir), strict=True) for split in ("train", "test"))
     counts = CountVectorizer(min_df=2).fit(x)

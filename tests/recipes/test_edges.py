@@ -72,7 +72,7 @@ def test_a_model_that_cannot_be_used_is_refused_before_training(tmp_path, model,
         recipes.regression(model(), (X, X[:, 0]), run_dir=tmp_path / "run", **QUICK)
 
 
-@pytest.mark.parametrize("channels", [None, 1, 4])
+@pytest.mark.parametrize("channels", [None, 4])
 def test_pictures_of_every_mode_are_read_and_drawn(tmp_path, channels, drawing):
     folder = picture_folder(tmp_path / "pictures", ["RGB", "L", "LA", "RGBA", "P"], labels=("$x^$", "NA"))
     with drawing():

@@ -60,7 +60,11 @@ def lines(folder):
 
 @pytest.mark.parametrize(
     "task",
-    ["token-classification", "masked-language-modeling", pytest.param("text-classification", marks=pytest.mark.slow)],
+    [
+        "token-classification",
+        pytest.param("text-classification", marks=pytest.mark.slow),
+        pytest.param("masked-language-modeling", marks=pytest.mark.slow),
+    ],
 )
 def test_every_head_of_a_published_bert_becomes_a_run(bert, task, tmp_path):
     weights, network = bert(task)

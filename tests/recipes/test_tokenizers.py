@@ -186,6 +186,7 @@ def test_an_input_pipeline_gives_the_same_ids(tokenizer):
     assert [row for ids in data for row in ids.to_list()] == tokenizer.encode(TEXTS).to_list()
 
 
+@pytest.mark.slow
 def test_a_process_without_this_package_answers_with_two_libraries_of_tensorflow_text(tmp_path):
     for kind in tokenizers.KINDS.values():
         save(kind.fit(TEXTS, SIZES[kind.kind]), tmp_path / kind.kind)

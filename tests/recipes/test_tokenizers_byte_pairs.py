@@ -60,6 +60,7 @@ def test_tokens_of_prose_and_of_nasty_texts_are_those_of_gpt2(encode, gpt2):
     assert encode(texts).to_list() == [encoded.ids for encoded in gpt2.encode_batch(texts)]
 
 
+@pytest.mark.slow
 def test_every_character_is_split_as_gpt2_splits_it(tokenizer, gpt2):
     """All characters of Unicode as Python knows it, after and before a letter, a digit, a sign and a space."""
     known = (chr(code) for code in range(0x110000) if unicodedata.category(chr(code)) not in ("Cn", "Cs", "Co"))

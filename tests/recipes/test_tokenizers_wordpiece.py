@@ -68,6 +68,7 @@ def slow_words(text, lowercase):
     return "".join(f" {c} " if c in is_ascii or category(c)[0] == "P" else c for c in text).split()
 
 
+@pytest.mark.slow
 def test_every_character_is_read_as_bert_reads_it(tokenizer):
     """All characters of Unicode as Python knows it, by the rules that were published."""
     texts = [f"a{chr(code)}b" for code in range(0x110000) if unicodedata.category(chr(code)) not in ("Cn", "Cs", "Co")]

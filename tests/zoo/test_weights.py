@@ -58,7 +58,7 @@ def with_random_weights(model, prepared):
     return model
 
 
-@pytest.mark.parametrize("name", published("mobilenet_v2", "convnext_tiny"))
+@pytest.mark.parametrize("name", published("mobilenet_v2"))
 def test_same_answer_as_the_published_architecture(name):
     """Random weights there, copied here: the same logits on the same pictures, each with its own preprocessing."""
     keras.utils.set_random_seed(0)  # rounding grows with some kernels more than with others
