@@ -82,16 +82,13 @@ def sample(
     def write(n, logits, text):
         token = tf.where(text["going"], choose(n, logits), 0)
         gained = tf.gather(tf.nn.log_softmax(logits), token, batch_dims=1)
-        return (
-            token,
-            None,
-            {
-                "tokens": _put(token, n, text["tokens"]),
-                "length": text["length"] + tf.cast(text["going"], tf.int32),
-                "log_probability": text["log_probability"] + tf.where(text["going"], gained, 0.0),
-                "going": text["going"] & (token != end) & (n + 1 < limit),
-            },
-        )
+        written = {
+            "tokens": _put(token, n, text["tokens"]),
+            "length": text["length"] + tf.cast(text["going"], tf.int32),
+            "log_probability": text["log_probability"] + tf.where(text["going"], gained, 0.0),
+            "going": text["going"] & (token != end) & (n + 1 < limit),
+        }
+        return token, None, written
 
     text = {
         "tokens": tf.zeros([rows, _most(limit)], tf.int32),
@@ -163,20 +160,17 @@ def beam_search(
         beams = tf.where(ended, never, beams)
         # A beam's probability only falls, and nothing is divided by more than at the longest length.
         going = tf.reduce_max(beams, axis=1) / divisor(limit) > best
+        written = {
+            "beams": tf.where(going[:, None], beams, never),
+            "beam_tokens": beam_tokens,
+            "score": best,
+            "tokens": tf.where(better[:, None], tf.gather(beam_tokens, winner, batch_dims=1), text["tokens"]),
+            "length": tf.where(better, n + 1, text["length"]),
+            "log_probability": tf.where(better, score * divisor(n + 1), text["log_probability"]),
+            "going": going,
+        }
         parents = tf.range(rows)[:, None] * num_beams + parent
-        return (
-            tf.reshape(token, [-1]),
-            tf.reshape(parents, [-1]),
-            {
-                "beams": tf.where(going[:, None], beams, never),
-                "beam_tokens": beam_tokens,
-                "score": best,
-                "tokens": tf.where(better[:, None], tf.gather(beam_tokens, winner, batch_dims=1), text["tokens"]),
-                "length": tf.where(better, n + 1, text["length"]),
-                "log_probability": tf.where(better, score * divisor(n + 1), text["log_probability"]),
-                "going": going,
-            },
-        )
+        return tf.reshape(token, [-1]), tf.reshape(parents, [-1]), written
 
     text = {
         # At first all beams are the prompt: one of them goes on.

@@ -211,7 +211,7 @@ class PaddingMask(layers.Layer):
     """
 
     def call(self, tokens):
-        return ops.logical_or(ops.not_equal(tokens, 0), ops.arange(ops.shape(tokens)[1]) == 0)
+        return ops.logical_or(ops.not_equal(tokens, 0), ops.arange(length_of(tokens)) == 0)
 
     def compute_output_spec(self, tokens):
         return keras.KerasTensor(tokens.shape, "bool")
@@ -237,7 +237,7 @@ class LearnedPositions(layers.Layer):
         self.positions = self.add_weight(shape=shape, initializer=self.initializer, name="positions")
 
     def call(self, tokens):
-        return tokens + self.positions[: ops.shape(tokens)[1]]
+        return tokens + self.positions[: length_of(tokens)]
 
     def step(self, token, index):
         """`(batch, 1, dim)` at places int `(batch,)` → the same shape."""
@@ -275,7 +275,7 @@ class SinusoidalPositions(layers.Layer):
 
     def call(self, tokens):
         table = ops.convert_to_tensor(self.table, tokens.dtype)
-        return tokens + table[: ops.shape(tokens)[1]]
+        return tokens + table[: length_of(tokens)]
 
     def step(self, token, index):
         """`(batch, 1, dim)` at places int `(batch,)` → the same shape."""

@@ -10,25 +10,24 @@ RNG = np.random.default_rng(0)
 ROWS = RNG.normal(size=(40, 3)).astype(np.float32)
 SIDE = np.array(["$a^$", "b"], object)[(ROWS[:, 0] > 0).astype(int)]
 TEXTS = np.array([f"{'yes' if i % 2 else 'no'} costs $5, {i}_" for i in range(40)], object)
-SMALL_GPT = ("gpt", {"dim": 16, "depth": 1, "heads": 2})
+SMALL_GPT = {"dim": 16, "depth": 1, "heads": 2}
 
 
 @pytest.mark.parametrize(
-    ("recipe", "model", "data", "drawn"),
+    ("recipe", "model", "arguments", "data", "drawn"),
     [
-        (recipes.regression, "linear_regression", (ROWS[:, :1], ROWS[:, 1]), {"predictions"}),
-        (recipes.regression, "linear_regression", (ROWS, ROWS[:, :2]), {"predictions"}),
-        (recipes.binary_classification, "logistic_regression", (ROWS[:, :2], SIDE), {"predictions", "confusion"}),
-        (recipes.binary_classification, "logistic_regression", (ROWS, SIDE), {"predictions", "confusion"}),
-        (recipes.text_classification, "text_cnn", (TEXTS, np.arange(40) % 2), {"predictions", "confusion"}),
-        (recipes.language_modeling, SMALL_GPT, list(TEXTS), set()),
+        (recipes.regression, "linear_regression", {}, (ROWS[:, :1], ROWS[:, 1]), {"predictions"}),
+        (recipes.regression, "linear_regression", {}, (ROWS, ROWS[:, :2]), {"predictions"}),
+        (recipes.binary_classification, "logistic_regression", {}, (ROWS[:, :2], SIDE), {"predictions", "confusion"}),
+        (recipes.binary_classification, "logistic_regression", {}, (ROWS, SIDE), {"predictions", "confusion"}),
+        (recipes.text_classification, "text_cnn", {}, (TEXTS, np.arange(40) % 2), {"predictions", "confusion"}),
+        (recipes.language_modeling, "gpt", SMALL_GPT, list(TEXTS), set()),
     ],
     ids=["line", "values", "plane", "scores", "texts", "language"],
 )
-def test_a_run_has_its_pictures(recipe, model, data, drawn, tmp_path, drawing, caplog):
-    name, arguments = model if isinstance(model, tuple) else (model, {})
+def test_a_run_has_its_pictures(recipe, model, arguments, data, drawn, tmp_path, drawing, caplog):
     with drawing():
-        run = recipe(name, data, run_dir=str(tmp_path / "run"), epochs=2, verbose=False, model_args=arguments)
+        run = recipe(model, data, run_dir=str(tmp_path / "run"), epochs=2, verbose=False, model_args=arguments)
     assert "could not be drawn" not in caplog.text
     assert {path.stem for path in run.dir.glob("*.png")} == {"curves", *drawn}
     for path in run.dir.glob("*.png"):

@@ -75,9 +75,8 @@ class RelativeAttention(layers.Layer):
         )
 
     def call(self, x, memory=None, training=False):
-        return self.read(
-            x, self.keys_and_values(x if memory is None else ops.concatenate([memory, x], axis=1)), training
-        )
+        context = x if memory is None else ops.concatenate([memory, x], axis=1)
+        return self.read(x, self.keys_and_values(context), training)
 
     def keys_and_values(self, context):
         """`(batch, keys, dim)` → keys and values, each `(batch, num_heads, keys, head_dim)`."""
@@ -124,11 +123,9 @@ class RelativeAttention(layers.Layer):
         angles = ops.cast(count - 1 - ops.arange(count), "float32")[:, None] * 10_000.0 ** -(np.arange(0, dim, 2) / dim)
         waves = ops.concatenate([ops.sin(angles), ops.cos(angles)], axis=-1)[:, :dim]
         distances = by_head(self.distance(ops.cast(waves, x.dtype)), count, self.num_heads)
+        query = by_head(self.query(rows_of(x)), length_of(x), self.num_heads)
         # Scaled here, where there are fewer numbers than in the scores.
-        query, scale = (
-            by_head(self.query(rows_of(x)), length_of(x), self.num_heads),
-            ops.cast(self.head_dim**-0.5, x.dtype),
-        )
+        scale = ops.cast(self.head_dim**-0.5, x.dtype)
         return (
             ops.matmul((query + bias) * scale, ops.swapaxes(others, -1, -2))
             for bias, others in ((self.u, keys), (self.v, distances))
