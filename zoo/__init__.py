@@ -16,6 +16,7 @@ __getattr__, __dir__, __all__ = attach(
     {
         "Spec": "zoo.registry",
         "build": "zoo.registry",
+        "build_partner": "zoo.registry",
         "features": "zoo.registry",
         "list_models": "zoo.registry",
         "load_weights": "zoo.registry",

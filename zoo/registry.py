@@ -33,6 +33,11 @@ TASKS = (
     "sequence-to-sequence",
     "language-modeling",
     "masked-language-modeling",
+    "semantic-segmentation",
+    "object-detection",
+    "image-generation",
+    "style-transfer",
+    "domain-adaptation",
 )
 CHANNELS = (1, 3, 4)
 _STAGE = re.compile(r"stage\d+")
@@ -49,6 +54,9 @@ class Spec:
         paper: where the architecture comes from.
         tiny: arguments that make the smallest legal network of this kind, for tests.
         min_size: least height and width of an input picture in pixels, 0 where the input is no picture.
+        any_size: whether height and width may be None: pictures of any size, from `min_size` up.
+        partner: builder of the network it is trained with, which is not served: a discriminator, a critic, an encoder.
+            It takes the same arguments but `include_top` and `name`. None where it is trained alone.
         weights: published weights by tag, such as "imagenet".
         huggingface: how its weights are laid out at Hugging Face, None where they are not read from there.
         build: the builder.
@@ -59,6 +67,8 @@ class Spec:
     paper: str
     tiny: Mapping[str, Any] = field(repr=False)
     min_size: int = field(repr=False)
+    any_size: bool = field(repr=False)
+    partner: Callable[..., keras.Model] | None = field(repr=False)
     weights: Mapping[str, KerasApplication] = field(repr=False)
     huggingface: HuggingFace | None = field(repr=False)
     build: Callable[..., keras.Model] = field(repr=False)
@@ -97,6 +107,8 @@ def register(
     paper: str,
     tiny: Mapping[str, Any],
     min_size: int = 0,
+    any_size: bool = False,
+    partner: Callable[..., keras.Model] | None = None,
     weights: Mapping[str, KerasApplication] = MappingProxyType({}),
     huggingface: HuggingFace | None = None,
 ):
@@ -128,14 +140,17 @@ def register(
             bound = inspect.signature(builder).bind(*args, **kwargs)
             bound.apply_defaults()
             given = bound.arguments
-            check_input_shape(name, given["input_shape"], min_size, is_sequence="vocabulary_size" in given)
+            is_sequence = "vocabulary_size" in given
+            check_input_shape(name, given["input_shape"], min_size, any_size=any_size or is_sequence)
             for argument in {"num_classes", "vocabulary_size"} & given.keys():
                 check_count(name, argument, given[argument])
             if "task" in given:
                 choose(f"task of {name!r}", given["task"], tasks)
             return builder(*args, **kwargs)
 
-        _SPECS[name] = Spec(name, tasks, paper, dict(tiny), min_size, dict(weights), huggingface, checked)
+        _SPECS[name] = Spec(
+            name, tasks, paper, dict(tiny), min_size, any_size, partner, dict(weights), huggingface, checked
+        )
         return checked
 
     return decorate
@@ -179,16 +194,16 @@ def variant(
     return register(**record)(member)
 
 
-def check_input_shape(name: str, input_shape: Sequence[int | None], min_size: int, is_sequence: bool = False) -> None:
-    """Raise ValueError unless `input_shape` is a tuple of positive sizes.
+def check_input_shape(name: str, input_shape: Sequence[int | None], min_size: int, any_size: bool = False) -> None:
+    """Raise ValueError unless `input_shape` is a tuple of positive sizes, or with `any_size` of such and None.
 
-    Those of a picture are (H, W, 1 | 3 | 4) with H and W of at least `min_size`; that of a sequence may be None.
+    Those of a picture are (H, W, 1 | 3 | 4) with H and W of at least `min_size`.
     """
     legal = isinstance(input_shape, (tuple, list)) and all(
-        (n is None and is_sequence) or (isinstance(n, Integral) and n > 0) for n in input_shape
+        (n is None and any_size) or (isinstance(n, Integral) and n > 0) for n in input_shape
     )
     if not legal or not input_shape:
-        accepted = "lengths, each a positive integer or None" if is_sequence else "positive integers"
+        accepted = "sizes, each a positive integer or None" if any_size else "positive integers"
         raise ValueError(f"input_shape of {name!r} must be a tuple of {accepted}. Received: {input_shape!r}.")
     if not min_size:
         return
@@ -197,7 +212,7 @@ def check_input_shape(name: str, input_shape: Sequence[int | None], min_size: in
             f"input_shape of {name!r} must be (height, width, channels) with 1, 3 or 4 channels. "
             f"Received: {tuple(input_shape)}."
         )
-    if min(input_shape[:2]) < min_size:
+    if any(size is not None and size < min_size for size in input_shape[:2]):
         raise ValueError(
             f"Input too small for {name!r}: its downsampling needs at least {min_size}x{min_size} pixels. "
             f"Received: {tuple(input_shape)}."
@@ -266,6 +281,26 @@ def build(name: str, *, weights: str | PathLike | None = None, **arguments) -> k
     if weights is not None:
         load_weights(model, name, weights)
     return model
+
+
+def build_partner(name: str, **arguments) -> keras.Model:
+    """Build the network that a registered model is trained with: a discriminator, a critic, an encoder.
+
+    Args:
+        name: a name of `list_models()`.
+        **arguments: those that the model itself is built with.
+
+    Raises:
+        ValueError: unknown model or argument, or a model that is trained alone.
+    """
+    record = spec(name)
+    if record.partner is None:
+        raise ValueError(f"{name!r} is trained alone: there is no other network that belongs to it.")
+    known = {k: default for k, default in record.arguments.items() if k not in ("include_top", "name")}
+    for argument in arguments:
+        if argument not in known:
+            raise unknown(f"argument of {name!r}", argument, known)
+    return record.partner(**{**known, **arguments})
 
 
 def load_weights(model: keras.Model, name: str, weights: str | PathLike, *, keep_head: bool = True) -> None:
