@@ -12,6 +12,8 @@ import numpy as np
 import tensorflow as tf
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+SAMPLES_FILE = "samples.txt"
+
 
 class TrainingDiverged(ValueError):
     """The loss became NaN or infinite.
@@ -111,25 +113,35 @@ class BestWeights(keras.callbacks.Callback):
         network: whose weights they are.
         monitor: name in the epoch's logs; higher is better for `accuracy`, lower for all else.
         patience: epochs without gain before `fit` stops; None never stops.
+
+    `waited` counts the epochs since.
     """
 
     def __init__(self, network: keras.Model, monitor: str, patience: int | None):
         super().__init__()
         self.network, self.monitor, self.patience = network, monitor, patience
         self.sign = 1 if monitor.removeprefix("val_") == "accuracy" else -1
-        self.best, self.epoch, self.weights = -math.inf, None, None
-
-    def on_train_begin(self, logs=None):
-        self._waited = 0
+        self.best, self.epoch, self.weights, self.waited = -math.inf, None, None, 0
 
     def on_epoch_end(self, epoch, logs=None):
         value = self.sign * float(logs[self.monitor])
-        self._waited += 1
+        self.waited += 1
         if value > self.best:
             self.best, self.epoch, self.weights = value, epoch, self.network.get_weights()
-            self._waited = 0
-        elif self.patience is not None and self._waited >= self.patience:
+            self.waited = 0
+        elif self.patience is not None and self.waited >= self.patience:
             self.model.stop_training = True
+
+
+class AfterEpoch(keras.callbacks.Callback):
+    """Calls a function with the number of every epoch, from 0, when it has ended."""
+
+    def __init__(self, function: Callable[[int], None]):
+        super().__init__()
+        self.function = function
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.function(epoch)
 
 
 class Samples(keras.callbacks.Callback):

@@ -16,7 +16,7 @@ def of_training(task: str, model: str | keras.Model, data, config: Config) -> st
     options = {
         spec.name: getattr(config, spec.name)
         for spec in dataclasses.fields(config)
-        if getattr(config, spec.name) != _default(spec) and spec.name not in ("overwrite", "verbose")
+        if getattr(config, spec.name) != _default(spec) and spec.name not in ("overwrite", "resume", "verbose")
     }
     if isinstance(model, str) and isinstance(data, (str, Path)):
         words = ["zoo", "train", model, "--data", str(data), "--task", task, *_words(options)]

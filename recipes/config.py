@@ -44,6 +44,9 @@ class Config:
 
     run_dir: str | None = option(None, "Folder of the Run. Default: runs/MODEL-DATA.")
     overwrite: bool = option(False, "Replace a Run that is in the folder already.")
+    resume: bool = option(
+        False, "Go on with the training that stopped short in the folder; or with more epochs, that is finished there."
+    )
 
     data_dir: str | None = option(None, "Where TFDS data sets lie. Default: TFDS_DATA_DIR or ~/tensorflow_datasets.")
     train_split: str = option("train", "TFDS split to train on, such as train[:80%].")
@@ -58,10 +61,9 @@ class Config:
     dropout: float | None = option(None, "Rate of dropout, for builders that take it.", least=0, below=1)
     precision: str = option("float32", "What training computes in; the Run is always float32.", choices=PRECISIONS)
 
-    # Only some tasks begin with weights (see `FineTuningConfig`), or have something to show (`WritingConfig`).
+    # Only some tasks begin with weights: see `FineTuningConfig`.
     weights = freeze = unfreeze_at = None
     rate_decay = 1.0
-    samples = 0
 
     epochs: int = option(5, "Passes over the training part.", least=1)
     batch_size: int = option(64, "Examples per step.", least=1)
@@ -94,6 +96,8 @@ class Config:
     def __post_init__(self):
         for spec in dataclasses.fields(self):
             _check(spec, getattr(self, spec.name))
+        if self.overwrite and self.resume:
+            raise ValueError("overwrite begins anew and resume goes on. Accepted: one of them.")
 
 
 def _check(spec: dataclasses.Field, value) -> None:

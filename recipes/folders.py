@@ -8,33 +8,50 @@ from pathlib import Path
 
 from recipes.run import HISTORY_FILE, METRICS_FILE
 
+SAMPLES = "samples*"
+"""What a network in training made: of this, a training that goes on has all from the beginning."""
+
 
 @contextlib.contextmanager
-def staged_run(final: Path, overwrite: bool, keep_on: tuple[type[BaseException], ...]) -> Iterator[Path]:
+def staged_run(
+    final: Path,
+    overwrite: bool,
+    resumed: Path | None = None,
+    keep_on: tuple[type[BaseException], ...] = (),
+) -> Iterator[Path]:
     """Yield an empty folder beside `final`, which becomes `final` when the block ends.
 
     Args:
         final: the run's folder.
         overwrite: replace a finished Run that is there.
-        keep_on: exceptions of the block after which what was written is kept in `final` all the same.
+        resumed: the folder, `final` or that of a training that was killed, whose training goes on.
+        keep_on: exceptions of the block after which what was written is kept all the same: in `final`, or, where that
+            holds a finished Run, beside it.
 
     Raises:
         ValueError: `final` is taken.
         OSError: it cannot be written.
     """
-    _check_free(final, overwrite)
+    _check_free(final, overwrite or resumed is not None)
     final.parent.mkdir(parents=True, exist_ok=True)
     staging = Path(tempfile.mkdtemp(prefix=f".{final.name}-", dir=final.parent))
     try:
+        for path in resumed.glob(SAMPLES) if resumed else ():
+            (shutil.copytree if path.is_dir() else shutil.copy2)(path, staging / path.name)
         yield staging
     except keep_on:
         if any(staging.iterdir()):
+            if (final / METRICS_FILE).exists():
+                raise  # without the cleaning below
             _replace(final, staging)
-        raise
-    else:
-        _replace(final, staging)
-    finally:
         shutil.rmtree(staging, ignore_errors=True)
+        raise
+    except BaseException:
+        shutil.rmtree(staging, ignore_errors=True)
+        raise
+    _replace(final, staging)
+    if resumed not in (None, final):
+        shutil.rmtree(resumed, ignore_errors=True)
 
 
 def _check_free(final: Path, overwrite: bool) -> None:

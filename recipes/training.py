@@ -4,6 +4,7 @@ import dataclasses
 import platform
 import time
 from collections.abc import Callable
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 
@@ -12,20 +13,21 @@ import pandas as pd
 import tensorflow as tf
 
 import zoo
-from recipes import command_line, fine_tuning, initial_weights, plots
+from recipes import checkpoint, command_line, fine_tuning, initial_weights, plots
 from recipes.auxiliary_heads import LossOfHeads, MetricOfFirstHead, first_head, heads_joined
 from recipes.bundle import Bundle, check_inputs_and_output, input_is_named
 from recipes.callbacks import (
+    AfterEpoch,
     AveragedWeights,
     BestWeights,
     History,
     Interrupted,
     ProgressBar,
-    Samples,
     SignalsBetweenSteps,
     StopOnNonFiniteLoss,
     TrainingDiverged,
 )
+from recipes.checkpoint import Checkpoint, Found
 from recipes.config import Config
 from recipes.data import Data, load
 from recipes.folders import staged_run
@@ -39,7 +41,6 @@ from zoo.nearest import choose
 
 BUILDER_OPTIONS = ("dropout", "stochastic_depth")
 INPUT_NAMES = {"image": "image", "table": "features", "text": "tokens"}  # by the kind of preprocessing
-SAMPLES_FILE = "samples.txt"
 BEST_WEIGHTS_FILE = "best.weights.h5"
 PACKAGES = ("servable-zoo", "keras", "tensorflow", "tensorflow-datasets", "numpy")
 
@@ -55,7 +56,9 @@ def train(task_type: type[Task], model: str | keras.Model, data, config: Config)
     name = model if isinstance(model, str) else model.name
     source = load_data(data, task_type, config)
     final = Path(config.run_dir or f"runs/{name}-{source.name.replace('/', '-').replace(':', '-')}")
-    with staged_run(final, config.overwrite, keep_on=(TrainingDiverged, KeyboardInterrupt)) as folder:
+    terms = checkpoint.terms(name, dataclasses.asdict(config), source.fingerprint)
+    found = checkpoint.read(checkpoint.find(final), terms, config.epochs) if config.resume else None
+    with staged_run(final, config.overwrite, found and found.folder, (TrainingDiverged, KeyboardInterrupt)) as folder:
         # Same seed, same run: with op determinism the order of additions is part of the result.
         keras.utils.set_random_seed(config.seed + 1)  # a global seed of 0 is one that tf.data cannot trace
         tf.config.experimental.enable_op_determinism()
@@ -65,7 +68,7 @@ def train(task_type: type[Task], model: str | keras.Model, data, config: Config)
         with_all_heads = _network(model, task, preprocessing, config)
         network = first_head(with_all_heads)
         task.adopt(network)
-        history = _fit(with_all_heads, task, preprocessing, folder)
+        history = _fit(with_all_heads, task, preprocessing, folder, terms, found)
         training_seconds = time.perf_counter() - started
 
         bundle = Bundle(network, task.name, preprocessing, task.answer, _card(name, network, source))
@@ -140,8 +143,17 @@ def _with_named_input(model: keras.Model, preprocessing: Preprocessing) -> keras
     return keras.Model(named, model(named), name=model.name)
 
 
-def _fit(network: keras.Model, task: Task, preprocessing: Preprocessing, folder: Path) -> list[dict[str, float]]:
-    """Fit a network in the precision asked for, phase after phase; return one row of figures per epoch."""
+def _fit(
+    network: keras.Model, task: Task, preprocessing: Preprocessing, folder: Path, terms: dict, found: Found | None
+) -> list[dict[str, float]]:
+    """Fit a network in the precision asked for, phase after phase; return one row of figures per epoch.
+
+    Args:
+        network, task, preprocessing: what is trained, for what, on what input.
+        folder: where checkpoint, samples and, if it stops short, history and best weights go.
+        terms: of the checkpoint.
+        found: the checkpoint to go on from.
+    """
     config = task.config
     form = trained_form(network, config.precision)
     joined = heads_joined(form)
@@ -159,35 +171,60 @@ def _fit(network: keras.Model, task: Task, preprocessing: Preprocessing, folder:
         validation = _read_by(read, validation.batches(task.at_once(preprocessing)))
     steps = training.steps(config.batch_size)
 
-    loss, metrics = task.loss(), task.metrics()
-    if joined is not form:
-        loss, metrics = LossOfHeads(loss), [MetricOfFirstHead(metric) for metric in metrics]
-    measured = ["loss", *(metric.name for metric in metrics)]
+    def loss_and_metrics():
+        loss, metrics = task.loss(), task.metrics()
+        if joined is form:
+            return loss, metrics
+        return LossOfHeads(loss), [MetricOfFirstHead(metric) for metric in metrics]
+
+    measured = ["loss", *(metric.name for metric in task.metrics())]
     measured += [f"val_{name}" for name in measured] if validation else []
     monitor = choose("monitor", config.monitor or ("val_loss" if validation else "loss"), measured)
     history, finite, best = History(), StopOnNonFiniteLoss(), BestWeights(form, monitor, config.patience)
-    samples = []
-    if config.samples:
-        samples = [Samples(*task.samples(Bundle(form, task.name, preprocessing, task.answer)), folder / SAMPLES_FILE)]
+    of_task = task.callbacks(Bundle(form, task.name, preprocessing, task.answer), folder)
+    keeper = Checkpoint(folder, terms, config.epochs, history, best)
     progress = [ProgressBar(config.epochs, steps)] if config.verbose else []
+    if found:
+        found.into_callbacks(history, best)
+    done = found.epochs if found else 0
     try:
         with SignalsBetweenSteps() as signals:
             for phase in phases:
+                if phase.last <= done:
+                    continue
+                first = max(phase.first, done)
                 with fine_tuning.keeping(phase.frozen):
+                    # Metrics of their own for every phase: Keras does not reset what another one has measured.
+                    loss, metrics = loss_and_metrics()
                     trained.compile(make(config, steps, phase, factors), loss, metrics=metrics)
                     trained.optimizer.build(trained.trainable_variables)  # or the first step is traced twice
+                    if first == phase.first:
+                        best.waited = 0
+                    if found:
+                        found.into(trained, with_optimizers=first > phase.first)
+                        found = None
                     batches = training.epochs(
-                        config.batch_size, config.seed, config.shuffle, task.augment(preprocessing), phase.first
+                        config.batch_size, config.seed, config.shuffle, task.augment(preprocessing), first
                     )
                     trained.fit(
                         _read_by(read, batches),
-                        initial_epoch=phase.first,
+                        initial_epoch=first,
                         epochs=phase.last,
                         steps_per_epoch=steps,
                         validation_data=validation,
                         class_weight=task.class_weights(),
-                        # The averages are in the model when those after them look at it.
-                        callbacks=[signals, finite, *_averages(config), history, best, *samples, *progress],
+                        callbacks=[
+                            signals,
+                            finite,
+                            AfterEpoch(partial(keeper.keep, trained)),
+                            # The averages are in the model when those after them look at it.
+                            *_averages(config),
+                            *of_task,
+                            history,
+                            best,
+                            AfterEpoch(keeper.write),
+                            *progress,
+                        ],
                         shuffle=False,  # the pipeline does it
                         verbose=0,
                     )
@@ -248,7 +285,9 @@ def _card(name: str, network: keras.Model, source: Data) -> dict:
 def _facts(data, source: Data, config: Config) -> dict:
     return {
         "options": {
-            k: v for k, v in dataclasses.asdict(config).items() if k not in ("run_dir", "overwrite", "verbose")
+            k: v
+            for k, v in dataclasses.asdict(config).items()
+            if k not in ("run_dir", "overwrite", "resume", "verbose")
         },
         "seed": config.seed,
         "data": {

@@ -3,6 +3,7 @@
 import abc
 import math
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, ClassVar
 
 import keras
@@ -104,6 +105,10 @@ class Task(abc.ABC):
         called otherwise.
         """
         return network, None
+
+    def callbacks(self, bundle: Bundle, folder: Path) -> list[keras.callbacks.Callback]:
+        """What is done after every epoch, with the bundle of the network in training; files go into the folder."""
+        return []
 
     @abc.abstractmethod
     def loss(self) -> keras.losses.Loss:

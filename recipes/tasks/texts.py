@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from recipes import initial_weights, tokenizers
 from recipes.bundle import Bundle
+from recipes.callbacks import SAMPLES_FILE, Samples
 from recipes.config import LONGEST, TextConfig
 from recipes.data import Data
 from recipes.examples import objects
@@ -71,6 +72,9 @@ class WritingTask(TextTask):
         """As many texts as samples are wanted of, which are not trained on where there are others; objects `(n,)`."""
         texts = self.data.parts[self.data.evaluated_on].map(lambda x, y: x).take(self.config.samples)
         return objects(texts.as_numpy_iterator())
+
+    def callbacks(self, bundle, folder):
+        return [Samples(*self.samples(bundle), folder / SAMPLES_FILE)] if self.config.samples else []
 
     @abc.abstractmethod
     def samples(self, bundle: Bundle) -> tuple[np.ndarray, Callable[[tf.Tensor], tf.Tensor]]:
