@@ -25,7 +25,7 @@ def open_arrays(parts: Mapping[str, tuple], *, task: str, target: str | None = N
     """
     x = {part: _inputs(part, pair[0]) for part, pair in parts.items()}
     y = {part: np.asarray(pair[1]) for part, pair in parts.items()}
-    _check_agreement(x, y)
+    check_agreement(x, y)
     kind = "image" if x["train"].ndim > 2 else "table"
     targets.check_kind(kind, task)
     if kind == "image":
@@ -57,7 +57,23 @@ def _inputs(part: str, x) -> np.ndarray:
     return array
 
 
-def _check_agreement(x: Mapping[str, np.ndarray], y: Mapping[str, np.ndarray]) -> None:
+def pictures_of(part: str, x) -> np.ndarray:
+    """Pictures `(n, h, w)` or `(n, h, w, c)`.
+
+    Raises:
+        ValueError: anything else.
+    """
+    array = _inputs(part, x)
+    if array.ndim < 3:
+        raise ValueError(
+            f"x must be pictures, [N, H, W] or [N, H, W, C]. Received {array.dtype} of shape {array.shape} for the "
+            f"{part} part."
+        )
+    return array
+
+
+def check_agreement(x: Mapping[str, np.ndarray], y: Mapping[str, np.ndarray]) -> None:
+    """Raise ValueError unless x and y have one entry per example, and all parts examples of one shape."""
     for part in x:
         if y[part].ndim == 0 or len(x[part]) != len(y[part]):
             raise ValueError(

@@ -37,7 +37,7 @@ def open_folder(folder: Path, *, task: str, target: str | None = None) -> Source
     listed = {part: list_files(path, is_picture, "picture", suffixes) for part, path in part_folders(folder).items()}
     labels = labels_of(folder, listed)
     _warn_of_others(folder, sum(len(paths) for classes in listed.values() for paths in classes.values()))
-    pictures, digests = _examined(folder, [p for classes in listed.values() for ps in classes.values() for p in ps])
+    pictures, digests = examined(folder, [p for classes in listed.values() for ps in classes.values() for p in ps])
     counts = [len(listed["train"][label]) for label in labels]
     targets.check_classes(str(folder), counts, labels, task)
     return Source(
@@ -106,8 +106,8 @@ def _warn_of_others(folder: Path, pictures: int) -> None:
         log.warning("%s: ignored %d files that are not PNG or JPEG files in a class folder.", folder, files - pictures)
 
 
-def _examined(folder: Path, paths: Sequence[Path]) -> tuple[set[Picture], list[str]]:
-    """Sizes that occur, and a digest per file.
+def examined(folder: Path, paths: Sequence[Path]) -> tuple[set[Picture], list[str]]:
+    """Sizes that occur, and a digest per file, which covers its path within the folder and its bytes.
 
     Raises:
         ValueError: names the files that cannot be read.

@@ -5,9 +5,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import tensorflow as tf
 
-from recipes.data import arrays, csv_file, folder, named, prepared, streams, targets, texts
+from recipes.data import annotated, arrays, csv_file, folder, named, prepared, streams, targets, texts, unlabelled
 from recipes.data.parts import Fractions, Part, check_part_names, check_sizes, split_off
 from recipes.data.source import Source
 
@@ -15,7 +16,7 @@ ACCEPTED = (
     "a TFDS name ('digits', 'gates/xor', 'mnist'), a folder with one sub-folder of pictures or texts per class, a CSV "
     "file, arrays (x, y) or ((x_train, y_train), (x_test, y_test)), a tf.data.Dataset of (x, y), or a dict "
     '{"train": …, "validation": …, "test": …} of arrays or data sets; of running text a .txt file, a folder of them, '
-    "or a list of strings"
+    "or a list of strings; of pictures with boxes annotations in COCO's form; of pictures alone an array"
 )
 
 
@@ -33,6 +34,20 @@ class Openers:
 PICTURES_AND_TABLES = Openers(
     named.open_named, folder.open_folder, csv_file.open_csv, arrays.open_arrays, streams.open_datasets
 )
+ANNOTATED_PICTURES = Openers(
+    annotated.open_named,
+    annotated.open_folder,
+    annotated.open_file,
+    annotated.open_arrays,
+    annotated.open_datasets,
+)
+PICTURES = Openers(
+    unlabelled.open_named,
+    unlabelled.open_folder,
+    unlabelled.open_file,
+    unlabelled.open_arrays,
+    unlabelled.open_datasets,
+)
 TEXTS = Openers(texts.open_named, texts.open_folder, texts.open_file, texts.open_arrays, texts.open_datasets)
 
 
@@ -45,7 +60,7 @@ class Data:
         kind: "image", "table" or "text".
         parts: "train", perhaps "validation", perhaps "test" → raw examples `(x, y)`, unbatched, in a fixed order.
             x of a table: float32 [F]; of a picture: see `pixels`; of a text: string []. y: int64 [] class id, float32
-            [K] for regression, or string [], see `recipes.data.texts`.
+            [K] for regression, string [], see `recipes.data.texts`, or what `recipes.data.annotations` describes.
         sizes: examples per part.
         labels: class names by id; None for regression.
         columns: names of a table's columns, snake-case identifiers; None for pictures.
@@ -140,7 +155,7 @@ def open_source(data, *, task: str, names: dict[str, str | None], data_dir, spli
         data_dir: where TFDS data lies.
         splits: TFDS split expressions, which only a TFDS name can have.
     """
-    kind = TEXTS if targets.reads_text(task) else PICTURES_AND_TABLES
+    kind = _openers(task)
     if isinstance(data, str) and prepared.is_at_hand(data, data_dir):
         return kind.open_named(data, task=task, data_dir=data_dir, **names, **splits)
     if isinstance(data, (str, os.PathLike)) and (path := _path(data)):
@@ -148,10 +163,19 @@ def open_source(data, *, task: str, names: dict[str, str | None], data_dir, spli
         return (kind.open_folder if path.is_dir() else kind.open_file)(path, task=task, **names)
     if isinstance(data, str):
         return kind.open_named(data, task=task, data_dir=data_dir, **names, **splits)
-    parts = _as_parts(data, targets.kind(task) is None)
+    alone = () if targets.kind(task) else (list,) if targets.reads_text(task) else (np.ndarray,)
+    parts = _as_parts(data, alone)
     _refuse(splits, "arrays and data sets")
     is_stream = isinstance(parts["train"], tf.data.Dataset)
     return (kind.open_datasets if is_stream else kind.open_arrays)(parts, task=task, **names)
+
+
+def _openers(task: str) -> Openers:
+    if targets.reads_text(task):
+        return TEXTS
+    return {"mask": ANNOTATED_PICTURES, "boxes": ANNOTATED_PICTURES, None: PICTURES}.get(
+        targets.kind(task), PICTURES_AND_TABLES
+    )
 
 
 def _path(data: str | os.PathLike) -> Path | None:
@@ -169,17 +193,16 @@ def _path(data: str | os.PathLike) -> Path | None:
     return None
 
 
-def _as_parts(data, inputs_alone: bool) -> dict[str, tuple | tf.data.Dataset]:
-    """Arrays or data sets by the name of their part. With `inputs_alone`, a list is x without y.
+def _as_parts(data, alone: tuple[type, ...]) -> dict[str, tuple | tf.data.Dataset]:
+    """Arrays or data sets by the name of their part. What is of a type in `alone` is x without y.
 
     Raises:
         ValueError: anything else.
     """
-    if inputs_alone:
-        if isinstance(data, list):
-            data = (data, None)
-        if isinstance(data, dict):
-            data = {part: (x, None) if isinstance(x, list) else x for part, x in data.items()}
+    if isinstance(data, alone):
+        data = (data, None)
+    if isinstance(data, dict):
+        data = {part: (x, None) if isinstance(x, alone) else x for part, x in data.items()}
     if isinstance(data, tf.data.Dataset):
         return {"train": data}
     if _is_pair(data):

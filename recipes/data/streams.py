@@ -36,7 +36,10 @@ def open_datasets(parts: Mapping[str, tf.data.Dataset], *, task: str, target: st
     digest = hashlib.sha256("".join(f"{part} {found.digest}" for part, found in sorted(scans.items())).encode())
     return Source(
         name="dataset",
-        parts={part: Stream(_mapped(dataset, convert), scans[part].size) for part, dataset in read.items()},
+        parts={
+            part: Stream(mapped(dataset, lambda x, y: (convert(x), y)), scans[part].size)
+            for part, dataset in read.items()
+        },
         target=target or targets.default_name(task),
         fingerprint=digest.hexdigest(),
         labels=labels,
@@ -72,17 +75,18 @@ def _normalised(part: str, dataset: tf.data.Dataset, task: str) -> tf.data.Datas
     if not targets.is_classification(task):
         if not (y_spec.dtype.is_floating or y_spec.dtype.is_integer) or y_spec.shape.rank > 1:
             raise ValueError(f"Regression needs y of numbers, [] or [K] per example. The {part} part gives {y_spec}.")
-        return _mapped(dataset, lambda x: x, lambda y: tf.reshape(tf.cast(y, tf.float32), [-1]))
+        return mapped(dataset, lambda x, y: (x, tf.reshape(tf.cast(y, tf.float32), [-1])))
     if not y_spec.dtype.is_integer or y_spec.shape not in ([], [1]):
         raise ValueError(
             f"Classification needs one integer class id per example. The {part} part gives {y_spec}. "
             "One-hot rows: tf.argmax(y, axis=-1) gives the ids."
         )
-    return _mapped(dataset, lambda x: x, lambda y: tf.reshape(tf.cast(y, tf.int64), []))
+    return mapped(dataset, lambda x, y: (x, tf.reshape(tf.cast(y, tf.int64), [])))
 
 
-def _mapped(dataset, on_x: Callable, on_y: Callable = lambda y: y) -> tf.data.Dataset:
-    return dataset.map(lambda x, y: (on_x(x), on_y(y)), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+def mapped(dataset: tf.data.Dataset, function: Callable) -> tf.data.Dataset:
+    """A function of every element, in the same order."""
+    return dataset.map(function, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
 
 
 @dataclass
@@ -149,6 +153,15 @@ def _note(found: Scan, part: str, x, y, number: int) -> None:
         raise ValueError(f"y holds NaN or an infinity in {where}.")
     if np.ndim(y) == 0:
         found.counts[int(y)] = found.counts.get(int(y), 0) + 1
+
+
+def picture_form(parts: Mapping[str, tf.data.Dataset]) -> tuple[dict, Callable]:
+    """Of data sets `(picture, y)`: what `Source` says of the pictures, and the function that gives them that form.
+
+    Raises:
+        ValueError: an unreadable picture, NaN, pixels outside of 0..255, or other than 1, 3 or 4 channels.
+    """
+    return _inputs(parts["train"].element_spec[0], {part: scan(part, dataset) for part, dataset in parts.items()})
 
 
 def _inputs(spec: tf.TensorSpec, scans: Mapping[str, Scan]) -> tuple[dict, Callable]:

@@ -6,8 +6,8 @@ import numpy as np
 
 from zoo.nearest import choose
 
-# Task → what it reads, and what its target is: a class, numbers, another text, a tag for every word of a text, or
-# nothing beside the text itself.
+# Task → what it reads, and what its target is: a class, numbers, another text, a tag for every word of a text, a class
+# for every pixel, boxes with a class each, or nothing beside the input itself.
 TASKS = {
     "regression": ("table", "values"),
     "binary-classification": ("table", "class"),
@@ -17,6 +17,11 @@ TASKS = {
     "sequence-to-sequence": ("text", "text"),
     "language-modeling": ("text", None),
     "masked-language-modeling": ("text", None),
+    "semantic-segmentation": ("image", "mask"),
+    "object-detection": ("image", "boxes"),
+    "image-generation": ("image", None),
+    "style-transfer": ("image", None),
+    "domain-adaptation": ("image", "class"),
 }
 
 
@@ -26,7 +31,7 @@ def is_classification(task: str) -> bool:
 
 
 def kind(task: str) -> str | None:
-    """What a task's target is: "class", "values", "tags", "text", or None where it has none."""
+    """What a task's target is: "class", "values", "tags", "text", "mask", "boxes", or None where it has none."""
     return TASKS[choose("task", task, TASKS)][1]
 
 
@@ -37,7 +42,7 @@ def reads_text(task: str) -> bool:
 
 def default_name(task: str) -> str:
     """What the target is called where the source gives it no name."""
-    return {"class": "label", "tags": "tags"}.get(kind(task), "target")
+    return {"class": "label", "tags": "tags", "mask": "mask", "boxes": "objects"}.get(kind(task), "target")
 
 
 def check_kind(kind: str, task: str) -> None:
