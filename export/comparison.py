@@ -1,7 +1,9 @@
-"""Comparing a version's answers with the expected ones. NumPy alone: who verifies needs neither Keras nor TensorFlow.
+"""Comparing a version's answers with the expected ones. Who verifies needs neither Keras nor TensorFlow.
 
 Floats lie within their tolerance, integers and strings are equal; only where two classes are so close that the
-tolerance could swap them may the class differ, and with it what is said of that class.
+tolerance could swap them may the class differ, and with it what is said of that class. Pictures are compared by their
+pixels. Of a class for every pixel, so many pixels of a picture may differ as the tolerance says, those between two
+classes. Detections are compared in whatever order they come, those of least score may be missing or be too many.
 """
 
 from collections.abc import Iterator, Mapping
@@ -10,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from export import golden, replay
+from export import detections, golden, pictures, replay
 from export.arrays import Arrays
 from export.golden import Golden
 
@@ -21,10 +23,14 @@ OF_THE_CLASS = ("heatmap",)  # what is said of the class answered, and so of ano
 
 @dataclass(frozen=True)
 class Tolerance:
-    """`absolute + relative * |expected|`."""
+    """`absolute + relative * |expected|`; of pictures in levels of 0..255.
+
+    `share` of an example's entries may lie outside of it.
+    """
 
     absolute: float
     relative: float
+    share: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -73,6 +79,8 @@ def compare(signature: str, examples: Golden, answers: Arrays, allowed: Mapping[
     """Compare answers, `(examples, ...)` by output name, with the expected ones."""
     absolute, relative, problems = {}, {}, []
     tied = _tied(examples, allowed)
+    if detections.BOXES in examples.outputs:
+        answers = detections.in_order(answers, examples.outputs, allowed)
     for name, expected in examples.outputs.items():
         where = f"Signature {signature!r}, output {name!r}"
         if name not in answers:
@@ -82,9 +90,7 @@ def compare(signature: str, examples: Golden, answers: Arrays, allowed: Mapping[
         if answer.shape != expected.shape:
             problems.append(f"{where} has shape {answer.shape}. Expected: {expected.shape}.")
         elif name in allowed:
-            difference = np.abs(answer.astype(np.float64) - expected)
-            absolute[name], relative[name] = _largest(difference, expected)
-            wrong = ~(difference <= allowed[name].absolute + allowed[name].relative * np.abs(expected))
+            wrong, absolute[name], relative[name] = differing(answer, expected, allowed[name])
             if name in OF_THE_CLASS:
                 wrong[tied] = False
             problems += _worst(where, wrong, answer, expected)
@@ -113,31 +119,47 @@ def _tied(examples: Golden, allowed: Mapping[str, Tolerance]) -> np.ndarray:
 
 
 def as_wide(answer: np.ndarray, expected: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Both without what only fills up, at the end of the second axis, where one of them has more of it.
+    """Both without what only fills up, at the end of their axes but the first, where one of them has more of it.
 
-    What is said of a text's words is as wide as the longest text of a batch needs: see `recipes.answers`.
+    What is said of the parts of an input is as wide as the batch needs: see `recipes.answers`.
     """
     if answer.ndim != expected.ndim or answer.ndim < 2:
         return answer, expected
-    width = min(answer.shape[1], expected.shape[1])
     empty = b"" if expected.dtype == object else 0
-    filled = all(np.all(array[:, width:] == empty) for array in (answer, expected))
-    return (answer[:, :width], expected[:, :width]) if filled else (answer, expected)
+    common = (slice(None), *(slice(min(pair)) for pair in zip(answer.shape[1:], expected.shape[1:], strict=True)))
+    filled = all(
+        np.count_nonzero(array != empty) == np.count_nonzero(array[common] != empty) for array in (answer, expected)
+    )
+    return (answer[common], expected[common]) if filled else (answer, expected)
 
 
 def _agreement(expected: Arrays, answers: Arrays) -> float | None:
     for name, array in expected.items():
-        if name == "class_ids" and np.shape(answers.get(name)) == array.shape:
-            return float(np.mean(answers[name] == array))
+        if name == "class_ids" and name in answers:
+            answer, array = as_wide(np.asarray(answers[name]), array)
+            return float(np.mean(answer == array)) if answer.shape == array.shape else None
         if name == "scores" and name in answers:
             return float(np.mean(np.argmax(answers[name], axis=-1) == np.argmax(array, axis=-1)))
     return None
 
 
-def _largest(difference: np.ndarray, expected: np.ndarray) -> tuple[float, float]:
-    size = np.abs(expected)
-    substantial = size > 1e-6 * size.max(initial=0)
-    return float(difference.max(initial=0)), float((difference[substantial] / size[substantial]).max(initial=0))
+def differing(answer: np.ndarray, expected: np.ndarray, allowed: Tolerance) -> tuple[np.ndarray, float, float]:
+    """Which examples differ by more than is allowed, bool `(n,)`; the largest difference, absolute and relative."""
+    wrong, absolute, relative = np.zeros(len(expected), bool), 0.0, 0.0
+    scale = 255.0 if expected.dtype == object else float(np.abs(expected).max(initial=0))
+    for i, (one, wanted) in enumerate(zip(answer, expected, strict=True)):
+        if expected.dtype == object:
+            if pictures.sizes(one) != pictures.sizes(wanted):
+                wrong[i], absolute = True, 255.0
+                continue
+            one, wanted = pictures.pixels(one), pictures.pixels(wanted)
+        difference, size = np.abs(np.asarray(one, np.float64) - wanted), np.abs(wanted)
+        outside = ~(difference <= allowed.absolute + allowed.relative * size)
+        wrong[i] = np.mean(outside) > allowed.share if outside.size else False
+        substantial = size > 1e-6 * scale
+        absolute = max(absolute, float(difference.max(initial=0)))
+        relative = max(relative, float((difference / np.where(substantial, size, 1))[substantial].max(initial=0)))
+    return wrong, absolute, relative
 
 
 def _worst(where: str, wrong: np.ndarray, answer: np.ndarray, expected: np.ndarray) -> list[str]:

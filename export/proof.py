@@ -11,6 +11,9 @@ The floors cover what one machine cannot see: a server built for other processor
 differed from Keras by 4.5e-4 of the value). A heat map, which is scaled to 0..1 whatever it was made of, may differ by
 what no eye can see. Integers and strings must be equal; only where two classes are so close
 that the tolerance could swap them may the class differ, and with it the map of that class.
+
+Pictures are compared by their pixels, by the same rule and one level of 255. Of a class for every pixel,
+max(0.001, 16 noise) of a picture's pixels may have another one, where `noise` is the share that differs in Keras alone.
 """
 
 from collections.abc import Mapping
@@ -21,19 +24,24 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from export import comparison, golden
+from export import comparison, detections, golden, pictures
 from export.arrays import Arrays
 from export.comparison import Comparison, Tolerance
 from export.golden import Golden
 from export.signatures import Signature
 from recipes.bundle import leaves
 
-RULE = "|answer - expected| <= absolute + relative * |expected|; integers and strings are equal, or tied"
+RULE = (
+    "|answer - expected| <= absolute + relative * |expected|, but for a share of an example's entries where one is "
+    "given; other integers and strings are equal, or tied"
+)
 
 STORED_BYTES = 8 << 20  # of inputs, per signature
 NOISE_EXAMPLES = 8
 ABSOLUTE_FLOOR = 1e-5
 RELATIVE_FLOOR = 1e-3
+SHARE_FLOOR = 1e-3  # of the pixels of a picture whose class may be another
+LEVEL = 1.0  # of 0..255, in pictures
 NOISE_LIMIT = 1e-2
 ROUNDING_UNITS = {"float64": 2.0**-52, "float32": 2.0**-23, "float16": 2.0**-10, "bfloat16": 2.0**-7}
 
@@ -67,23 +75,50 @@ def tolerances(signature: Signature, examples: Golden, raw: Arrays, model: keras
     alone = _keras_answers(signature, golden.rows(raw, count), batch_size=1)
     eps = _rounding_unit(model)
     allowed = {}
+    if detections.BOXES in alone:
+        exact = {name: Tolerance(ABSOLUTE_FLOOR, RELATIVE_FLOOR) for name in alone}
+        alone = detections.in_order(alone, golden.rows(examples.outputs, count), exact)
     for name, expected in examples.outputs.items():
-        if expected.dtype.kind != "f":
+        answer, same = comparison.as_wide(alone[name], expected[:count])
+        if name in signature.pixels:
+            share = max((_share_of_others(*pair) for pair in zip(answer, same, strict=True)), default=0.0)
+            _check_noise(name, signature, share, NOISE_LIMIT)
+            allowed[name] = Tolerance(0.0, 0.0, max(SHARE_FLOOR, 16 * share))
             continue
-        scale = float(np.abs(expected).max()) or 1.0
-        difference = np.abs(np.subtract(*comparison.as_wide(alone[name], expected[:count])))
+        is_picture = pictures.are_pictures(expected)
+        if expected.dtype.kind != "f" and not is_picture:
+            continue
+        scale = 255.0 if is_picture else float(np.abs(expected).max()) or 1.0
+        if is_picture:
+            difference = np.abs(pictures.pixels(answer) - pictures.pixels(same))
+            difference = np.where(difference <= LEVEL, 0, difference)  # a level is what rounding to 8 bits makes of any
+        else:
+            difference = np.abs(np.subtract(answer, same))
         if name in comparison.OF_THE_CLASS:
             difference = difference[alone["class_ids"] == examples.outputs["class_ids"][:count]]
         noise = float(difference.max(initial=0)) / scale
-        harmless = signature.harmless.get(name, 0)
-        if noise > max(NOISE_LIMIT, 16 * eps, harmless / scale):
-            raise ValueError(
-                f"Keras answers one example at a time otherwise than in a batch: output {name!r} of signature "
-                f"{signature.name!r} differs by {noise:.1e} of its scale. Such a model cannot be proved."
-            )
+        harmless = LEVEL if is_picture else signature.harmless.get(name, 0)
+        _check_noise(name, signature, noise, max(NOISE_LIMIT, 16 * eps, harmless / scale))
         absolute = max(scale * max(ABSOLUTE_FLOOR, 4 * eps, 16 * noise), harmless)
         allowed[name] = Tolerance(absolute, max(RELATIVE_FLOOR, 8 * eps))
     return allowed
+
+
+def _check_noise(name: str, signature: Signature, noise: float, limit: float) -> None:
+    if noise > limit:
+        raise ValueError(
+            f"Keras answers one example at a time otherwise than in a batch: output {name!r} of signature "
+            f"{signature.name!r} differs by {noise:.1e} of its scale. Such a model cannot be proved."
+        )
+
+
+def _share_of_others(answer, expected) -> float:
+    """Share of the entries that differ; of PNGs, of their pixels."""
+    if isinstance(expected, bytes):
+        if pictures.sizes(answer) != pictures.sizes(expected):
+            return 1.0
+        answer, expected = pictures.pixels(answer), pictures.pixels(expected)
+    return float(np.mean(answer != expected)) if np.size(expected) else 0.0
 
 
 def record(examples: Golden, allowed: Mapping[str, Tolerance], found: Comparison) -> dict[str, Any]:
@@ -92,7 +127,7 @@ def record(examples: Golden, allowed: Mapping[str, Tolerance], found: Comparison
     def of_output(name, array):
         if name not in allowed:
             return _described(array)
-        largest = {"absolute": found.absolute[name], "relative": found.relative[name]}
+        largest = {"absolute": found.absolute.get(name, 0.0), "relative": found.relative.get(name, 0.0)}
         return {**_described(array), "tolerance": asdict(allowed[name]), "largest_difference": largest}
 
     return {

@@ -47,6 +47,7 @@ class Signature:
         inputs_of: raw examples → the same examples as this signature takes them.
         keras: raw examples and a batch size (None: as many as fit) → the outputs that Keras gives for them.
         harmless: output → a difference that is no fault, however exact the model is.
+        pixels: outputs that hold a class for every pixel.
     """
 
     name: str
@@ -55,6 +56,7 @@ class Signature:
     inputs_of: Callable[[Arrays], Arrays]
     keras: Callable[[Arrays, int | None], Arrays]
     harmless: Mapping[str, float] = field(default_factory=dict)
+    pixels: tuple[str, ...] = ()
 
 
 def signatures_of(bundle: Bundle, explain: str | None = None) -> list[Signature]:
@@ -88,7 +90,13 @@ def _default(bundle: Bundle) -> Signature:
         graph=lambda inputs: bundle.graph(*(inputs[name] for name in tensors)),
         inputs_of=inputs_of,
         keras=lambda raw, batch_size: bundle.predict_tensors(inputs_of(raw), batch_size),
+        pixels=pixels_of(bundle),
     )
+
+
+def pixels_of(bundle: Bundle) -> tuple[str, ...]:
+    """The outputs that hold a class for every pixel."""
+    return getattr(bundle.answer, "pixels", ())
 
 
 def _raw(bundle: Bundle) -> Signature:
@@ -104,6 +112,7 @@ def _raw(bundle: Bundle) -> Signature:
         graph=bundle.graph_of_raw,
         inputs_of=inputs_of,
         keras=bundle.predict,
+        pixels=pixels_of(bundle),
     )
 
 

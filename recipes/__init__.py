@@ -24,6 +24,7 @@ __getattr__, __dir__, __all__ = attach(
         "masked_language_modeling": "recipes.tasks.masked_language_modeling",
         "pretrained": "recipes.published_weights",
         "regression": "recipes.tasks.regression",
+        "semantic_segmentation": "recipes.tasks.semantic_segmentation",
         "sequence_to_sequence": "recipes.tasks.sequence_to_sequence",
         "text_classification": "recipes.tasks.text_classification",
         "token_classification": "recipes.tasks.token_classification",

@@ -5,11 +5,14 @@ what the model gave, `(batch, ...)` of any float dtype, for which tensors, how t
 by name, None where the tensors were given. It gives tensors by name, one row per row: float32, int64 or string. Most
 answers need only the outputs.
 
-What is said of the parts of a text, such as its words, is as wide as the longest text of the batch needs, and one at
-least; behind a text's own parts, numbers are 0 and strings empty (`recipes.batches` puts such batches together).
+What is said of the parts of an input, such as the words of a text, is as wide as the batch needs, and one at least;
+behind an input's own parts, numbers are 0 and strings empty (`recipes.batches` puts such batches together).
+
+`pixels` names the outputs of an answer that hold a class per pixel, of which rounding may change a few.
 """
 
 import dataclasses
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -17,6 +20,7 @@ from typing import Any, ClassVar
 import keras
 import tensorflow as tf
 
+from recipes.picture_size import sizes_of
 from recipes.preprocessing import dense
 from zoo.nearest import choose
 
@@ -85,6 +89,62 @@ class TagAnswer(ClassAnswer):
             "class_ids": tf.where(real, found["class_ids"], 0),
             "classes": tf.where(real, found["classes"], ""),
         }
+
+
+@dataclass(frozen=True)
+class MaskAnswer:
+    """A class for every pixel.
+
+    To pictures: `class_ids` int64 `(batch, height, width)`, each at its picture's own size, and 0 beyond it where
+    another picture of the batch is larger; `mask_bytes` string `(batch,)`, the same as PNGs of one channel; `size`
+    int64 `(batch, 2)`, their heights and widths. To tensors: `probabilities` float32 `(batch, height, width, classes)`
+    and `class_ids`.
+
+    Attributes:
+        labels: names of the classes.
+    """
+
+    labels: tuple[str, ...]
+
+    kind: ClassVar[str] = "mask"
+    pixels: ClassVar[tuple[str, ...]] = ("class_ids", "mask_bytes")
+
+    def __call__(self, outputs, tensors=None, preprocessing=None, raw=None):
+        logits = tf.cast(outputs, tf.float32)
+        if raw is None:
+            ids = tf.argmax(logits, axis=-1, output_type=tf.int64)
+            return {"probabilities": tf.nn.softmax(logits), "class_ids": ids}
+        sizes = sizes_of(raw["image_bytes"])
+        # With a row of one pixel behind the others: there is always something to put together.
+        largest = tf.reduce_max(tf.pad(sizes, [[0, 1], [0, 0]], constant_values=1), axis=0)
+        rows = tf.pad(logits, [[0, 1], *[[0, 0]] * 3]), tf.pad(sizes, [[0, 1], [0, 0]], constant_values=1)
+
+        def of_row(row):
+            ids = best_class(row[0], row[1])
+            return tf.pad(ids, [[0, largest[0] - row[1][0]], [0, largest[1] - row[1][1]]]), tf.io.encode_png(
+                ids[..., tf.newaxis]
+            )
+
+        kinds = tf.TensorSpec([None, None], tf.uint8), tf.TensorSpec([], tf.string)
+        ids, pngs = tf.map_fn(of_row, rows, fn_output_signature=kinds, name="masks")
+        return {"class_ids": tf.cast(ids[:-1], tf.int64), "mask_bytes": pngs[:-1], "size": tf.cast(sizes, tf.int64)}
+
+
+def best_class(logits: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
+    """Logits float32 `(height, width, classes)` → ids uint8 of another size, of the logits resized bilinearly.
+
+    One class after the other: of a large picture, all of them would take too much room.
+    """
+
+    def better(i, best, ids):
+        scores = tf.image.resize(logits[..., i, tf.newaxis], size)[..., 0]
+        higher = scores > best
+        return i + 1, tf.where(higher, scores, best), tf.where(higher, tf.cast(i, tf.uint8), ids)
+
+    start = tf.constant(0), tf.fill(size, -math.inf), tf.zeros(size, tf.uint8)
+    shapes = tf.TensorShape([]), *[tf.TensorShape([None, None])] * 2
+    count = tf.shape(logits)[-1]
+    return tf.while_loop(lambda i, *_: i < count, better, start, shape_invariants=shapes)[2]
 
 
 @dataclass(frozen=True)
@@ -186,7 +246,8 @@ class MaskedAnswer:
 
 
 _KINDS = {
-    kind.kind: kind for kind in (ClassAnswer, MaskedAnswer, NextTokenAnswer, TagAnswer, ValueAnswer, WrittenAnswer)
+    kind.kind: kind
+    for kind in (ClassAnswer, MaskAnswer, MaskedAnswer, NextTokenAnswer, TagAnswer, ValueAnswer, WrittenAnswer)
 }
 
 

@@ -106,6 +106,37 @@ class Augmentation:
         return cut_mix(pictures, targets, self.cutmix, draws) if self.cutmix else (pictures, targets)
 
 
+class AnnotatedAugmentation:
+    """Random changes of pictures that have a mask or boxes, which are flipped with them.
+
+    Args:
+        names: of `recipes.config.ANNOTATED_AUGMENTATIONS`.
+        seed: of the run.
+        preprocessing: what made the pictures.
+        mirrored: targets `(batch, ...)` → those of the pictures with left and right exchanged.
+    """
+
+    def __init__(self, names: Sequence[str], seed: int, preprocessing: ImagePreprocessing, mirrored: Callable):
+        self.names, self.seed, self.preprocessing, self.mirrored = names, seed, preprocessing, mirrored
+
+    def __call__(self, pictures: tf.Tensor, targets: tf.Tensor, step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Preprocessed pictures, their targets and the int64 step → both, changed."""
+        draws = Draws(self.seed, step)
+        if "contrast" in self.names:
+            changed = contrast(self.preprocessing.unit_of(pictures), draws)
+            pictures = tf.ensure_shape(self.preprocessing.of_unit(changed), pictures.shape)
+        if "flip" in self.names:
+            turned = draws.uniform(pictures, 0, 1) < 0.5
+            pictures = tf.where(_as_rows(turned, pictures), tf.reverse(pictures, [2]), pictures)
+            targets = tf.where(_as_rows(turned, targets), self.mirrored(targets), targets)
+        return pictures, targets
+
+
+def _as_rows(values, like):
+    """`(batch,)` → `(batch, 1, …)`, of the rank of another tensor."""
+    return tf.reshape(values, [-1, *[1] * (like.shape.rank - 1)])
+
+
 def mix_up(pictures: tf.Tensor, targets: tf.Tensor, alpha: float, draws: Draws) -> tuple[tf.Tensor, tf.Tensor]:
     """Every picture mixed with another one of the batch, and their targets likewise (Zhang et al. 2018, eq. 1).
 

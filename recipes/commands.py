@@ -16,6 +16,7 @@ from recipes.config import (
     LanguageConfig,
     MaskedConfig,
     RegressionConfig,
+    SegmentationConfig,
     SequenceConfig,
     TextClassificationConfig,
 )
@@ -28,6 +29,7 @@ CONFIGS: dict[str, type[Config]] = {
     "language-modeling": LanguageConfig,
     "masked-language-modeling": MaskedConfig,
     "regression": RegressionConfig,
+    "semantic-segmentation": SegmentationConfig,
     "sequence-to-sequence": SequenceConfig,
     "text-classification": TextClassificationConfig,
     "token-classification": TextClassificationConfig,

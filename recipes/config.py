@@ -14,6 +14,7 @@ from zoo.nearest import choose, unknown
 OPTIMIZERS = ("sgd", "momentum", "nesterov", "rmsprop", "adam", "adamw")
 SCHEDULES = ("constant", "step", "cosine")
 AUGMENTATIONS = ("flip", "rotate", "shift", "zoom", "contrast", "random_resized_crop", "rand_augment")
+ANNOTATED_AUGMENTATIONS = ("flip", "contrast")  # of pictures with masks or boxes
 PRECISIONS = ("float32", "bfloat16", "float16")
 TOKENIZERS = ("words", "characters", "wordpiece", "byte_pairs")
 TOO_LONG = ("truncate", "refuse")
@@ -176,8 +177,8 @@ class FineTuningConfig(Config):
 
 
 @dataclass(frozen=True)
-class ImageConfig(FineTuningConfig):
-    """Options of `image_classification`."""
+class PictureConfig(FineTuningConfig):
+    """Options of recipes that read pictures."""
 
     image_size: tuple[int, int] | None = option(
         None,
@@ -188,21 +189,48 @@ class ImageConfig(FineTuningConfig):
     resize: str | None = option(
         None, "How pictures are resized. Default: as for the weights, else bilinear.", choices=RESIZE_METHODS
     )
-    stochastic_depth: float | None = option(
-        None, "Rate at which the last residual branch is dropped, for builders that take it.", least=0, below=1
-    )
-    augment: tuple[str, ...] = option((), "Random changes of training pictures.", choices=AUGMENTATIONS)
-    mixup: float = option(0.0, "Mix pictures in pairs: alpha of the Beta distribution, 0 for not at all.", least=0)
-    cutmix: float = option(0.0, "Exchange boxes of pictures: alpha of the Beta distribution.", least=0)
-    label_smoothing: float = option(0.0, "Share of the truth given to the other classes.", least=0, below=1)
+
+    def __post_init__(self):
+        if self.image_size is not None:
+            object.__setattr__(self, "image_size", _size(self.image_size))
+        super().__post_init__()
+
+
+@dataclass(frozen=True)
+class AugmentedConfig(PictureConfig):
+    """Options of recipes that change their training pictures at random."""
+
+    augment: tuple[str, ...] = option((), "Random changes of training pictures.", choices=ANNOTATED_AUGMENTATIONS)
 
     def __post_init__(self):
         if isinstance(self.augment, (str, list)):
             names = self.augment.split(",") if isinstance(self.augment, str) else self.augment
             object.__setattr__(self, "augment", tuple(names))
-        if self.image_size is not None:
-            object.__setattr__(self, "image_size", _size(self.image_size))
         super().__post_init__()
+
+
+@dataclass(frozen=True)
+class ImageConfig(AugmentedConfig):
+    """Options of `image_classification`."""
+
+    augment: tuple[str, ...] = option((), "Random changes of training pictures.", choices=AUGMENTATIONS)
+    stochastic_depth: float | None = option(
+        None, "Rate at which the last residual branch is dropped, for builders that take it.", least=0, below=1
+    )
+    mixup: float = option(0.0, "Mix pictures in pairs: alpha of the Beta distribution, 0 for not at all.", least=0)
+    cutmix: float = option(0.0, "Exchange boxes of pictures: alpha of the Beta distribution.", least=0)
+    label_smoothing: float = option(0.0, "Share of the truth given to the other classes.", least=0, below=1)
+
+
+@dataclass(frozen=True)
+class SegmentationConfig(AugmentedConfig):
+    """Options of `semantic_segmentation`."""
+
+    loss: str = option(
+        "cross_entropy",
+        "dice is that of V-Net; cross_entropy_dice is the sum of both.",
+        choices=("cross_entropy", "dice", "cross_entropy_dice"),
+    )
 
 
 @dataclass(frozen=True)

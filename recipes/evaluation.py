@@ -8,6 +8,7 @@ from recipes.tasks.image_classification import ImageClassification, image_classi
 from recipes.tasks.language_modeling import LanguageModeling, language_modeling
 from recipes.tasks.masked_language_modeling import MaskedLanguageModeling, masked_language_modeling
 from recipes.tasks.regression import Regression, regression
+from recipes.tasks.semantic_segmentation import SemanticSegmentation, semantic_segmentation
 from recipes.tasks.sequence_to_sequence import SequenceToSequence, sequence_to_sequence
 from recipes.tasks.text_classification import TextClassification, text_classification
 from recipes.tasks.token_classification import TokenClassification, token_classification
@@ -19,6 +20,7 @@ TASKS = {
     LanguageModeling.name: (LanguageModeling, language_modeling.config),
     MaskedLanguageModeling.name: (MaskedLanguageModeling, masked_language_modeling.config),
     Regression.name: (Regression, regression.config),
+    SemanticSegmentation.name: (SemanticSegmentation, semantic_segmentation.config),
     SequenceToSequence.name: (SequenceToSequence, sequence_to_sequence.config),
     TextClassification.name: (TextClassification, text_classification.config),
     TokenClassification.name: (TokenClassification, token_classification.config),

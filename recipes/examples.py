@@ -1,10 +1,12 @@
 """Raw examples of a Run, kept as the files a person would send: pictures, or the rows of a CSV.
 
-`examples.csv` has one line per example. For pictures its columns are `file` (beside it, in `examples/`) and `label`;
-for tables they are the columns' names and the target's; for texts `text` and the target's.
+`examples.csv` has one line per example. For pictures its columns are `file` (beside it, in `examples/`) and `label`, of
+a mask the file beside the picture's, of boxes JSON; for tables they are the columns' names and the target's; for texts
+`text` and the target's.
 """
 
 import io
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,9 +16,11 @@ import pandas as pd
 from PIL import Image
 
 from recipes.data import Data
+from recipes.data.annotations import LABEL
 
 INDEX = "examples.csv"
 FOLDER = "examples"
+MASK = ".mask.png"
 BYTES = "surrogateescape"  # so that bytes which are no UTF-8 come back as they were
 LETTERS = 1000
 """Characters that a Run keeps of a text: of running text, an example may be a whole book."""
@@ -30,7 +34,8 @@ class Examples:
 
     Attributes:
         raw: input name → one array of length n: `image_bytes` or `text` (objects of `bytes`), or float32 columns.
-        truth: label names `(n,)`, or target values float32 `(n, values)`.
+        truth: label names `(n,)`; target values float32 `(n, values)`; masks, objects of PNG `bytes` `(n,)`; or the
+            JSON of boxes, a list of `{"label": …, "box": [y_min, x_min, y_max, x_max]}` in pixels.
         target: name of the truth: "label", or the target column's.
     """
 
@@ -53,7 +58,16 @@ class Examples:
         files = [f"{FOLDER}/{i:04d}.{_suffix(data)}" for i, data in enumerate(self.raw["image_bytes"])]
         for file, data in zip(files, self.raw["image_bytes"], strict=True):
             (folder / file).write_bytes(data)
-        pd.DataFrame({"file": files, **self._truth_columns()}).to_csv(folder / INDEX, index=False)
+        columns = self._truth_columns()
+        if self._are_masks:
+            columns = {self.target: [str(Path(file).with_suffix(MASK)) for file in files]}
+            for file, png in zip(columns[self.target], self.truth, strict=True):
+                (folder / file).write_bytes(png)
+        pd.DataFrame({"file": files, **columns}).to_csv(folder / INDEX, index=False)
+
+    @property
+    def _are_masks(self) -> bool:
+        return self.truth.dtype == object and len(self.truth) and isinstance(self.truth[0], bytes)
 
     def _truth_columns(self) -> dict[str, np.ndarray]:
         if self.truth.ndim == 1:
@@ -86,7 +100,10 @@ class Examples:
                 for column in columns
             }
         if labelled:
-            return cls(raw, table[targets[0]].to_numpy(object), targets[0])
+            truth = table[targets[0]].to_numpy(object)
+            if all(word.endswith(MASK) for word in truth):
+                truth = objects((folder / file).read_bytes() for file in truth)
+            return cls(raw, truth, targets[0])
         return cls(
             raw, table[targets].to_numpy(np.float32), targets[0].removesuffix("_0") if len(targets) > 1 else targets[0]
         )
@@ -108,11 +125,28 @@ def sample(source: Data, seed: int, count: int = COUNT) -> Examples:
     else:
         encoded = x if source.pixels == "encoded" else [to_png(pixels) for pixels in x]
         raw = {"image_bytes": objects(encoded)}
-    if isinstance(y[0], bytes):
+    if source.kind == "image" and np.ndim(y[0]) == 2:
+        truth = np.array([_shown(boxes, data, source.labels) for boxes, data in zip(y, encoded, strict=True)], object)
+    elif source.kind == "image" and isinstance(y[0], bytes):
+        truth = objects(y)
+    elif isinstance(y[0], bytes):
         truth = np.array([text.decode(errors="replace") for text in y], object)
     else:
         truth = np.array([source.labels[i] for i in y], object) if source.labels else np.stack(y)
     return Examples(raw, truth, source.target)
+
+
+def _shown(boxes: np.ndarray, picture: bytes, labels: Sequence[str]) -> str:
+    """Rows of `recipes.data.annotations`, as JSON in pixels of their picture."""
+    with Image.open(io.BytesIO(picture)) as image:
+        scale = np.array([image.height, image.width] * 2)
+    return json.dumps(
+        [
+            {"label": labels[int(row[LABEL])], "box": np.round(row[:4] * scale, 1).tolist()}
+            for row in boxes
+            if row[LABEL] >= 0
+        ]
+    )
 
 
 def _beginning(text: bytes) -> bytes:

@@ -15,6 +15,7 @@ from recipes.run import Run
 
 matplotlib.use("Agg")
 ROWS, COLUMNS = 4, 8
+MASKED = 3  # rows of pictures, each shown twice
 TILE = 1.4, 1.65  # inches
 PICTURE = 1.3
 TEXTS, LETTERS = 24, 120
@@ -32,7 +33,7 @@ def draw(run: Run, answers: dict[str, np.ndarray], truth: np.ndarray) -> None:
     _save("curves.png", run, curves, run)
     if predictions := _predictions_of(run):
         _save("predictions.png", run, predictions, run, answers, truth)
-    if run.bundle.labels:
+    if run.bundle.labels and "class_ids" in answers:
         _save("confusion.png", run, confusion, run, answers, truth)
 
 
@@ -79,7 +80,7 @@ def confusion(run: Run, answers: dict[str, np.ndarray], truth: np.ndarray) -> Fi
 
 def _predictions_of(run: Run) -> Callable[..., Figure] | None:
     if "image_bytes" in run.examples.raw:
-        return pictures
+        return {"mask": masks}.get(run.bundle.answer.kind, pictures)
     if "text" in run.examples.raw:
         return texts if run.bundle.task == "text-classification" else None
     if not run.bundle.labels:
@@ -89,24 +90,62 @@ def _predictions_of(run: Run) -> Callable[..., Figure] | None:
 
 def pictures(run: Run, answers, truth) -> Figure:
     """A grid of test pictures with the predicted label, and the true one where they differ."""
-    count = min(len(run.examples), ROWS * COLUMNS)
-    shown = run.examples.raw["image_bytes"][:count]
+    shown = run.examples.raw["image_bytes"][: ROWS * COLUMNS]
     predicted = run.bundle.predict({"image_bytes": shown})
-    rows = math.ceil(count / COLUMNS)
+    tiles = []
+    for data, label, true, probabilities in zip(
+        shown, predicted["classes"], run.examples.truth, predicted["probabilities"], strict=False
+    ):
+        right = label.decode() == true
+        title = f"{_text(label.decode())} {probabilities.max():.0%}" + ("" if right else f"\ntrue: {_text(true)}")
+        tiles.append((_read(data), title, "green" if right else "red"))
+    return _grid(tiles)
+
+
+def masks(run: Run, answers, truth) -> Figure:
+    """Test pictures under the masks that they have, and below each under the one that is predicted."""
+    shown = run.examples.raw["image_bytes"][: MASKED * COLUMNS]
+    predicted = run.bundle.predict({"image_bytes": shown})["mask_bytes"]
+    count = len(run.bundle.labels)
+    tiles = []
+    for start in range(0, len(shown), COLUMNS):
+        row = slice(start, start + COLUMNS)
+        for what, of_row in (("true", run.examples.truth[row]), ("predicted", predicted[row])):
+            laid = [
+                (_overlaid(data, mask, count), what, "black") for data, mask in zip(shown[row], of_row, strict=True)
+            ]
+            tiles += laid + [None] * (COLUMNS - len(laid))
+    return _grid(tiles)
+
+
+def _overlaid(data: bytes, mask: bytes, count: int) -> np.ndarray:
+    """A picture half covered by the colours of its pixels' classes; the first class has none."""
+    picture = np.asarray(Image.open(io.BytesIO(data)).convert("RGB"), np.float32) / 255
+    ids = np.asarray(Image.open(io.BytesIO(mask)))
+    colours = matplotlib.colormaps["gist_rainbow"](np.linspace(0, 1, max(count - 1, 1)))[:, :3]
+    covered = (ids > 0) & (ids < count)
+    picture[covered] = 0.4 * picture[covered] + 0.6 * colours[ids[covered] - 1]
+    return picture
+
+
+def _read(data: bytes) -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(data)).convert("RGBA"))
+
+
+def _grid(tiles: list[tuple[np.ndarray, str, str] | None]) -> Figure:
+    """Pictures with a title each, and its colour, in rows of `COLUMNS`; None leaves a place empty."""
+    rows = math.ceil(len(tiles) / COLUMNS)
     figure = Figure(figsize=(TILE[0] * COLUMNS, TILE[1] * rows))
     axes = figure.add_axes((0, 0, 1, 1))  # one for all, in inches: one for each would take a second to draw
     axes.set_axis_off()
-    for i, (data, label, true, probabilities) in enumerate(
-        zip(shown, predicted["classes"], run.examples.truth, predicted["probabilities"], strict=False)
-    ):
-        right = label.decode() == true
+    for i, tile in enumerate(tiles):
+        if tile is None:
+            continue
+        image, title, colour = tile
         row, column = divmod(i, COLUMNS)
         x, bottom = (column + 0.5) * TILE[0], (row + 1) * TILE[1]
-        image = Image.open(io.BytesIO(data)).convert("RGBA")
-        width, height = (PICTURE * side / max(image.size) for side in image.size)
-        axes.imshow(np.asarray(image), extent=(x - width / 2, x + width / 2, bottom, bottom - height), aspect="auto")
-        title = f"{_text(label.decode())} {probabilities.max():.0%}" + ("" if right else f"\ntrue: {_text(true)}")
-        colour = "green" if right else "red"
+        height, width = (PICTURE * side / max(image.shape[:2]) for side in image.shape[:2])
+        axes.imshow(image, extent=(x - width / 2, x + width / 2, bottom, bottom - height), aspect="auto")
         axes.text(x, bottom - height - 0.04, title, fontsize=8, color=colour, ha="center", va="bottom")
     axes.set(xlim=(0, TILE[0] * COLUMNS), ylim=(TILE[1] * rows + 0.05, 0))
     return figure

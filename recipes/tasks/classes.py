@@ -1,6 +1,6 @@
 """What the tasks that choose a class have together."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from numbers import Real
 
 import keras
@@ -64,25 +64,39 @@ class ClassTask(Task):
         return found
 
     def class_weights(self):
-        """As given by class name or id; or "balanced": every class weighs the same, n / (classes * count)."""
-        wanted = self.config.class_weights
-        if wanted is None:
-            return None
-        labels = self.data.labels
-        if wanted == "balanced":
-            ids = targets(self.data.parts["train"])
-            counts = np.bincount(ids, minlength=len(labels))
-            return {i: len(ids) / (len(labels) * max(count, 1)) for i, count in enumerate(counts.tolist())}
-        if not isinstance(wanted, Mapping):
-            raise ValueError(f"class_weights must be 'balanced', or a weight for every class. Received: {wanted!r}.")
-        ids = {label: i for i, label in enumerate(labels)} | {
-            str(i): i for i in range(len(labels)) if str(i) not in labels
-        }
-        weights = {ids.get(str(key)): weight for key, weight in wanted.items()}
-        legal = all(isinstance(weight, Real) and weight >= 0 for weight in weights.values())
-        if set(weights) != set(range(len(labels))) or not legal:
-            raise ValueError(
-                "class_weights must hold a number of at least 0 for every class, by name or id: "
-                f"{', '.join(labels[:10])}. Received: {dict(wanted)!r}."
-            )
-        return weights
+        return weights_of_classes(
+            self.config.class_weights,
+            self.data.labels,
+            lambda: np.bincount(targets(self.data.parts["train"]), minlength=len(self.data.labels)),
+        )
+
+
+def weights_of_classes(
+    wanted: str | Mapping | None, labels: Sequence[str], counts: Callable[[], np.ndarray]
+) -> dict[int, float] | None:
+    """The weight of every class id: as given by class name or id; or "balanced", n / (classes * count).
+
+    Args:
+        wanted: the option.
+        labels: names of the classes.
+        counts: gives how often each class occurs, `(classes,)`.
+
+    Raises:
+        ValueError: anything else, or weights for other classes.
+    """
+    if wanted is None:
+        return None
+    if wanted == "balanced":
+        found = counts().tolist()
+        return {i: sum(found) / (len(labels) * max(count, 1)) for i, count in enumerate(found)}
+    if not isinstance(wanted, Mapping):
+        raise ValueError(f"class_weights must be 'balanced', or a weight for every class. Received: {wanted!r}.")
+    ids = {label: i for i, label in enumerate(labels)} | {str(i): i for i in range(len(labels)) if str(i) not in labels}
+    weights = {ids.get(str(key)): weight for key, weight in wanted.items()}
+    legal = all(isinstance(weight, Real) and weight >= 0 for weight in weights.values())
+    if set(weights) != set(range(len(labels))) or not legal:
+        raise ValueError(
+            "class_weights must hold a number of at least 0 for every class, by name or id: "
+            f"{', '.join(labels[:10])}. Received: {dict(wanted)!r}."
+        )
+    return weights
