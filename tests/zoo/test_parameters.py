@@ -2,7 +2,9 @@
 
 import pytest
 
+import zoo
 from zoo import catalog
+from zoo.complexity import parameters
 
 # Paper, its reference implementation, or keras.applications. Statistics of batch normalisation are not counted.
 PUBLISHED = {
@@ -87,9 +89,26 @@ PUBLISHED_COST = {
 }
 
 
+# Networks that generate pictures, and the ones they are trained with.
+PUBLISHED_PAIRS = {
+    "gan": ({}, 2_503_984, 1_231_441),  # mnist.yaml of the authors
+    "dcgan": ({}, 3_576_704, 2_765_568),
+    "wgan_gp": ({}, 3_576_704, 2_765_568),  # layer normalisation has as many weights as batch normalisation
+    # 500 units of the paper's appendix C: (d + 1) 500 + 501 (784), and (784 + 1) 500 + 501 (2 d) for d = 20 latents
+    "vae": ({"input_shape": (20,), "hidden_sizes": (500,)}, 403_284, 412_540),
+}
+
+
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_parameters_are_the_published_ones(name):
     assert catalog.read()[name]["parameters"] == PUBLISHED[name]
+
+
+@pytest.mark.parametrize("name", PUBLISHED_PAIRS)
+def test_parameters_of_both_networks_of_a_pair_are_the_published_ones(name):
+    arguments, *published = PUBLISHED_PAIRS[name]
+    pair = zoo.build(name, **arguments), zoo.build_partner(name, **arguments)
+    assert [parameters(network) for network in pair] == published
 
 
 @pytest.mark.parametrize("name", PUBLISHED_COST)
