@@ -19,6 +19,7 @@ __getattr__, __dir__, __all__ = attach(
         "explain": "recipes.explanation",
         "explanation_methods": "recipes.explanation",
         "image_classification": "recipes.tasks.image_classification",
+        "image_generation": "recipes.tasks.image_generation",
         "language_modeling": "recipes.tasks.language_modeling",
         "load_run": "recipes.run",
         "masked_language_modeling": "recipes.tasks.masked_language_modeling",

@@ -148,6 +148,28 @@ def best_class(logits: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
 
 
 @dataclass(frozen=True)
+class GeneratedAnswer:
+    """Pictures out of latents.
+
+    `image` float32 `(batch, height, width, channels)` in 0..1, and `image_bytes` string `(batch,)`, the same as PNGs. A
+    seed is answered with as many as are asked for: `(batch, most, …)`, where `most` is the largest count of the batch.
+    """
+
+    kind: ClassVar[str] = "generated"
+    labels: ClassVar[tuple] = ()
+
+    def __call__(self, outputs, tensors=None, preprocessing=None, raw=None):
+        unit = tf.clip_by_value((tf.cast(outputs, tf.float32) + 1) / 2, 0.0, 1.0)
+        return {"image": unit, "image_bytes": as_png(unit)}
+
+
+def as_png(unit: tf.Tensor) -> tf.Tensor:
+    """Pictures float32 `(batch, height, width, channels)` in 0..1 → PNGs, string `(batch,)`."""
+    pixels = tf.cast(tf.round(unit * 255), tf.uint8)
+    return tf.map_fn(tf.io.encode_png, pixels, fn_output_signature=tf.TensorSpec([], tf.string), name="pngs")
+
+
+@dataclass(frozen=True)
 class ValueAnswer:
     """Numbers in the target's own unit: `value` float32 `(batch, n)`.
 
@@ -247,7 +269,16 @@ class MaskedAnswer:
 
 _KINDS = {
     kind.kind: kind
-    for kind in (ClassAnswer, MaskAnswer, MaskedAnswer, NextTokenAnswer, TagAnswer, ValueAnswer, WrittenAnswer)
+    for kind in (
+        ClassAnswer,
+        GeneratedAnswer,
+        MaskAnswer,
+        MaskedAnswer,
+        NextTokenAnswer,
+        TagAnswer,
+        ValueAnswer,
+        WrittenAnswer,
+    )
 }
 
 

@@ -70,6 +70,11 @@ def _in_batches(answer: Callable[[slice], dict[str, tf.Tensor]], count: int, siz
     return all_joined([{name: value.numpy() for name, value in part.items()} for part in parts])
 
 
+def _put_back(latents: tf.RaggedTensor, answer: dict) -> dict[str, tf.Tensor]:
+    """What is answered to latents, one after the other → the same by the row that asked, `(batch, most, …)`."""
+    return {name: pre.dense(latents.with_values(tf.convert_to_tensor(value))) for name, value in answer.items()}
+
+
 @dataclass
 class Bundle:
     """A model, the way in (preprocessing), the way out (answer), and its card.
@@ -120,6 +125,9 @@ class Bundle:
         if self.writes:
             most = tf.fill(tf.shape(raw["text"]), tf.constant(self.preprocessing.max_length, tf.int64))
             return self.writer(self.answer.beams)({**raw, "max_new_tokens": most})
+        if self.preprocessing.kind == pre.LatentPreprocessing.kind:
+            latents = self.preprocessing.several(raw)
+            return _put_back(latents, self.graph(latents.values))
         return self.graph(self.preprocessing(raw), raw=raw)
 
     def predict(self, raw: dict[str, Any], batch_size: int | None = None) -> dict[str, np.ndarray]:
@@ -129,6 +137,10 @@ class Bundle:
             raw: raw input by name, every value with the same first dimension.
             batch_size: examples per step of `model.predict`; None: at most 64, fewer where they are large.
         """
+        if self.preprocessing.kind == pre.LatentPreprocessing.kind:
+            latents = self.preprocessing.several({k: tf.constant(v, tf.int64) for k, v in raw.items()})
+            found = _put_back(latents, self._predict(latents.values.numpy(), batch_size))
+            return {name: value.numpy() for name, value in found.items()}
         if not self.writes:
             return self._predict(self.preprocess(raw), batch_size, raw)
         most = np.full(len(raw["text"]), self.preprocessing.max_length)

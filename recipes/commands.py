@@ -12,6 +12,7 @@ import click
 from recipes.config import (
     BinaryConfig,
     Config,
+    GenerationConfig,
     ImageConfig,
     LanguageConfig,
     MaskedConfig,
@@ -26,6 +27,7 @@ from zoo.nearest import unknown
 CONFIGS: dict[str, type[Config]] = {
     "binary-classification": BinaryConfig,
     "image-classification": ImageConfig,
+    "image-generation": GenerationConfig,
     "language-modeling": LanguageConfig,
     "masked-language-modeling": MaskedConfig,
     "regression": RegressionConfig,

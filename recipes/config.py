@@ -62,7 +62,8 @@ class Config:
     dropout: float | None = option(None, "Rate of dropout, for builders that take it.", least=0, below=1)
     precision: str = option("float32", "What training computes in; the Run is always float32.", choices=PRECISIONS)
 
-    # Only some tasks begin with weights: see `FineTuningConfig`.
+    # Only some tasks begin with weights, see `FineTuningConfig`, or set what Adam keeps, see `GenerationConfig`.
+    beta_1 = None
     weights = freeze = unfreeze_at = None
     rate_decay = 1.0
 
@@ -231,6 +232,54 @@ class SegmentationConfig(AugmentedConfig):
         "dice is that of V-Net; cross_entropy_dice is the sum of both.",
         choices=("cross_entropy", "dice", "cross_entropy_dice"),
     )
+
+
+@dataclass(frozen=True)
+class GenerationConfig(Config):
+    """Options of `image_generation`."""
+
+    image_size: tuple[int, int] | None = option(
+        None, "Height and width in pixels. Default: the pictures' own where they have one size."
+    )
+    channels: int | None = option(None, "1, 3 or 4. Default: the pictures' own.")
+    latent_dim: int | None = option(None, "Numbers that a picture is made of. Default: the model's own.", least=1)
+    partner: str | None = option(
+        None, "Model whose discriminator is trained with it. Default: its own; for a built keras.Model that of gan."
+    )
+    loss: str | None = option(
+        None,
+        "Of the adversarial pair. Default: non_saturating; wasserstein for wgan_gp.",
+        choices=("minimax", "non_saturating", "hinge", "wasserstein"),
+    )
+    gradient_penalty: float | None = option(
+        None, "Weight of the penalty on the critic's gradient. Default: 10 for wasserstein, else 0.", least=0
+    )
+    critic_steps: int | None = option(
+        None,
+        "Updates of the discriminator for each of the generator. Default: 5 for wasserstein, else 1.",
+        least=1,
+    )
+    partner_rate: float = option(1.0, "Factor of the learning rate of the discriminator or critic.", above=0)
+    beta_1: float | None = option(
+        None,
+        "Of adam, how much of its mean gradient is kept. Default: 0.5; 0 for wasserstein; 0.9 for vae.",
+        least=0,
+        below=1,
+    )
+    samples: int = option(64, "Pictures of the grid that is drawn after every epoch; 0 for none.", least=0)
+    measured: int = option(
+        1000, "Pictures that Fréchet's distance is measured on after every epoch; 0 for none.", least=0
+    )
+    judge: str | None = option(
+        None,
+        "Run of a classifier whose features Fréchet's distance is measured in. Default: a LeNet-5, trained on the "
+        "pictures' classes where they have any, else on digits.",
+    )
+
+    def __post_init__(self):
+        if self.image_size is not None:
+            object.__setattr__(self, "image_size", _size(self.image_size))
+        super().__post_init__()
 
 
 @dataclass(frozen=True)

@@ -35,6 +35,10 @@ class Draws:
         """A number in 0..1 for every entry, float32 of the same shape."""
         return tf.random.stateless_uniform(tf.shape(entries), self._next())
 
+    def normal(self, shape) -> tf.Tensor:
+        """Numbers drawn from N(0, 1), float32."""
+        return tf.random.stateless_normal(shape, self._next())
+
     def integers(self, batch: tf.Tensor, count: int) -> tf.Tensor:
         """One of 0..count-1 for every example, int32 `(batch,)`."""
         return tf.random.stateless_uniform(tf.shape(batch)[:1], self._next(), 0, count, tf.int32)

@@ -2,9 +2,11 @@
 
 import dataclasses
 
+from recipes.data import targets
 from recipes.run import Run
 from recipes.tasks.binary_classification import BinaryClassification, binary_classification
 from recipes.tasks.image_classification import ImageClassification, image_classification
+from recipes.tasks.image_generation import ImageGeneration, image_generation
 from recipes.tasks.language_modeling import LanguageModeling, language_modeling
 from recipes.tasks.masked_language_modeling import MaskedLanguageModeling, masked_language_modeling
 from recipes.tasks.regression import Regression, regression
@@ -17,6 +19,7 @@ from recipes.training import load_data
 TASKS = {
     ImageClassification.name: (ImageClassification, image_classification.config),
     BinaryClassification.name: (BinaryClassification, binary_classification.config),
+    ImageGeneration.name: (ImageGeneration, image_generation.config),
     LanguageModeling.name: (LanguageModeling, language_modeling.config),
     MaskedLanguageModeling.name: (MaskedLanguageModeling, masked_language_modeling.config),
     Regression.name: (Regression, regression.config),
@@ -58,7 +61,7 @@ def evaluate(run: Run, data=None, *, data_dir: str | None = None) -> dict[str, f
             f"{source.name!r} is not the data that the Run was made with: it has changed since. To evaluate on it all "
             "the same, say data=…; what is split off for the test may then be examples the Run was trained on."
         )
-    if (source.labels or ()) != run.bundle.labels:
+    if targets.kind(run.bundle.task) and (source.labels or ()) != run.bundle.labels:
         raise ValueError(
             f"The Run answers with the labels {', '.join(run.bundle.labels) or 'none'}. "
             f"{source.name!r} has: {', '.join(source.labels or ()) or 'none'}."
@@ -67,4 +70,6 @@ def evaluate(run: Run, data=None, *, data_dir: str | None = None) -> dict[str, f
     if source.columns != columns:
         raise ValueError(f"The Run reads the columns {columns}. {source.name!r} has {source.columns}.")
     task = task_type(source, config)
+    task.folder = run.dir
+    task.adopt(run.model)
     return task.figures(*task.answers(run.bundle))

@@ -7,7 +7,7 @@ a mask the file beside the picture's, of boxes JSON; for tables they are the col
 
 import io
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,7 +36,7 @@ class Examples:
         raw: input name → one array of length n: `image_bytes` or `text` (objects of `bytes`), or float32 columns.
         truth: label names `(n,)`; target values float32 `(n, values)`; masks, objects of PNG `bytes` `(n,)`; or the
             JSON of boxes, a list of `{"label": …, "box": [y_min, x_min, y_max, x_max]}` in pixels.
-        target: name of the truth: "label", or the target column's.
+        target: name of the truth: "label", or the target column's; "" where there is none.
     """
 
     raw: dict[str, np.ndarray]
@@ -70,6 +70,8 @@ class Examples:
         return self.truth.dtype == object and len(self.truth) and isinstance(self.truth[0], bytes)
 
     def _truth_columns(self) -> dict[str, np.ndarray]:
+        if not self.target:
+            return {}
         if self.truth.ndim == 1:
             return {self.target: self.truth}
         names = (
@@ -78,12 +80,12 @@ class Examples:
         return dict(zip(names, self.truth.T, strict=True))
 
     @classmethod
-    def load(cls, folder: Path, columns: Sequence[str], *, labelled: bool) -> "Examples":
+    def load(cls, folder: Path, columns: Mapping[str, np.dtype], *, labelled: bool) -> "Examples":
         """Read what `save` wrote.
 
         Args:
             folder: the Run's folder.
-            columns: names of the raw inputs: `["image_bytes"]`, `["text"]`, or a table's columns.
+            columns: names of the raw inputs and their types: `image_bytes`, `text`, or a table's columns.
             labelled: whether the truth is a label's name, and not a number.
         """
         header = pd.read_csv(folder / INDEX, nrows=0, encoding_errors=BYTES).columns
@@ -96,9 +98,11 @@ class Examples:
             raw = {"image_bytes": np.array([(folder / file).read_bytes() for file in table["file"]], object)}
         else:
             raw = {
-                column: _encoded(table[column]) if column in words else table[column].to_numpy(np.float32)
-                for column in columns
+                column: _encoded(table[column]) if column in words else table[column].to_numpy(dtype)
+                for column, dtype in columns.items()
             }
+        if not targets:
+            return cls(raw, np.full(len(table), "", object), "")
         if labelled:
             truth = table[targets[0]].to_numpy(object)
             if all(word.endswith(MASK) for word in truth):

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from recipes.run import HISTORY_FILE, METRICS_FILE
 
-SAMPLES = "samples*"
-"""What a network in training made: of this, a training that goes on has all from the beginning."""
+KEPT = ("samples*", "judge")
+"""What a training that goes on has from the beginning: what the network made, and by what it is judged."""
 
 
 @contextlib.contextmanager
@@ -36,7 +36,7 @@ def staged_run(
     final.parent.mkdir(parents=True, exist_ok=True)
     staging = Path(tempfile.mkdtemp(prefix=f".{final.name}-", dir=final.parent))
     try:
-        for path in resumed.glob(SAMPLES) if resumed else ():
+        for path in (path for pattern in KEPT for path in resumed.glob(pattern)) if resumed else ():
             (shutil.copytree if path.is_dir() else shutil.copy2)(path, staging / path.name)
         yield staging
     except keep_on:

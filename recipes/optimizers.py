@@ -56,6 +56,8 @@ def make(
         "ema_momentum": (config.ema or 0.99) ** (1 / config.gradient_accumulation),
         "gradient_accumulation_steps": config.gradient_accumulation if config.gradient_accumulation > 1 else None,
     }
+    if config.beta_1 is not None and config.optimizer.startswith("adam"):
+        arguments["beta_1"] = config.beta_1
     kind = keras.optimizers.SGD if config.optimizer in _SGD else _ADAPTIVE[config.optimizer]
     optimizer = _with_rates(kind, rate_factors)(**_SGD.get(config.optimizer, {}), **arguments)
     if decay:

@@ -79,6 +79,8 @@ def confusion(run: Run, answers: dict[str, np.ndarray], truth: np.ndarray) -> Fi
 
 
 def _predictions_of(run: Run) -> Callable[..., Figure] | None:
+    if run.bundle.answer.kind == "generated":
+        return generated
     if "image_bytes" in run.examples.raw:
         return {"mask": masks}.get(run.bundle.answer.kind, pictures)
     if "text" in run.examples.raw:
@@ -100,6 +102,18 @@ def pictures(run: Run, answers, truth) -> Figure:
         title = f"{_text(label.decode())} {probabilities.max():.0%}" + ("" if right else f"\ntrue: {_text(true)}")
         tiles.append((_read(data), title, "green" if right else "red"))
     return _grid(tiles)
+
+
+def generated(run: Run, answers, truth) -> Figure:
+    """Generated pictures above, and real ones below."""
+    count = ROWS // 2 * COLUMNS
+    tiles = [(_colour(picture), "", "black") for pictures in (answers["image"], truth) for picture in pictures[:count]]
+    return _grid(tiles)
+
+
+def _colour(picture: np.ndarray) -> np.ndarray:
+    """A picture in 0..1 as one with three or four channels."""
+    return np.repeat(picture, 3, axis=-1) if picture.shape[-1] == 1 else picture
 
 
 def masks(run: Run, answers, truth) -> Figure:

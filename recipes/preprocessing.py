@@ -19,6 +19,9 @@ from recipes.tokenizers import Tokenizer
 from recipes.tokenizers.tokenizer import valid_utf8
 from zoo.nearest import choose
 
+MOST_PICTURES = 256
+"""Pictures that may be asked for with one seed."""
+
 MARKED = "both"
 MARKS = (MARKED, "empty", "none")
 
@@ -242,9 +245,10 @@ class TextPreprocessing:
 
 
 def dense(rows: tf.RaggedTensor, fill: int | None = None, least: int = 1) -> tf.Tensor:
-    """Ragged `(batch, None)` → `(batch, longest)`; one column at least, as what reads a sequence needs something."""
+    """Ragged `(batch, None, …)` → `(batch, longest, …)`; one column at least: what reads a sequence needs something."""
     width = tf.reduce_max(tf.concat([rows.row_lengths(), [least]], 0))
-    return rows.to_tensor(fill, shape=tf.stack([rows.nrows(), width]))
+    inner = tf.shape(rows.flat_values, tf.int64)[1:]
+    return rows.to_tensor(fill, shape=tf.concat([[rows.nrows(), width], inner], 0))
 
 
 def _with_something(ids: tf.RaggedTensor, token: int) -> tf.RaggedTensor:
@@ -253,8 +257,58 @@ def _with_something(ids: tf.RaggedTensor, token: int) -> tf.RaggedTensor:
     return tf.concat([tf.ragged.boolean_mask(tokens, ids.row_lengths()[:, tf.newaxis] == 0), ids], axis=1)
 
 
-Preprocessing = ImagePreprocessing | TablePreprocessing | TextPreprocessing
-_KINDS = {kind.kind: kind for kind in (ImagePreprocessing, TablePreprocessing)}
+@dataclass(frozen=True)
+class LatentPreprocessing:
+    """A seed and a count → so many latents float32 `(latent_dim,)`, drawn from N(0, 1).
+
+    Latent number i of a seed depends on the two alone: whatever the count, and whatever else is in the batch.
+
+    Attributes:
+        latent_dim: numbers of a latent.
+    """
+
+    latent_dim: int
+
+    kind: ClassVar[str] = "latent"
+    signature: ClassVar[str] = "generate"
+    trackables: ClassVar[tuple] = ()
+
+    @property
+    def shape(self) -> tuple[int]:
+        """Shape of one latent."""
+        return (self.latent_dim,)
+
+    def raw_specs(self) -> dict[str, tf.TensorSpec]:
+        """What the raw signature takes: `seed` and `count`, int64 `(batch,)`."""
+        return {name: tf.TensorSpec([None], tf.int64, name=name) for name in ("seed", "count")}
+
+    def __call__(self, raw: dict[str, tf.Tensor]) -> tf.Tensor:
+        """Raw batch → the first latent of each, float32 `(batch, latent_dim)`."""
+        return self._drawn(raw["seed"], tf.zeros_like(raw["seed"]))
+
+    def several(self, raw: dict[str, tf.Tensor]) -> tf.RaggedTensor:
+        """Raw batch → all latents of each, float32 `(batch, None, latent_dim)`.
+
+        Raises:
+            tf.errors.InvalidArgumentError: a count that is not 1 to `MOST_PICTURES`.
+        """
+        count = raw["count"]
+        legal = tf.reduce_all((count >= 1) & (count <= MOST_PICTURES))
+        check = tf.debugging.Assert(legal, [f"count must be 1 to {MOST_PICTURES}. Received:", count])
+        with tf.control_dependencies([check] if check is not None else []):
+            places = tf.ragged.range(tf.identity(count))
+        return places.with_values(self._drawn(tf.repeat(raw["seed"], count), places.values))
+
+    def _drawn(self, seeds, places):
+        def one(pair):
+            return tf.random.stateless_normal([self.latent_dim], pair, alg="philox")
+
+        pairs = tf.stack([seeds, tf.cast(places, seeds.dtype)], axis=1)
+        return tf.map_fn(one, pairs, fn_output_signature=tf.TensorSpec(self.shape, tf.float32), name="latents")
+
+
+Preprocessing = ImagePreprocessing | LatentPreprocessing | TablePreprocessing | TextPreprocessing
+_KINDS = {kind.kind: kind for kind in (ImagePreprocessing, LatentPreprocessing, TablePreprocessing)}
 
 
 def save(preprocessing: Preprocessing, folder: Path) -> dict[str, Any]:

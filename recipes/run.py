@@ -72,7 +72,7 @@ def load_run(folder: str | Path) -> Run:
         facts=facts,
         examples=Examples.load(
             folder,
-            list(bundle.preprocessing.raw_specs()),
+            {name: spec.dtype.as_numpy_dtype for name, spec in bundle.preprocessing.raw_specs().items()},
             labelled=is_word,
         ),
     )

@@ -3,7 +3,7 @@
 import dataclasses
 import platform
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from importlib import metadata
 from pathlib import Path
@@ -14,7 +14,7 @@ import tensorflow as tf
 
 import zoo
 from recipes import checkpoint, command_line, fine_tuning, initial_weights, plots
-from recipes.auxiliary_heads import LossOfHeads, MetricOfFirstHead, first_head, heads_joined
+from recipes.auxiliary_heads import first_head
 from recipes.bundle import Bundle, check_inputs_and_output, input_is_named
 from recipes.callbacks import (
     AfterEpoch,
@@ -54,7 +54,7 @@ def train(task_type: type[Task], model: str | keras.Model, data, config: Config)
     started = time.perf_counter()
     check_model(model)  # before the data is read
     name = model if isinstance(model, str) else model.name
-    source = load_data(data, task_type, config)
+    source = data if isinstance(data, Data) else load_data(data, task_type, config)
     final = Path(config.run_dir or f"runs/{name}-{source.name.replace('/', '-').replace(':', '-')}")
     terms = checkpoint.terms(name, dataclasses.asdict(config), source.fingerprint)
     found = checkpoint.read(checkpoint.find(final), terms, config.epochs) if config.resume else None
@@ -64,6 +64,7 @@ def train(task_type: type[Task], model: str | keras.Model, data, config: Config)
         tf.config.experimental.enable_op_determinism()
 
         task = task_type(source, config)
+        task.folder = folder
         preprocessing = task.preprocessing(model)
         with_all_heads = _network(model, task, preprocessing, config)
         network = first_head(with_all_heads)
@@ -156,30 +157,24 @@ def _fit(
     """
     config = task.config
     form = trained_form(network, config.precision)
-    joined = heads_joined(form)
     phases = fine_tuning.phases(form, config)
     factors = fine_tuning.rate_factors(form, config.rate_decay)
     if config.l1 or config.l2:
         for weight in form.trainable_variables:
             if weight.name == "kernel":
                 weight.regularizer = keras.regularizers.L1L2(config.l1, config.l2)
-    trained, read = task.in_training(joined, preprocessing)
+    trained, read = task.in_training(form, preprocessing)
     training = task.part("train", preprocessing, task.encode)
     validation = None
-    if task.data.sizes.get("validation"):
+    if task.validates and task.data.sizes.get("validation"):
         validation = task.part("validation", preprocessing, task.encode)
         validation = _read_by(read, validation.batches(task.at_once(preprocessing)))
     steps = training.steps(config.batch_size)
 
-    def loss_and_metrics():
-        loss, metrics = task.loss(), task.metrics()
-        if joined is form:
-            return loss, metrics
-        return LossOfHeads(loss), [MetricOfFirstHead(metric) for metric in metrics]
-
     measured = ["loss", *(metric.name for metric in task.metrics())]
     measured += [f"val_{name}" for name in measured] if validation else []
-    monitor = choose("monitor", config.monitor or ("val_loss" if validation else "loss"), measured)
+    usual = task.monitor or ("val_loss" if validation else "loss")
+    monitor = choose("monitor", config.monitor or usual, [*measured, *task.logged])
     history, finite, best = History(), StopOnNonFiniteLoss(), BestWeights(form, monitor, config.patience)
     of_task = task.callbacks(Bundle(form, task.name, preprocessing, task.answer), folder)
     keeper = Checkpoint(folder, terms, config.epochs, history, best)
@@ -194,10 +189,7 @@ def _fit(
                     continue
                 first = max(phase.first, done)
                 with fine_tuning.keeping(phase.frozen):
-                    # Metrics of their own for every phase: Keras does not reset what another one has measured.
-                    loss, metrics = loss_and_metrics()
-                    trained.compile(make(config, steps, phase, factors), loss, metrics=metrics)
-                    trained.optimizer.build(trained.trainable_variables)  # or the first step is traced twice
+                    task.compile(trained, _optimizers(config, steps, phase, factors))
                     if first == phase.first:
                         best.waited = 0
                     if found:
@@ -241,6 +233,11 @@ def _fit(
     if form is not network:
         network.set_weights(form.get_weights())
     return history.rows
+
+
+def _optimizers(config: Config, steps: int, phase: fine_tuning.Phase, factors: Mapping[str, float]) -> Callable:
+    """What makes the optimizers of a phase: see `Task.compile`."""
+    return lambda own=config, every=1: make(own, -(-steps // every), phase, factors)
 
 
 def _read_by(read: Callable | None, batches: tf.data.Dataset) -> tf.data.Dataset:

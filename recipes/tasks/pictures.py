@@ -41,7 +41,7 @@ class PictureTask(Task):
         fits = len(default) == 3 and None not in own and min(own) >= max(spec.min_size, 1)
         size = self.config.image_size or (own if fits else default[:2])
         if None in size:
-            raise _of_several_sizes(name, self.data.name)
+            raise several_sizes(name, self.data.name)
         return (*size, self.config.channels or channels)
 
     def _model_shape(self, model):
@@ -56,9 +56,10 @@ class PictureTask(Task):
                 )
         height, width, channels = (n or w or d for n, w, d in zip(shape, wanted, self.data.image_shape, strict=True))
         if None in (height, width):
-            raise _of_several_sizes(model.name, self.data.name)
+            raise several_sizes(model.name, self.data.name)
         return height, width, channels
 
 
-def _of_several_sizes(model: str, data: str) -> ValueError:
+def several_sizes(model: str, data: str) -> ValueError:
+    """What to say where neither the model nor the data has one size."""
     return ValueError(f"{model!r} takes pictures of any size and {data!r} has several sizes: say image_size.")

@@ -2,7 +2,7 @@
 
 import abc
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -12,6 +12,7 @@ import tensorflow as tf
 
 import zoo
 from recipes.answers import Answer
+from recipes.auxiliary_heads import LossOfHeads, MetricOfFirstHead, heads_joined
 from recipes.batches import all_joined
 from recipes.bundle import Bundle, batch_that_fits
 from recipes.config import Config
@@ -32,6 +33,16 @@ class Task(abc.ABC):
     """
 
     name: ClassVar[str]
+    validates: bool = True
+    """Whether a loss and figures of the validation part are computed."""
+    logged: Sequence[str] = ()
+    """Names of an epoch's figures beside those of the loss and the metrics."""
+    monitor: str | None = None
+    """By what the best epoch is told; None: by the loss."""
+    several_heads: bool = False
+    """Whether the network in training has auxiliary heads."""
+    folder: Path
+    """Where the files of the Run lie."""
 
     def __init__(self, data: Data, config: Config):
         self.data, self.config = data, config
@@ -101,10 +112,26 @@ class Task(abc.ABC):
     def in_training(self, network: keras.Model, preprocessing: Preprocessing) -> tuple[keras.Model, Callable | None]:
         """The network as training calls it, and what makes of a batch `(x, y)` the one that this reads and is asked.
 
-        Here it is the network, and None: batches stay what they are. Or it is a model of the same layers, which is
-        called otherwise.
+        Here it is the network, its heads joined, and None: batches stay what they are. Or it is a model of the same
+        layers, which is called otherwise.
         """
-        return network, None
+        self.several_heads = len(network.outputs) > 1
+        return heads_joined(network), None
+
+    def compile(self, trained: keras.Model, optimizer: Callable[..., keras.optimizers.Optimizer]) -> None:
+        """Compile what `in_training` gave.
+
+        Args:
+            trained: the model.
+            optimizer: makes one, by default of `config`; of another one, `optimizer(config)`; of one that makes an
+                update in every n-th step only, `optimizer(every=n)`.
+        """
+        # Metrics of their own every time: Keras does not reset what another compilation has measured.
+        loss, metrics = self.loss(), self.metrics()
+        if self.several_heads:
+            loss, metrics = LossOfHeads(loss), [MetricOfFirstHead(metric) for metric in metrics]
+        trained.compile(optimizer(), loss, metrics=metrics)
+        trained.optimizer.build(trained.trainable_variables)  # or the first step is traced twice
 
     def callbacks(self, bundle: Bundle, folder: Path) -> list[keras.callbacks.Callback]:
         """What is done after every epoch, with the bundle of the network in training; files go into the folder."""
