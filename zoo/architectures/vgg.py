@@ -70,7 +70,7 @@ def convolutional_stages(image, depths, widths, *, pooling="valid", name):
         name: name of the model, for messages.
 
     Returns:
-        What every stage gives, the first one's first: `(batch, height / 2**i, width / 2**i, widths[i - 1])` for stage i.
+        What every stage gives, in order: stage i `(batch, height / 2**i, width / 2**i, widths[i - 1])`.
 
     Raises:
         ValueError: depths and widths do not name the same stages.
