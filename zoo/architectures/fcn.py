@@ -3,10 +3,10 @@
 Long, Shelhamer, Darrell, "Fully Convolutional Networks for Semantic Segmentation", CVPR (2015), §4 and figure 3, and
 the reference implementation in Caffe:
 
-    stage    size        maps
-    1 … 5    1/2 … 1/32          as of VGG-16, configuration D (see vgg.py)
-    6        1/32        4096    fc6, 7x7, and fc7, 1x1: VGG's fully connected layers as convolutions, with dropout
-    head                         classes of every place by 1x1 convolutions, brought to the size of the input
+    stage    size          maps
+    1 … 5    1/2 … 1/32            as of VGG-16, configuration D (see vgg.py)
+    6        1/32          4096    fc6, 7x7, and fc7, 1x1: VGG's fully connected layers as convolutions, with dropout
+    head                           classes of every place by 1x1 convolutions, brought to the size of the input
 
               stages that are scored    last deconvolution      parameters (21 classes)
     fcn32s    6                         64x64 with stride 32    136,152,917
@@ -14,7 +14,8 @@ the reference implementation in Caffe:
     fcn8s     6, 4, 3                   16x16 with stride 8     134,489,759
 
 Scores of a coarser stage are doubled in size by a 4x4 deconvolution and added to those of the next finer one (§4.2).
-Every deconvolution, from classes to classes and without bias, begins as bilinear interpolation and is learned.
+Every deconvolution, from classes to classes and without bias, begins as bilinear interpolation and is learned; the
+paper leaves the last one as it begins (§4.3).
 
     parameters of fcn16s    stages 1 … 5 14,714,688; fc6 102,764,544; fc7 16,781,312; scores of stage 6 86,037 and of
                             stage 4 10,773; deconvolutions 4·4·21·21 = 7,056 and 32·32·21·21 = 451,584
