@@ -113,3 +113,41 @@ class MaskPadding(layers.Layer):
 
     def compute_output_shape(self, x_shape, tokens_shape):
         return x_shape
+
+
+@keras.saving.register_keras_serializable("zoo")
+class MatchSize(layers.Layer):
+    """Makes maps as high and as wide as others, without a change of scale: they are cut, or filled up with zeros.
+
+    `maps` `(batch, h, w, n)` and `others` `(batch, H, W, m)` → `(batch, H, W, n)`. Any of the sizes may be open until
+    the layer is called.
+
+    Args:
+        centered: whether both sides are cut or filled alike, an odd row or column at the bottom or at the right. Else
+            all of it is at the bottom and at the right, so that every place keeps its distance from the upper left.
+    """
+
+    def __init__(self, centered=False, **kwargs):
+        super().__init__(**kwargs)
+        self.centered = centered
+        self.built = True
+
+    def call(self, maps, others):
+        filled, kept = [(0, 0)], [slice(None)]
+        for given, wanted in zip(ops.shape(maps)[1:3], ops.shape(others)[1:3], strict=True):
+            too_few, too_many = _at_least_zero(wanted - given), _at_least_zero(given - wanted)
+            before, start = (too_few // 2, too_many // 2) if self.centered else (0, 0)
+            filled.append((before, too_few - before))
+            kept.append(slice(start, start + wanted))
+        return ops.pad(maps, [*filled, (0, 0)])[tuple(kept)]
+
+    def compute_output_shape(self, maps_shape, others_shape):
+        return (maps_shape[0], *others_shape[1:3], maps_shape[3])
+
+    def get_config(self):
+        return {**super().get_config(), "centered": self.centered}
+
+
+def _at_least_zero(size):
+    """Of a size that is known, or is a tensor."""
+    return max(size, 0) if isinstance(size, int) else ops.maximum(size, 0)

@@ -55,6 +55,8 @@ class KerasApplication:
         scale, mean, std: what the weights want of 8-bit RGB pixels: (pixel * scale - mean) / std, per channel.
         bgr: whether the published network takes BGR.
         without_top: our layer → the published one, for layers of our head that the network without a head has too.
+        classifier: the published network's last layer, where our backbone takes all of the published head but this; it
+            is then fetched with its head whatever our classes are. `None` where our head is the published one.
     """
 
     application: str
@@ -64,14 +66,19 @@ class KerasApplication:
     std: tuple[float, ...] = (1.0, 1.0, 1.0)
     bgr: bool = False
     without_top: Mapping[str, str] = field(default_factory=dict)
+    classifier: str | None = None
 
     def download(self, include_top: bool) -> keras.Model:
         """The published network with its weights, from the cache of Keras or the network.
+
+        Args:
+            include_top: whether our head is of as many classes as the published one.
 
         Raises:
             OSError: the file cannot be fetched.
             ValueError: the file is not the published one: its hash differs.
         """
+        include_top = include_top or self.classifier is not None
         try:
             return getattr(keras.applications, self.application)(weights="imagenet", include_top=include_top)
         except ValueError as error:
@@ -98,7 +105,7 @@ class KerasApplication:
                     ours[layer] = name
         # What normalises the input lies in the preprocessing, not in the network.
         own = {layer.name for layer in theirs.layers if isinstance(layer, keras.layers.Normalization)}
-        own |= set(self.without_top.values())  # ours may be built without a head
+        own |= {*self.without_top.values(), self.classifier}  # ours may be built without a head
         if left := set(found) - set(ours.values()) - own:
             raise ValueError(f"Layers of {self.application} without a counterpart: {some(left)}.")
         arrays = {layer: list(found[published]) for layer, published in ours.items()}
@@ -323,6 +330,8 @@ def _fitted(arrays, variables, *, may_adapt=False) -> list[np.ndarray] | None:
         shape = tuple(variable.shape)
         if array.ndim == 4 and array.shape[:2] == (1, 1) and len(shape) == 2:
             array = array[0, 0]  # a 1x1 convolution of pooled features is a Dense layer
+        elif array.ndim == 2 and len(shape) == 4 and array.shape == (math.prod(shape[:3]), shape[3]):
+            array = array.reshape(shape)  # a Dense layer of flattened maps is a convolution whose kernel is as large
         elif array.ndim == len(shape) == 4 and array.shape[2] == 1 and array.shape == (*shape[:2], shape[3], shape[2]):
             array = array.reshape(shape)  # a convolution in as many groups as channels is a depthwise one
         differs = [i for i, (n, m) in enumerate(zip(array.shape, shape, strict=False)) if n != m]

@@ -18,8 +18,8 @@ SIZES = 5, 37  # added to the least size: even and odd, so that paddings differ
 
 
 def published(*fast):
-    """Every model with published weights; but for these, in the slow tests."""
-    found = [name for name, entry in catalog.read().items() if entry["weights"]]
+    """Every classifier with published weights; but for these, in the slow tests."""
+    found = [name for name, entry in catalog.read(task="image-classification").items() if entry["weights"]]
     return [pytest.param(name, marks=() if name in fast else pytest.mark.slow) for name in found]
 
 

@@ -49,15 +49,44 @@ TINY = {
 }
 
 
-def _keras_layer(name):
-    """`stage3_block2_conv` → `block3_conv2`."""
+def published_layer(name):
+    """Name of our layer → name of `keras.applications`' layer: `stage3_block2_conv` → `block3_conv2`."""
     if name == "logits":
         return "predictions"
     return re.sub(r"stage(\d)_block(\d)_conv", r"block\1_conv\2", name).removeprefix("head_")
 
 
 def _imagenet(application):
-    return {"imagenet": KerasApplication(application, _keras_layer, **CAFFE)}
+    return {"imagenet": KerasApplication(application, published_layer, **CAFFE)}
+
+
+def convolutional_stages(image, depths, widths, *, pooling="valid", name):
+    """The stages of the table, for the networks of this file and of those that build on them.
+
+    Args:
+        image: float32 `(batch, height, width, channels)`.
+        depths, widths: see the module.
+        pooling: what becomes of an odd last row or column: "valid" leaves it out, "same" pools it alone, as Caffe does.
+        name: name of the model, for messages.
+
+    Returns:
+        What every stage gives, in order: stage i `(batch, height / 2**i, width / 2**i, widths[i - 1])`.
+
+    Raises:
+        ValueError: depths and widths do not name the same stages.
+    """
+    if not depths or len(depths) != len(widths) or min(depths) < 1:
+        raise ValueError(
+            f"depths and widths of {name!r} must name the same stages, each of at least one convolution. "
+            f"Received: depths={depths!r}, widths={widths!r}."
+        )
+    x, stages = image, []
+    for i, (depth, width) in enumerate(zip(depths, widths, strict=True), 1):
+        for j in range(1, depth + 1):
+            x = layers.Conv2D(width, 3, padding="same", name=f"stage{i}_block{j}_conv", **HIDDEN)(x)
+        x = layers.MaxPooling2D(2, padding=pooling, name=f"stage{i}")(x)
+        stages.append(x)
+    return stages
 
 
 def vgg(
@@ -82,17 +111,8 @@ def vgg(
     Returns:
         `image` float32 `(batch, *input_shape)` → logits float32 `(batch, num_classes)`.
     """
-    if not depths or len(depths) != len(widths) or min(depths) < 1:
-        raise ValueError(
-            f"depths and widths of {name!r} must name the same stages, each of at least one convolution. "
-            f"Received: depths={depths!r}, widths={widths!r}."
-        )
     image = keras.Input(input_shape, name="image")
-    x = image
-    for i, (depth, width) in enumerate(zip(depths, widths, strict=True), 1):
-        for j in range(1, depth + 1):
-            x = layers.Conv2D(width, 3, padding="same", name=f"stage{i}_block{j}_conv", **HIDDEN)(x)
-        x = layers.MaxPooling2D(2, name=f"stage{i}")(x)
+    x = convolutional_stages(image, depths, widths, name=name)[-1]
     if include_top:
         x = layers.Flatten(name="head_flatten")(x)
         for i in (1, 2):
