@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 PATH = Path(__file__).with_name("catalog.json")
-SHARED = ("attention", "complexity", "graphs", "layers")  # modules that the architectures are made of
+SHARED = ("attention", "boxes", "complexity", "graphs", "layers", "roi_align")  # modules that the architectures are made of
+OPEN_SIZE = 256
+"""Height and width, in pixels, for which the facts of a network are given that takes pictures of any size by default."""
 
 
 def compute() -> dict[str, dict[str, Any]]:
@@ -26,7 +28,9 @@ def entry(spec) -> dict[str, Any]:
     from zoo import registry
     from zoo.complexity import activation_bytes, multiply_adds, parameters
 
-    model = spec.build()
+    shape = spec.arguments["input_shape"]
+    sized = tuple(OPEN_SIZE if n is None else n for n in shape) if spec.any_size else shape
+    model = spec.build(input_shape=sized)
     return {
         "summary": spec.summary,
         "tasks": spec.tasks,

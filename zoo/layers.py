@@ -1,5 +1,7 @@
 """Layers that several architectures share and Keras does not have. Backend-neutral."""
 
+from numbers import Integral
+
 import keras
 from keras import layers, ops
 
@@ -151,3 +153,104 @@ class MatchSize(layers.Layer):
 def _at_least_zero(size):
     """Of a size that is known, or is a tensor."""
     return max(size, 0) if isinstance(size, int) else ops.maximum(size, 0)
+
+
+@keras.saving.register_keras_serializable("zoo")
+class InstanceNormalization(layers.GroupNormalization):
+    """Normalises every map of every picture by itself, then scales and shifts it: `(batch, …, channels)`.
+
+    Ulyanov, Vedaldi, Lempitsky, "Instance Normalization: The Missing Ingredient for Fast Stylization" (2016), eq. 5:
+    `(x - mean) / sqrt(variance + epsilon) * gamma + beta`, mean and variance over the places of one map, and gamma and
+    beta of each channel. What a picture's contrast was no longer matters, in training and at inference alike.
+
+    That is group normalisation in groups of one channel (Wu, He 2018, §3.1), and Keras' is as fast as a layer written
+    for the purpose and takes its statistics in float32 whatever the layer computes in. Only its record names the
+    channels it was built with, where this one fits any number of them.
+
+    Args:
+        epsilon: added to the variance. A map that is the same everywhere becomes beta.
+    """
+
+    def __init__(self, epsilon=1e-5, **kwargs):
+        super().__init__(groups=-1, epsilon=epsilon, **kwargs)
+
+    def get_config(self):
+        config = super().get_config()
+        del config["groups"]
+        return config
+
+
+@keras.saving.register_keras_serializable("zoo")
+class ReflectionPadding2D(layers.Layer):
+    """Pads maps with what lies on the other side of their border, which is itself not repeated: `c b | a b c | b a`.
+
+    `(batch, height, width, channels)` → `(batch, height + 2 * padding, width + 2 * padding, channels)`; height and
+    width may be None. Unlike zeros it puts no edge where the picture ends.
+
+    Args:
+        padding: pixels on every side, fewer than the height and the width of any input.
+    """
+
+    def __init__(self, padding=1, **kwargs):
+        super().__init__(**kwargs)
+        if not isinstance(padding, Integral) or isinstance(padding, bool) or padding < 1:
+            raise ValueError(f"The padding of {self.name!r} must be a positive integer. Received: {padding!r}.")
+        self.padding = int(padding)
+        self.built = True
+
+    def call(self, maps):
+        self._check(maps.shape)
+        return ops.pad(maps, [(0, 0), *[(self.padding,) * 2] * 2, (0, 0)], mode="reflect")
+
+    def compute_output_shape(self, input_shape):
+        self._check(input_shape)
+        batch, *size, channels = input_shape
+        return (batch, *(None if n is None else n + 2 * self.padding for n in size), channels)
+
+    def get_config(self):
+        return {**super().get_config(), "padding": self.padding}
+
+    def _check(self, shape):
+        if len(shape) != 4 or any(n is not None and n <= self.padding for n in shape[1:3]):
+            raise ValueError(
+                f"{self.name!r} mirrors {self.padding} pixels at every border. Received: {tuple(shape)}. "
+                f"Accepted: (batch, height, width, channels) of at least {self.padding + 1}x{self.padding + 1} pixels."
+            )
+
+
+@keras.saving.register_keras_serializable("zoo")
+class GradientReversal(layers.Layer):
+    """Gives what it gets, and turns the gradient round on its way back: what follows learns, what precedes unlearns.
+
+    Ganin, Lempitsky, "Unsupervised Domain Adaptation by Backpropagation" (2015), §3.1, eq. 7 and 8: R(x) = x and
+    dR/dx = -λI. The output is exactly the input, wherever that is finite.
+
+    λ is the layer's weight `factor`, a float32 number that is not trained and that `layer.factor.assign(0.3)` changes
+    without anything being traced anew. The call argument `factor`, a number or a scalar tensor, goes before it.
+
+    Args:
+        factor: λ at first.
+    """
+
+    def __init__(self, factor=1.0, **kwargs):
+        super().__init__(**kwargs)
+        self.initial = float(factor)
+
+    def build(self, input_shape):
+        start = keras.initializers.Constant(self.initial)
+        self.factor = self.add_weight(shape=(), initializer=start, trainable=False, name="factor")
+
+    def call(self, x, factor=None):
+        value = ops.stop_gradient(x)
+        # The bracket is 0, and its gradient -1: x * -λ + stop_gradient(x * (1 + λ)) would be rounded.
+        return value + ops.cast(self.factor if factor is None else factor, x.dtype) * (value - x)
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+    def get_config(self):
+        return {**super().get_config(), "factor": self.initial}
+
+    def multiply_adds(self, input_shape):
+        """None that papers count: the product is element-wise."""
+        return 0

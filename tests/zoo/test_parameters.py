@@ -55,6 +55,7 @@ PUBLISHED = {
     "fcn16s": 134_815_994,  # by hand, from the same layout: see the module
     "fcn8s": 134_489_759,
     "unet": 31_030_658,
+    "style_transfer": 1_679_235,
     "transformer_base": 63_082_496,
     "transformer_big": 214_245_376,
     "transformer_xl": 53_593_540,  # 150,850,870 with the paper's vocabulary, of which ours is a ninth
