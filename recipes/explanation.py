@@ -28,6 +28,7 @@ from recipes.bundle import Bundle
 from recipes.data import pictures
 from recipes.examples import to_png
 from recipes.feature_maps import FeatureMaps
+from recipes.orientation import orientation, upright
 from recipes.run import Run, load_run
 from zoo.nearest import choose
 
@@ -151,7 +152,8 @@ def explain(
         answer = _occlusion(bundle, tensor, class_ids, patch_size, stride, batch_size)
     else:
         answer = heat_maps(bundle, method)(tensor, class_ids)
-    picture = tf.io.decode_image(content, 3, expand_animations=False).numpy()
+    stored = tf.io.decode_image(content, 3, expand_animations=False)
+    picture = upright(stored, orientation(tf.constant(content))).numpy()
     class_id = int(answer["class_ids"][0]) if class_id is None else class_id
     explanation = Explanation(
         method=method,

@@ -2,18 +2,20 @@
 
 import tensorflow as tf
 
+from recipes.orientation import orientation, upright_size
+
 PNG = b"\x89PNG"
 PNG_SIZE = 16  # its first bytes: width and height, 32 bits each, the highest byte first
 
 
 def size_of(encoded: tf.Tensor) -> tf.Tensor:
-    """Height and width in pixels, int32 `(2,)`, of one picture."""
+    """Height and width in pixels, int32 `(2,)`, of one picture as it is seen: see `recipes.orientation`."""
     return tf.cond(
         tf.strings.substr(encoded, 0, len(PNG)) == PNG,
         lambda: _of_png(encoded),
         lambda: tf.cond(
             tf.io.is_jpeg(encoded),
-            lambda: tf.ensure_shape(tf.image.extract_jpeg_shape(encoded)[:2], [2]),
+            lambda: upright_size(tf.ensure_shape(tf.image.extract_jpeg_shape(encoded)[:2], [2]), orientation(encoded)),
             lambda: tf.shape(tf.io.decode_image(encoded, expand_animations=False))[:2],
         ),
     )

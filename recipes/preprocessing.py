@@ -15,6 +15,7 @@ import tensorflow as tf
 
 from recipes import tokenizers
 from recipes.config import RESIZE_METHODS, TOO_LONG
+from recipes.orientation import orientation, upright, upright_size
 from recipes.tokenizers import Tokenizer
 from recipes.tokenizers.tokenizer import valid_utf8
 from zoo.nearest import choose
@@ -30,8 +31,8 @@ MARKS = (MARKED, "empty", "none")
 class ImagePreprocessing:
     """An encoded picture (PNG or JPEG, any size, grey or colour) → float32 `(height, width, channels)`.
 
-    Decode to 8-bit pixels with the wanted channels, resize with antialiasing, multiply by `scale`, then subtract `mean`
-    and divide by `std`, each one number per channel.
+    Decode to 8-bit pixels with the wanted channels, resize with antialiasing, turn upright as the EXIF of a JPEG says,
+    multiply by `scale`, then subtract `mean` and divide by `std`, each one number per channel.
 
     Attributes:
         height, width: size in pixels.
@@ -76,13 +77,21 @@ class ImagePreprocessing:
         if picture.dtype != tf.string and picture.shape[-1] != self.channels:
             # Grey becomes colour, and colour grey, as they do in a file.
             picture = tf.io.encode_png(tf.cast(tf.round(tf.cast(picture, tf.float32)), tf.uint8))
-        pixels = self.decode(picture) if picture.dtype == tf.string else picture
-        size = (self.height, self.width)
-        pixels = tf.cond(
+        if picture.dtype != tf.string:
+            return self._scaled(self._resized(picture, (self.height, self.width)))
+        turn = orientation(picture)
+        # Resized first: what is turned is small then.
+        resized = self._resized(self.decode(picture), upright_size(tf.constant([self.height, self.width]), turn))
+        return self._scaled(upright(resized, turn))
+
+    def _resized(self, pixels, size):
+        return tf.cond(
             tf.reduce_all(tf.shape(pixels)[:2] == size),
             lambda: tf.cast(pixels, tf.float32),  # what resizing would give, without its work
             lambda: tf.cast(tf.image.resize(pixels, size, self.resize, antialias=True), tf.float32),
         )
+
+    def _scaled(self, pixels):
         return tf.ensure_shape((pixels * self.scale - self.mean) / self.std, self.shape)
 
     def unit_of(self, pictures: tf.Tensor) -> tf.Tensor:
@@ -111,7 +120,7 @@ class ImagePreprocessing:
         return dataclasses.replace(self, channels=channels, mean=tuple(map(float, mean)), std=tuple(map(float, std)))
 
     def decode(self, encoded: tf.Tensor) -> tf.Tensor:
-        """Encoded bytes → uint8 `(h, w, channels)`."""
+        """Encoded bytes → uint8 `(h, w, channels)`, as they are stored."""
         if self.channels < 4:
             return tf.io.decode_image(encoded, self.channels, expand_animations=False)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 PATH = Path(__file__).with_name("catalog.json")
-SHARED = ("attention", "boxes", "complexity", "graphs", "layers", "roi_align")  # modules that the architectures are made of
+SHARED = ("attention", "complexity", "graphs", "layers")  # modules that the architectures are made of
 OPEN_SIZE = 256
 """Height and width, in pixels, for which the facts of a network are given that takes pictures of any size by default."""
 
@@ -40,6 +40,7 @@ def entry(spec) -> dict[str, Any]:
         "activation_bytes": activation_bytes(model),
         "inputs": [{"name": x.name, "shape": list(x.shape[1:]), "dtype": x.dtype} for x in model.inputs],
         "output": {"shape": list(model.output_shape[1:]), "dtype": model.outputs[0].dtype},
+        "partner": spec.partner and parameters(registry.build_partner(spec.name)),
         "min_size": spec.min_size,
         "module": spec.build.__wrapped__.__module__.rpartition(".")[2],
         "weights": sorted(spec.weights),

@@ -99,10 +99,12 @@ def show(name, as_json):
         "output": f"{entry['output']['dtype']} {_shape(entry['output']['shape'])}",
         "stages": ", ".join(f"{name} {_shape(shape)}" for name, shape in entry["stages"].items()) or "none",
         "weights": ", ".join(entry["weights"]) or "none published",
+        "trained with": entry["partner"] and f"a partner of {entry['partner']:,} parameters, which is not served",
         "arguments": ", ".join(f"{k}={v!r}" for k, v in entry["arguments"].items() if k != "name"),
     }
     for key, value in facts.items():
-        click.echo(f"  {key:<13} {value}")
+        if value is not None:
+            click.echo(f"  {key:<13} {value}")
 
 
 def _rounded(count):

@@ -59,7 +59,7 @@ def read_mask(png: bytes, size: tuple[int, int], where: str) -> np.ndarray:
         raise ValueError(f"{where} must have one channel of 8 bits. Received {mask.dtype} of shape {mask.shape}.")
     if mask.shape != tuple(size):
         raise ValueError(
-            f"{where} must have the size of its picture, {size[0]}x{size[1]}. "
+            f"{where} must have the size of its picture as it is stored, {size[0]}x{size[1]}. "
             f"Received: {mask.shape[0]}x{mask.shape[1]}."
         )
     return mask.astype(np.uint8)

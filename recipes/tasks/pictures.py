@@ -4,6 +4,7 @@ import dataclasses
 
 import zoo
 from recipes import initial_weights
+from recipes.pipeline import Reading
 from recipes.preprocessing import ImagePreprocessing
 from recipes.tasks.task import Task, input_shape_of
 
@@ -58,6 +59,16 @@ class PictureTask(Task):
         if None in (height, width):
             raise several_sizes(model.name, self.data.name)
         return height, width, channels
+
+
+class AnnotatedPictureTask(PictureTask):
+    """Pictures with a mask or boxes, which belong to the pixels as they are stored, whatever EXIF says of them."""
+
+    def reading(self, preprocessing, encode):
+        reading = super().reading(preprocessing, encode)
+        if self.data.pixels != "encoded":
+            return reading
+        return Reading(lambda x, y: reading.preprocess(preprocessing.decode(x), y))
 
 
 def several_sizes(model: str, data: str) -> ValueError:

@@ -12,7 +12,7 @@ from recipes.config import SegmentationConfig, takes
 from recipes.data.annotations import VOID
 from recipes.pixels import PixelAccuracy, PixelLoss
 from recipes.tasks.classes import weights_of_classes
-from recipes.tasks.pictures import PictureTask
+from recipes.tasks.pictures import AnnotatedPictureTask
 from recipes.tasks.task import EVALUATION_BATCH
 from recipes.training import train
 
@@ -37,7 +37,7 @@ def semantic_segmentation(model, data, config):
     return train(SemanticSegmentation, model, data, config)
 
 
-class SemanticSegmentation(PictureTask):
+class SemanticSegmentation(AnnotatedPictureTask):
     """A class for every pixel of a picture."""
 
     name = "semantic-segmentation"
