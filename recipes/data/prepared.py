@@ -30,7 +30,7 @@ def data_folder(data_dir) -> Path:
 def is_at_hand(name: str, data_dir=None) -> bool:
     """Whether a data set of that name is ours or lies prepared in the data folder."""
     return naming.is_valid_dataset_name(name) and (
-        _base_name(name) in datasets.NAMES or _prepared(name, data_folder(data_dir)) is not None
+        _base_name(name) in datasets.NAMES or builder_of_files(name, data_folder(data_dir)) is not None
     )
 
 
@@ -59,7 +59,8 @@ def _base_name(name: str) -> str:
     return dataset.name if not dataset.namespace else str(dataset)
 
 
-def _prepared(name: str, folder: Path) -> tfds.core.DatasetBuilder | None:
+def builder_of_files(name: str, folder: Path) -> tfds.core.DatasetBuilder | None:
+    """The builder of a data set that lies prepared in a folder, or None."""
     try:
         return read_only_builder.builder_from_files(name, data_dir=os.fspath(folder))
     except DatasetNotFoundError:
@@ -77,7 +78,7 @@ def find_builder(name: str, data_dir=None) -> tfds.core.DatasetBuilder:
         raise unknown_name(name)
     if _base_name(name) in datasets.NAMES:
         return _own_builder(name, folder)
-    if builder := _prepared(name, folder):
+    if builder := builder_of_files(name, folder):
         return builder
     if not is_known(name):
         raise unknown_name(name)
@@ -86,11 +87,15 @@ def find_builder(name: str, data_dir=None) -> tfds.core.DatasetBuilder:
 
 def _own_builder(name: str, folder: Path) -> tfds.core.DatasetBuilder:
     dataset, arguments = naming.parse_builder_name_kwargs(name)
+    builder = datasets.BUILDERS[dataset.name]
+    for argument in arguments.keys() - {"config", "version"}:
+        choose(f"argument of {dataset.name!r}", argument, getattr(builder, "ARGUMENTS", ()))
     if "config" in arguments:
-        choose(
-            f"configuration of {dataset.name!r}", arguments["config"], datasets.BUILDERS[dataset.name].builder_configs
-        )
-    make = functools.partial(datasets.BUILDERS[dataset.name], data_dir=os.fspath(_writable(folder)), **arguments)
+        choose(f"configuration of {dataset.name!r}", arguments["config"], builder.builder_configs)
+    if hasattr(builder, "SOURCE"):
+        # Where the data may only be read, what is made of it goes elsewhere.
+        arguments["source_dir"] = os.fspath(folder)
+    make = functools.partial(builder, data_dir=os.fspath(_writable(folder)), **arguments)
     try:
         with _one_at_a_time, _quiet():
             return prepare(make)
@@ -101,7 +106,9 @@ def _own_builder(name: str, folder: Path) -> tfds.core.DatasetBuilder:
 def _writable(folder: Path) -> Path:
     """The folder itself, or the user's own where a shared one may only be read."""
     existing = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
-    return folder if os.access(existing, os.W_OK) else Path("~/tensorflow_datasets").expanduser()
+    # The superuser can write also where the permissions say that nobody shall.
+    is_open = os.access(existing, os.W_OK) and existing.stat().st_mode & 0o222
+    return folder if is_open else Path("~/tensorflow_datasets").expanduser()
 
 
 def _downloaded(name: str, folder: Path) -> tfds.core.DatasetBuilder:

@@ -1,5 +1,7 @@
 """Handwritten digits: the 1,797 scans of 8 x 8 pixels that scikit-learn ships."""
 
+import functools
+
 import numpy as np
 import tensorflow_datasets as tfds
 
@@ -39,22 +41,31 @@ class Digits(tfds.core.GeneratorBasedBuilder):
         )
 
     def _split_generators(self, dl_manager):
-        from sklearn.datasets import load_digits
-        from sklearn.model_selection import train_test_split
+        return {part: self._generate_examples(*scans(part)) for part in ("train", "test")}
 
-        scans = load_digits()
-        images, labels = ink_to_grey(scans.images)[..., np.newaxis], scans.target
-        train, test = train_test_split(
-            np.arange(len(labels)), test_size=TEST_SIZE, stratify=labels, random_state=SPLIT_SEED
-        )
-        return {
-            "train": self._generate_examples(images, labels, np.sort(train)),
-            "test": self._generate_examples(images, labels, np.sort(test)),
-        }
+    def _generate_examples(self, indices, images, labels):
+        for index, image, label in zip(indices.tolist(), images, labels.tolist(), strict=True):
+            yield index, {"image": image[..., np.newaxis], "label": label}
 
-    def _generate_examples(self, images, labels, indices):
-        for index in indices.tolist():
-            yield index, {"image": images[index], "label": int(labels[index])}
+
+@functools.cache
+def scans(part: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The scans of "train" or "test".
+
+    Returns:
+        Their indices among scikit-learn's, int64 [N], rising; their grey levels, uint8 [N, 8, 8], of which 0 is paper
+        and 255 ink; and the digits, int64 [N].
+    """
+    from sklearn.datasets import load_digits
+    from sklearn.model_selection import train_test_split
+
+    everything = load_digits()
+    labels = everything.target.astype(np.int64)
+    train, test = train_test_split(
+        np.arange(len(labels)), test_size=TEST_SIZE, stratify=labels, random_state=SPLIT_SEED
+    )
+    indices = np.sort({"train": train, "test": test}[part])
+    return indices, ink_to_grey(everything.images[indices]), labels[indices]
 
 
 def ink_to_grey(counts: np.ndarray) -> np.ndarray:

@@ -1,5 +1,6 @@
 """Our own data sets: what they hold, that they are the same everywhere, and that they need no network."""
 
+import dataclasses
 import functools
 import hashlib
 import inspect
@@ -10,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+import skimage.data
 import sklearn
 import tensorflow_datasets as tfds
 from sklearn import datasets as sklearn_datasets
@@ -19,7 +21,7 @@ from sklearn.naive_bayes import MultinomialNB
 import recipes.datasets
 from recipes.data import load, prepared
 from recipes.data.parts import example_digest
-from recipes.datasets import docstrings, sentences
+from recipes.datasets import docstrings, photographs, sentences
 from recipes.datasets.addition import draw_pairs
 from recipes.datasets.digits import ink_to_grey
 
@@ -44,7 +46,8 @@ def test_they_are_loaded_by_tfds_itself_once_imported(data_dir):
     assert info.supervised_keys == ("image", "label")
 
 
-SLOW = ("prose", "reverse")  # to read every docstring of eight packages, and to write 22,000 examples
+# To draw 3,500 scenes, to read every docstring of eight packages, and to write 22,000 examples.
+SLOW = ("digit_scenes", "prose", "reverse")
 
 
 @pytest.mark.parametrize(
@@ -293,7 +296,53 @@ def test_several_at_once_can_prepare_the_same_data(tmp_path):
     assert [path.name for path in (tmp_path / "line").iterdir()] == ["1.0.0"]
 
 
-def test_a_data_folder_that_may_only_be_read_sends_our_own_data_home(tmp_path, monkeypatch):
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setattr(prepared.os, "access", lambda path, mode: False)
-    assert prepared._writable(tmp_path / "shared") == tmp_path / "tensorflow_datasets"
+@pytest.mark.parametrize("folder", [".", "deeper/still"])
+def test_a_data_folder_that_may_only_be_read_sends_our_own_data_home(folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    assert prepared._writable(shared / folder) == shared / folder
+    shared.chmod(0o555)
+    assert prepared._writable(shared / folder) == tmp_path / "home" / "tensorflow_datasets"
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("digits/size=3", r"Unknown argument of 'digits' 'size'. Accepted: none"),
+        ("digit_scenes/sise=96", r"Unknown argument of 'digit_scenes' 'sise'. Did you mean 'size'"),
+        ("line/data_dir=elsewhere", r"Unknown argument of 'line' 'data_dir'"),
+    ],
+)
+def test_an_unknown_argument_in_a_name_is_refused(name, message, data_dir):
+    with pytest.raises(ValueError, match=message):
+        prepared.find_builder(name, data_dir)
+
+
+def test_photographs_are_in_one_part_each_and_say_under_which_licence(data_dir):
+    names, pictures = {}, []
+    for config in ("colour", "textures"):
+        builder = prepared.find_builder(f"photographs/{config}", data_dir)
+        for part in ("train", "test"):
+            examples = list(builder.as_dataset(split=part).as_numpy_iterator())
+            names[config, part] = [example["name"].decode() for example in examples]
+            pictures += [example["image"] for example in examples]
+        for name in names[config, "train"] + names[config, "test"]:
+            assert builder.info.metadata["licences"][name]
+            assert name in builder.info.description
+    assert names == {
+        ("colour", "train"): ["astronaut", "coffee", "flower", "ihc", "motorcycle_left", "rocket"],
+        ("colour", "test"): ["chelsea", "china"],
+        ("textures", "train"): ["brick", "grass"],
+        ("textures", "test"): ["gravel"],
+    }
+    assert all(picture.dtype == np.uint8 and min(picture.shape[:2]) >= 300 for picture in pictures)
+    np.testing.assert_array_equal(pictures[0], skimage.data.astronaut())
+    np.testing.assert_array_equal(pictures[7], sklearn_datasets.load_sample_image("china.jpg"))
+    np.testing.assert_array_equal(pictures[10], skimage.data.gravel()[..., np.newaxis].repeat(3, axis=-1))
+
+
+def test_a_photograph_that_is_not_shipped_names_the_package():
+    lost = dataclasses.replace(photographs.COLOUR["coffee"], path="data/no_such.png")
+    with pytest.raises(ValueError, match=r"scikit-image \S+ does not ship data/no_such.png"):
+        photographs.read(lost)
