@@ -28,7 +28,7 @@ from zoo.nearest import choose
 
 PICTURES, MASKS = "images", "masks"
 ANNOTATIONS = "annotations.json"
-MASK_LABELS = "mask_labels"
+MASK_LABELS = "mask_names"
 """Key of a data set's metadata under which it may name the classes of its masks."""
 MASK = "The mask of picture"
 UNJUDGED = ("is_crowd", "is_difficult")
