@@ -163,10 +163,36 @@ class GeneratedAnswer:
         return {"image": unit, "image_bytes": as_png(unit)}
 
 
+@dataclass(frozen=True)
+class PictureAnswer:
+    """A picture for a picture: to tensors in 0..1 `image` float32 `(batch, height, width, channels)`, of the same size.
+
+    Pictures at their own sizes are answered with `image_bytes`, PNGs, string `(batch,)`: see `Bundle`.
+    """
+
+    kind: ClassVar[str] = "picture"
+    labels: ClassVar[tuple] = ()
+
+    def __call__(self, outputs, tensors=None, preprocessing=None, raw=None):
+        return {"image": tf.clip_by_value(tf.cast(outputs, tf.float32), 0.0, 1.0)}
+
+
 def as_png(unit: tf.Tensor) -> tf.Tensor:
     """Pictures float32 `(batch, height, width, channels)` in 0..1 → PNGs, string `(batch,)`."""
     pixels = tf.cast(tf.round(unit * 255), tf.uint8)
     return tf.map_fn(tf.io.encode_png, pixels, fn_output_signature=tf.TensorSpec([], tf.string), name="pngs")
+
+
+def png_with_alpha(unit: tf.Tensor, alpha: tf.Tensor) -> tf.Tensor:
+    """A picture `(height, width, 1 | 3)` and its alpha `(height, width, 1)`, both in 0..1 → a PNG, of colours alone
+    where all of it is opaque.
+    """
+    pixels, covering = (tf.cast(tf.round(tf.clip_by_value(x, 0, 1) * 255), tf.uint8) for x in (unit, alpha))
+    return tf.cond(
+        tf.reduce_all(covering == 255),
+        lambda: tf.io.encode_png(pixels),
+        lambda: tf.io.encode_png(tf.concat([pixels, covering], axis=-1)),
+    )
 
 
 @dataclass(frozen=True)
@@ -275,6 +301,7 @@ _KINDS = {
         MaskAnswer,
         MaskedAnswer,
         NextTokenAnswer,
+        PictureAnswer,
         TagAnswer,
         ValueAnswer,
         WrittenAnswer,

@@ -103,6 +103,20 @@ class Bundle:
         """Whether the answer to raw input is a text that is written token by token."""
         return isinstance(self.answer, WrittenAnswer)
 
+    @property
+    def at_own_size(self) -> bool:
+        """Whether pictures are answered with pictures, each of its own size."""
+        return getattr(self.preprocessing, "own_size", False)
+
+    def _whole(self, encoded: tf.Tensor, run: Callable | None = None) -> dict[str, tf.Tensor]:
+        """The PNG that is made of an encoded picture; what alpha it has is kept."""
+        tensor, alpha, size = self.preprocessing.whole(encoded)
+        run = run or functools.partial(self.model, training=False)
+        unit = self.answer(tf.convert_to_tensor(run(tensor[tf.newaxis])))["image"][0]
+        same = tf.reduce_all(tf.shape(unit)[:2] == size)
+        unit = tf.cond(same, lambda: unit, lambda: tf.image.resize(unit, size, antialias=True))
+        return {"image_bytes": answers.png_with_alpha(unit, alpha)}
+
     def preprocess(self, raw: dict[str, Any]) -> np.ndarray | dict[str, np.ndarray]:
         """Raw batch (`image_bytes`, `text`, or one array per column) → the model's tensor, `(batch, ...)`.
 
@@ -128,6 +142,9 @@ class Bundle:
         if self.preprocessing.kind == pre.LatentPreprocessing.kind:
             latents = self.preprocessing.several(raw)
             return _put_back(latents, self.graph(latents.values))
+        if self.at_own_size:
+            kind = {"image_bytes": tf.TensorSpec([], tf.string)}
+            return tf.map_fn(self._whole, raw["image_bytes"], fn_output_signature=kind, name="pictures")
         return self.graph(self.preprocessing(raw), raw=raw)
 
     def predict(self, raw: dict[str, Any], batch_size: int | None = None) -> dict[str, np.ndarray]:
@@ -141,6 +158,10 @@ class Bundle:
             latents = self.preprocessing.several({k: tf.constant(v, tf.int64) for k, v in raw.items()})
             found = _put_back(latents, self._predict(latents.values.numpy(), batch_size))
             return {name: value.numpy() for name, value in found.items()}
+        if self.at_own_size:
+            run = self.model.predict_on_batch
+            pngs = [self._whole(tf.constant(one), run)["image_bytes"].numpy() for one in raw["image_bytes"]]
+            return {"image_bytes": np.array([*pngs, None], object)[:-1]}  # the None keeps NumPy from making an S array
         if not self.writes:
             return self._predict(self.preprocess(raw), batch_size, raw)
         most = np.full(len(raw["text"]), self.preprocessing.max_length)

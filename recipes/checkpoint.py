@@ -24,7 +24,7 @@ EVERY_SECONDS = 10
 """At least so long between two checkpoints, of epochs that are shorter; the last epoch always has one."""
 
 MODEL, OPTIMIZER, BEST, RECORD = "model", "optimizer", "best", "record"
-CHANGEABLE = ("run_dir", "overwrite", "resume", "verbose", "epochs", "patience", "samples")
+CHANGEABLE = ("epochs", "patience", "samples")
 """Options with which a training may go on otherwise than it began."""
 
 
@@ -33,11 +33,11 @@ def terms(model: str, options: Mapping[str, Any], fingerprint: str) -> dict[str,
 
     Args:
         model: name of the architecture.
-        options: of the recipe.
+        options: of the recipe, JSON values.
         fingerprint: of the data.
     """
     kept = {name: value for name, value in options.items() if name not in CHANGEABLE}
-    return json.loads(json.dumps({"model": model, **kept, "data": fingerprint}))
+    return {"model": model, **kept, "data": fingerprint}
 
 
 def optimizers_of(trained: keras.Model) -> list[keras.optimizers.Optimizer]:

@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from recipes.config import (
+    AdaptationConfig,
     BinaryConfig,
     Config,
     GenerationConfig,
@@ -19,6 +20,7 @@ from recipes.config import (
     RegressionConfig,
     SegmentationConfig,
     SequenceConfig,
+    StyleConfig,
     TextClassificationConfig,
 )
 from zoo import catalog
@@ -26,6 +28,7 @@ from zoo.nearest import unknown
 
 CONFIGS: dict[str, type[Config]] = {
     "binary-classification": BinaryConfig,
+    "domain-adaptation": AdaptationConfig,
     "image-classification": ImageConfig,
     "image-generation": GenerationConfig,
     "language-modeling": LanguageConfig,
@@ -33,6 +36,7 @@ CONFIGS: dict[str, type[Config]] = {
     "regression": RegressionConfig,
     "semantic-segmentation": SegmentationConfig,
     "sequence-to-sequence": SequenceConfig,
+    "style-transfer": StyleConfig,
     "text-classification": TextClassificationConfig,
     "token-classification": TextClassificationConfig,
 }

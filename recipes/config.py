@@ -12,7 +12,7 @@ from typing import Any, get_args
 from zoo.nearest import choose, unknown
 
 OPTIMIZERS = ("sgd", "momentum", "nesterov", "rmsprop", "adam", "adamw")
-SCHEDULES = ("constant", "step", "cosine")
+SCHEDULES = ("constant", "step", "cosine", "annealed")
 AUGMENTATIONS = ("flip", "rotate", "shift", "zoom", "contrast", "random_resized_crop", "rand_augment")
 ANNOTATED_AUGMENTATIONS = ("flip", "contrast")  # of pictures with masks or boxes
 PRECISIONS = ("float32", "bfloat16", "float16")
@@ -72,7 +72,9 @@ class Config:
     gradient_accumulation: int = option(1, "Steps whose gradients are averaged for one update.", least=1)
     optimizer: str = option("adam", "How the weights are updated.", choices=OPTIMIZERS)
     learning_rate: float | None = option(None, "Peak rate. Default: 0.01 for sgd's family, else 0.001.", above=0)
-    schedule: str = option("constant", "Rate over time; step divides by 10 at 1/2 and 3/4.", choices=SCHEDULES)
+    schedule: str = option(
+        "constant", "Rate over time; step divides by 10 at 1/2 and 3/4, annealed by (1 + 10 p)^0.75.", choices=SCHEDULES
+    )
     warmup_epochs: float = option(0.0, "Epochs of linear warm-up before the schedule.", least=0)
     weight_decay: float | None = option(None, "Decoupled decay. Default: 0.01 for adamw, else 0.", least=0)
     l1: float = option(0.0, "Penalty on |w| of every kernel.", least=0)
@@ -100,6 +102,24 @@ class Config:
             _check(spec, getattr(self, spec.name))
         if self.overwrite and self.resume:
             raise ValueError("overwrite begins anew and resume goes on. Accepted: one of them.")
+
+    def recorded(self) -> dict[str, Any]:
+        """The options that bear on the result, as JSON values; None for data in memory."""
+        names = [spec.name for spec in dataclasses.fields(self) if spec.name not in UNRECORDED]
+        return {name: _as_json(getattr(self, name)) for name in names}
+
+
+UNRECORDED = ("run_dir", "overwrite", "resume", "verbose")
+
+
+def _as_json(value):
+    if isinstance(value, Mapping):
+        return {str(key): _as_json(inner) for key, inner in value.items()}
+    if isinstance(value, (tuple, list)):
+        return [_as_json(inner) for inner in value]
+    if isinstance(value, PathLike):
+        return str(value)
+    return value if isinstance(value, (str, bool, int, float, type(None))) else None
 
 
 def _check(spec: dataclasses.Field, value) -> None:
@@ -224,6 +244,24 @@ class ImageConfig(AugmentedConfig):
 
 
 @dataclass(frozen=True)
+class AdaptationConfig(AugmentedConfig):
+    """Options of `domain_adaptation`."""
+
+    augment: tuple[str, ...] = option((), "Random changes of training pictures.", choices=AUGMENTATIONS)
+    target_data: str | None = option(
+        None, "The pictures to adapt to: all that data may be; their classes are not learned from."
+    )
+    adaptation: float = option(
+        1.0, "Largest factor of the reversed gradient, which grows towards it as in the paper; 0: not adapted.", least=0
+    )
+    domain_sizes: tuple[int, ...] = option((100,), "Units of the hidden layers that tell the domains apart.")
+    compare: bool = option(
+        True, "Train the network on the source alone, too, and on the target with its classes, to compare with."
+    )
+    label_smoothing: float = option(0.0, "Share of the truth given to the other classes.", least=0, below=1)
+
+
+@dataclass(frozen=True)
 class SegmentationConfig(AugmentedConfig):
     """Options of `semantic_segmentation`."""
 
@@ -279,6 +317,28 @@ class GenerationConfig(Config):
     def __post_init__(self):
         if self.image_size is not None:
             object.__setattr__(self, "image_size", _size(self.image_size))
+        super().__post_init__()
+
+
+@dataclass(frozen=True)
+class StyleConfig(Config):
+    """Options of `style_transfer`."""
+
+    style: str = option("ihc", "The picture whose style is wanted: a file, or the name of one of photographs.")
+    image_size: tuple[int, int] = option((256, 256), "Height and width in pixels in training.")
+    crops: int = option(
+        0, "Squares cut at random of every picture to train on; 0: each as a whole, resized to image_size.", least=0
+    )
+    content_weight: float = option(1.0, "Of what a picture shows, in the loss.", least=0)
+    style_weight: float = option(5.0, "Of the style.", least=0)
+    variation_weight: float = option(0.1, "Of the differences of neighbouring pixels.", least=0)
+    perception: str = option(
+        "imagenet", "Weights of the VGG-16 that compares pictures: imagenet, a file, a Run's folder, or random."
+    )
+    perception_args: Mapping[str, Any] = option(dict, 'Arguments of that VGG-16, such as {"widths": [16, …]}.')
+
+    def __post_init__(self):
+        object.__setattr__(self, "image_size", _size(self.image_size))
         super().__post_init__()
 
 

@@ -5,6 +5,7 @@ import dataclasses
 from recipes.data import targets
 from recipes.run import Run
 from recipes.tasks.binary_classification import BinaryClassification, binary_classification
+from recipes.tasks.domain_adaptation import DomainAdaptation, domain_adaptation
 from recipes.tasks.image_classification import ImageClassification, image_classification
 from recipes.tasks.image_generation import ImageGeneration, image_generation
 from recipes.tasks.language_modeling import LanguageModeling, language_modeling
@@ -12,12 +13,14 @@ from recipes.tasks.masked_language_modeling import MaskedLanguageModeling, maske
 from recipes.tasks.regression import Regression, regression
 from recipes.tasks.semantic_segmentation import SemanticSegmentation, semantic_segmentation
 from recipes.tasks.sequence_to_sequence import SequenceToSequence, sequence_to_sequence
+from recipes.tasks.style_transfer import StyleTransfer, style_transfer
 from recipes.tasks.text_classification import TextClassification, text_classification
 from recipes.tasks.token_classification import TokenClassification, token_classification
 from recipes.training import load_data
 
 TASKS = {
     ImageClassification.name: (ImageClassification, image_classification.config),
+    DomainAdaptation.name: (DomainAdaptation, domain_adaptation.config),
     BinaryClassification.name: (BinaryClassification, binary_classification.config),
     ImageGeneration.name: (ImageGeneration, image_generation.config),
     LanguageModeling.name: (LanguageModeling, language_modeling.config),
@@ -25,6 +28,7 @@ TASKS = {
     Regression.name: (Regression, regression.config),
     SemanticSegmentation.name: (SemanticSegmentation, semantic_segmentation.config),
     SequenceToSequence.name: (SequenceToSequence, sequence_to_sequence.config),
+    StyleTransfer.name: (StyleTransfer, style_transfer.config),
     TextClassification.name: (TextClassification, text_classification.config),
     TokenClassification.name: (TokenClassification, token_classification.config),
 }

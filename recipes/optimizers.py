@@ -10,6 +10,7 @@ from keras import ops
 from recipes.config import Config
 from recipes.fine_tuning import Phase
 from recipes.trained_form import scaled
+from zoo.architectures.dann import annealed_rate
 
 _SGD = {"sgd": {}, "momentum": {"momentum": 0.9}, "nesterov": {"momentum": 0.9, "nesterov": True}}
 _ADAPTIVE = {"rmsprop": keras.optimizers.RMSprop, "adam": keras.optimizers.Adam, "adamw": keras.optimizers.AdamW}
@@ -85,13 +86,15 @@ def _with_rates(kind: type[keras.optimizers.Optimizer], factors: Mapping[str, fl
 
 @keras.saving.register_keras_serializable("recipes")
 class Schedule(keras.optimizers.schedules.LearningRateSchedule):
-    """Learning rate at a step: linear warm-up from 0, then constant, step or cosine.
+    """Learning rate at a step: linear warm-up from 0, then constant, or falling.
 
     - step: the rate divided by 10 after 1/2 and again after 3/4 of all steps (He et al. 2015, §4.2).
+    - annealed: the rate divided by (1 + 10 p)^0.75, p the share of the steps after the warm-up (Ganin & Lempitsky 2015,
+      §4).
     - cosine: from the rate to 0 over the steps after the warm-up (Loshchilov & Hutter 2017, eq. 5).
 
     Args:
-        kind: "constant", "step" or "cosine".
+        kind: "constant", "step", "cosine" or "annealed".
         rate: the peak rate.
         steps: steps of the whole training.
         warmup_steps: steps of the warm-up.
@@ -110,8 +113,10 @@ class Schedule(keras.optimizers.schedules.LearningRateSchedule):
         if self.kind == "step":
             drops = ops.cast(step >= self.steps / 2, "float32") + ops.cast(step >= self.steps * 3 / 4, "float32")
             return ops.power(0.1, drops)
-        done = (step - self.warmup_steps) / max(self.steps - self.warmup_steps, 1)
-        return 0.5 * (1 + ops.cos(math.pi * ops.clip(done, 0.0, 1.0)))
+        done = ops.clip((step - self.warmup_steps) / max(self.steps - self.warmup_steps, 1), 0.0, 1.0)
+        if self.kind == "annealed":
+            return annealed_rate(done, 1.0)
+        return 0.5 * (1 + ops.cos(math.pi * done))
 
     def get_config(self):
         return {"kind": self.kind, "rate": self.rate, "steps": self.steps, "warmup_steps": self.warmup_steps}

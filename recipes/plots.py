@@ -33,6 +33,8 @@ def draw(run: Run, answers: dict[str, np.ndarray], truth: np.ndarray) -> None:
     _save("curves.png", run, curves, run)
     if predictions := _predictions_of(run):
         _save("predictions.png", run, predictions, run, answers, truth)
+    if "adapted_features" in answers:
+        _save("features.png", run, features, run, answers)
     if run.bundle.labels and "class_ids" in answers:
         _save("confusion.png", run, confusion, run, answers, truth)
 
@@ -82,7 +84,7 @@ def _predictions_of(run: Run) -> Callable[..., Figure] | None:
     if run.bundle.answer.kind == "generated":
         return generated
     if "image_bytes" in run.examples.raw:
-        return {"mask": masks}.get(run.bundle.answer.kind, pictures)
+        return {"mask": masks, "picture": styled}.get(run.bundle.answer.kind, pictures)
     if "text" in run.examples.raw:
         return texts if run.bundle.task == "text-classification" else None
     if not run.bundle.labels:
@@ -109,6 +111,33 @@ def generated(run: Run, answers, truth) -> Figure:
     count = ROWS // 2 * COLUMNS
     tiles = [(_colour(picture), "", "black") for pictures in (answers["image"], truth) for picture in pictures[:count]]
     return _grid(tiles)
+
+
+def features(run: Run, answers: dict[str, np.ndarray]) -> Figure:
+    """The features of source and target pictures in a plane (t-SNE): of the source's network where known, and adapted."""
+    from sklearn.manifold import TSNE
+
+    shown = [name for name in ("source_only", "adapted") if f"{name}_features" in answers]
+    figure = Figure(figsize=(5 * len(shown), 5), layout="constrained")
+    for axes, name in zip(np.atleast_1d(figure.subplots(1, len(shown))), shown, strict=True):
+        rows = answers[f"{name}_features"]
+        places = TSNE(perplexity=min(30, (len(rows) - 1) / 3), init="pca", random_state=0).fit_transform(rows)
+        half = len(rows) // 2
+        axes.scatter(*places[:half].T, s=6, label="source")
+        axes.scatter(*places[half:].T, s=6, label="target")
+        axes.set(title=name.replace("_", " "), xticks=[], yticks=[])
+        axes.legend()
+    return figure
+
+
+def styled(run: Run, answers, truth) -> Figure:
+    """Test pictures, and below each what is made of it; the style before them."""
+    shown = run.examples.raw["image_bytes"][: COLUMNS - 1]
+    made = run.bundle.predict({"image_bytes": shown})["image_bytes"]
+    style = (_read((run.dir / "style.png").read_bytes()), "style", "black")
+    before, after = ([(_read(data), "", "black") for data in row] for row in (shown, made))
+    filling = [None] * (COLUMNS - 1 - len(shown))
+    return _grid([style, *before, *filling, None, *after, *filling])
 
 
 def _colour(picture: np.ndarray) -> np.ndarray:

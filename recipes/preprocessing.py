@@ -23,6 +23,10 @@ from zoo.nearest import choose
 MOST_PICTURES = 256
 """Pictures that may be asked for with one seed."""
 
+LEAST_SIDE = 16
+MOST_PIXELS = 2**22
+"""Of a picture that is answered for at its own size: see `ImagePreprocessing.whole`."""
+
 MARKED = "both"
 MARKS = (MARKED, "empty", "none")
 
@@ -40,6 +44,8 @@ class ImagePreprocessing:
         resize: a method of `tf.image.resize`.
         scale: factor from 0..255; 1/255 gives 0..1.
         mean, std: per channel, after scaling.
+        own_size: whether pictures are answered for at their own sizes, one by one: see `whole`. Only what is trained
+            on, and tensors that are made of pictures, have the size above.
     """
 
     height: int
@@ -49,6 +55,7 @@ class ImagePreprocessing:
     scale: float = 1 / 255
     mean: tuple[float, ...] = (0.0,)
     std: tuple[float, ...] = (1.0,)
+    own_size: bool = False
 
     kind: ClassVar[str] = "image"
     signature: ClassVar[str] = "bytes"
@@ -74,15 +81,39 @@ class ImagePreprocessing:
 
     def one(self, picture: tf.Tensor) -> tf.Tensor:
         """One picture, as encoded bytes or as uint8 or 0..255 float pixels `(h, w, any channels)` → the tensor."""
-        if picture.dtype != tf.string and picture.shape[-1] != self.channels:
-            # Grey becomes colour, and colour grey, as they do in a file.
-            picture = tf.io.encode_png(tf.cast(tf.round(tf.cast(picture, tf.float32)), tf.uint8))
         if picture.dtype != tf.string:
-            return self._scaled(self._resized(picture, (self.height, self.width)))
+            return self._scaled(self._resized(self.in_channels(picture), (self.height, self.width)))
         turn = orientation(picture)
         # Resized first: what is turned is small then.
         resized = self._resized(self.decode(picture), upright_size(tf.constant([self.height, self.width]), turn))
         return self._scaled(upright(resized, turn))
+
+    def in_channels(self, pixels: tf.Tensor) -> tf.Tensor:
+        """Pixels in 0..255 `(h, w, any channels)` → with the wanted ones: grey becomes colour, and colour grey."""
+        if pixels.shape[-1] == self.channels:
+            return pixels
+        return self.decode(tf.io.encode_png(tf.cast(tf.round(tf.cast(pixels, tf.float32)), tf.uint8)))
+
+    def upright_pixels(self, encoded: tf.Tensor) -> tf.Tensor:
+        """Encoded bytes → uint8 `(h, w, channels)`, as the picture is seen."""
+        return upright(self.decode(encoded), orientation(encoded))
+
+    def whole(self, encoded: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """Encoded bytes → the tensor at the picture's own size, its alpha in 0..1, and that size.
+
+        A side has `LEAST_SIDE` pixels at least and the whole `MOST_PIXELS` at most; pictures beyond are resized.
+
+        Returns:
+            float32 `(h, w, channels)`; float32 `(H, W, 1)`; int32 `(2,)`, H and W.
+        """
+        pixels = dataclasses.replace(self, channels=4).upright_pixels(encoded)
+        size = tf.shape(pixels)[:2]
+        sides = tf.cast(size, tf.float32)
+        factor = tf.minimum(1.0, tf.sqrt(MOST_PIXELS / tf.reduce_prod(sides)))
+        within = tf.maximum(tf.cast(tf.round(sides * factor), tf.int32), LEAST_SIDE)
+        colours = self._resized(pixels[..., : self.channels], within)
+        tensor = (colours * self.scale - self.mean) / self.std
+        return tensor, tf.cast(pixels[..., 3:], tf.float32) / 255, size
 
     def _resized(self, pixels, size):
         return tf.cond(

@@ -1,6 +1,5 @@
 """The training that every recipe shares: build, compile, fit, evaluate, write the Run."""
 
-import dataclasses
 import platform
 import time
 from collections.abc import Callable, Mapping
@@ -56,7 +55,7 @@ def train(task_type: type[Task], model: str | keras.Model, data, config: Config)
     name = model if isinstance(model, str) else model.name
     source = data if isinstance(data, Data) else load_data(data, task_type, config)
     final = Path(config.run_dir or f"runs/{name}-{source.name.replace('/', '-').replace(':', '-')}")
-    terms = checkpoint.terms(name, dataclasses.asdict(config), source.fingerprint)
+    terms = checkpoint.terms(name, config.recorded(), source.fingerprint)
     found = checkpoint.read(checkpoint.find(final), terms, config.epochs) if config.resume else None
     with staged_run(final, config.overwrite, found and found.folder, (TrainingDiverged, KeyboardInterrupt)) as folder:
         # Same seed, same run: with op determinism the order of additions is part of the result.
@@ -164,10 +163,10 @@ def _fit(
             if weight.name == "kernel":
                 weight.regularizer = keras.regularizers.L1L2(config.l1, config.l2)
     trained, read = task.in_training(form, preprocessing)
-    training = task.part("train", preprocessing, task.encode)
+    training = task.training_part("train", preprocessing)
     validation = None
     if task.validates and task.data.sizes.get("validation"):
-        validation = task.part("validation", preprocessing, task.encode)
+        validation = task.training_part("validation", preprocessing)
         validation = _read_by(read, validation.batches(task.at_once(preprocessing)))
     steps = training.steps(config.batch_size)
 
@@ -281,11 +280,7 @@ def _card(name: str, network: keras.Model, source: Data) -> dict:
 
 def _facts(data, source: Data, config: Config) -> dict:
     return {
-        "options": {
-            k: v
-            for k, v in dataclasses.asdict(config).items()
-            if k not in ("run_dir", "overwrite", "resume", "verbose")
-        },
+        "options": config.recorded(),
         "seed": config.seed,
         "data": {
             "name": source.name,

@@ -92,6 +92,10 @@ class Task(abc.ABC):
             bytes_per_example=4 * math.prod(preprocessing.shape),
         )
 
+    def training_part(self, name: str, preprocessing: Preprocessing):
+        """A part of the data as training and validation read it: a `Part`, or what has its methods."""
+        return self.part(name, preprocessing, self.encode)
+
     def at_once(self, preprocessing: Preprocessing) -> int:
         """Examples that are evaluated together."""
         return batch_that_fits(preprocessing.shape, EVALUATION_BATCH)
