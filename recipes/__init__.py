@@ -24,6 +24,7 @@ __getattr__, __dir__, __all__ = attach(
         "language_modeling": "recipes.tasks.language_modeling",
         "load_run": "recipes.run",
         "masked_language_modeling": "recipes.tasks.masked_language_modeling",
+        "object_detection": "recipes.tasks.object_detection",
         "pretrained": "recipes.published_weights",
         "regression": "recipes.tasks.regression",
         "semantic_segmentation": "recipes.tasks.semantic_segmentation",

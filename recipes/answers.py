@@ -130,6 +130,58 @@ class MaskAnswer:
         return {"class_ids": tf.cast(ids[:-1], tf.int64), "mask_bytes": pngs[:-1], "size": tf.cast(sizes, tf.int64)}
 
 
+@dataclass(frozen=True)
+class DetectionAnswer:
+    """What a picture shows and where: of candidates that overlap, the likeliest.
+
+    `boxes` float32 `(batch, n, 4)`: y_min, x_min, y_max, x_max in pixels of the picture; `scores` float32 `(batch, n)`
+    in 0..1, the highest first; `class_ids` int64 and `classes` string `(batch, n)`. n is as many as the picture with
+    the most has, and one at least; behind a picture's own detections the score is 0.
+
+    Attributes:
+        labels: names of the classes.
+        score_threshold: detections that are no likelier are left out.
+        iou_threshold: of two boxes of one class whose intersection over union is higher, the likelier one is kept.
+        most: detections of a picture.
+    """
+
+    labels: tuple[str, ...]
+    score_threshold: float = 0.05
+    iou_threshold: float = 0.5
+    most: int = 100
+
+    kind: ClassVar[str] = "detection"
+
+    def __call__(self, outputs, tensors, preprocessing=None, raw=None):
+        if raw is not None:
+            return self.of_sizes(outputs, sizes_of(raw["image_bytes"]))
+        shape = tf.shape(tensors)
+        return self.of_sizes(outputs, tf.tile(shape[tf.newaxis, 1:3], [shape[0], 1]))
+
+    def of_sizes(self, candidates: tf.Tensor, sizes: tf.Tensor) -> dict[str, tf.Tensor]:
+        """The answer to candidates `(batch, regions, classes, 5)`, of pictures of sizes int32 `(batch, 2)`."""
+        # With a row of nothing behind the others, as TensorFlow has no suppression for no pictures.
+        padded = tf.pad(tf.cast(candidates, tf.float32), [[0, 1], *[[0, 0]] * 3])
+        boxes, scores, class_ids, count = tf.image.combined_non_max_suppression(
+            padded[..., :4],
+            padded[..., 4],
+            max_output_size_per_class=self.most,
+            max_total_size=self.most,
+            iou_threshold=self.iou_threshold,
+            score_threshold=self.score_threshold,
+            clip_boxes=False,
+        )
+        width = tf.maximum(tf.reduce_max(count), 1)
+        boxes, scores, class_ids = (each[:-1, :width] for each in (boxes, scores, class_ids))
+        ids = tf.cast(class_ids, tf.int64)
+        return {
+            "boxes": boxes * tf.cast(tf.tile(sizes, [1, 2])[:, tf.newaxis], tf.float32),
+            "scores": scores,
+            "class_ids": ids,
+            "classes": tf.where(scores > 0, tf.gather(tf.constant(self.labels), ids), ""),
+        }
+
+
 def best_class(logits: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
     """Logits float32 `(height, width, classes)` → ids uint8 of another size, of the logits resized bilinearly.
 
@@ -297,6 +349,7 @@ _KINDS = {
     kind.kind: kind
     for kind in (
         ClassAnswer,
+        DetectionAnswer,
         GeneratedAnswer,
         MaskAnswer,
         MaskedAnswer,

@@ -273,6 +273,17 @@ class SegmentationConfig(AugmentedConfig):
 
 
 @dataclass(frozen=True)
+class DetectionConfig(AugmentedConfig):
+    """Options of `object_detection`."""
+
+    score_threshold: float = option(0.05, "Detections that are no likelier are not answered.", least=0, below=1)
+    iou_threshold: float = option(
+        0.5, "Of two boxes of a class that overlap by more, the likelier one is answered.", least=0, below=1
+    )
+    most: int = option(100, "Most detections of a picture.", least=1)
+
+
+@dataclass(frozen=True)
 class GenerationConfig(Config):
     """Options of `image_generation`."""
 

@@ -10,6 +10,7 @@ from recipes.tasks.image_classification import ImageClassification, image_classi
 from recipes.tasks.image_generation import ImageGeneration, image_generation
 from recipes.tasks.language_modeling import LanguageModeling, language_modeling
 from recipes.tasks.masked_language_modeling import MaskedLanguageModeling, masked_language_modeling
+from recipes.tasks.object_detection import ObjectDetection, object_detection
 from recipes.tasks.regression import Regression, regression
 from recipes.tasks.semantic_segmentation import SemanticSegmentation, semantic_segmentation
 from recipes.tasks.sequence_to_sequence import SequenceToSequence, sequence_to_sequence
@@ -25,6 +26,7 @@ TASKS = {
     ImageGeneration.name: (ImageGeneration, image_generation.config),
     LanguageModeling.name: (LanguageModeling, language_modeling.config),
     MaskedLanguageModeling.name: (MaskedLanguageModeling, masked_language_modeling.config),
+    ObjectDetection.name: (ObjectDetection, object_detection.config),
     Regression.name: (Regression, regression.config),
     SemanticSegmentation.name: (SemanticSegmentation, semantic_segmentation.config),
     SequenceToSequence.name: (SequenceToSequence, sequence_to_sequence.config),

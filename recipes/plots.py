@@ -1,6 +1,7 @@
 """The pictures of a Run: curves, predictions, confusion."""
 
 import io
+import json
 import logging
 import math
 from collections.abc import Callable
@@ -9,12 +10,13 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from recipes.run import Run
 
 matplotlib.use("Agg")
 ROWS, COLUMNS = 4, 8
+ENLARGED = 256  # pixels of a picture on which boxes are drawn
 MASKED = 3  # rows of pictures, each shown twice
 TILE = 1.4, 1.65  # inches
 PICTURE = 1.3
@@ -84,7 +86,7 @@ def _predictions_of(run: Run) -> Callable[..., Figure] | None:
     if run.bundle.answer.kind == "generated":
         return generated
     if "image_bytes" in run.examples.raw:
-        return {"mask": masks, "picture": styled}.get(run.bundle.answer.kind, pictures)
+        return {"mask": masks, "picture": styled, "detection": detections}.get(run.bundle.answer.kind, pictures)
     if "text" in run.examples.raw:
         return texts if run.bundle.task == "text-classification" else None
     if not run.bundle.labels:
@@ -114,7 +116,7 @@ def generated(run: Run, answers, truth) -> Figure:
 
 
 def features(run: Run, answers: dict[str, np.ndarray]) -> Figure:
-    """The features of source and target pictures in a plane (t-SNE): of the source's network where known, and adapted."""
+    """Features of source and target pictures in a plane (t-SNE), of the source's own network and of the adapted one."""
     from sklearn.manifold import TSNE
 
     shown = [name for name in ("source_only", "adapted") if f"{name}_features" in answers]
@@ -143,6 +145,38 @@ def styled(run: Run, answers, truth) -> Figure:
 def _colour(picture: np.ndarray) -> np.ndarray:
     """A picture in 0..1 as one with three or four channels."""
     return np.repeat(picture, 3, axis=-1) if picture.shape[-1] == 1 else picture
+
+
+def detections(run: Run, answers, truth) -> Figure:
+    """Test pictures with the detections of a score of at least a half, green where a true box of the class is met."""
+    shown = run.examples.raw["image_bytes"][: ROWS * COLUMNS]
+    predicted = run.bundle.predict({"image_bytes": shown})
+    tiles = []
+    for i, data in enumerate(shown):
+        picture = Image.open(io.BytesIO(data)).convert("RGB")
+        factor = max(1, round(ENLARGED / max(picture.size)))
+        picture = picture.resize((picture.width * factor, picture.height * factor))
+        pen = ImageDraw.Draw(picture)
+        left = json.loads(run.examples.truth[i])
+        for box, score, label in zip(*(predicted[name][i] for name in ("boxes", "scores", "classes")), strict=True):
+            if score < 0.5:
+                continue
+            met = [one for one in left if one["label"] == label.decode() and _overlap(one["box"], box) >= 0.5]
+            left = [one for one in left if one is not (met or [None])[0]]
+            y, x, bottom, right = (float(side) * factor for side in box)
+            pen.rectangle((x, y, right, bottom), outline="lime" if met else "red", width=2)
+            pen.text((x + 3, y), label.decode(), fill="lime" if met else "red")
+        missed = f"{len(left)} missed" if left else ""
+        tiles.append((np.asarray(picture), missed, "red"))
+    return _grid(tiles)
+
+
+def _overlap(box, other) -> float:
+    """Intersection over union of two boxes."""
+    low, high = np.maximum(box[:2], other[:2]), np.minimum(box[2:], other[2:])
+    both = np.prod(np.maximum(high - low, 0))
+    areas = sum(np.prod(np.subtract(one[2:], one[:2])) for one in (box, other))
+    return float(both / max(areas - both, 1e-9))
 
 
 def masks(run: Run, answers, truth) -> Figure:

@@ -99,9 +99,8 @@ class DomainAdaptation(ImageClassification):
 
     def training_part(self, name, preprocessing):
         theirs = name if self.target.sizes.get(name) else "train"
-        return Pairs(
-            super().training_part(name, preprocessing), self._as_source().part(theirs, preprocessing, self.encode)
-        )
+        target = self._as_source().part(theirs, preprocessing, self.encode)
+        return Pairs(super().training_part(name, preprocessing), target)
 
     def _as_source(self):
         """The target as what a classifier is trained on."""
