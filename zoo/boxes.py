@@ -1,4 +1,4 @@
-"""Boxes around what is seen in a picture: their area and overlap, their code relative to anchors, suppression.
+"""Boxes around what is seen in a picture: area and overlap, their codes, anchors, suppression of those that overlap.
 
 A box is `(y_min, x_min, y_max, x_max)`, as TFDS writes it, in any unit: 0..1 of the picture's height and width, or
 pixels. Where two sets of boxes meet, both are in the same unit. A box without height or width is empty: its area is 0,
@@ -12,6 +12,8 @@ from keras import ops
 
 LONGEST_STEP = math.log(1000 / 16)
 """Most that a code may make a side grow, as a logarithm: what is 16 pixels long becomes 1000 at most."""
+SECOND_STAGE = (10.0, 10.0, 5.0, 5.0)
+"""Weights of `encode` where boxes correct proposals, as in the code of Girshick, "Fast R-CNN" (2015)."""
 _BLOCK = 256
 
 
@@ -104,6 +106,40 @@ def _centres(boxes):
     y_min, x_min, y_max, x_max = ops.unstack(boxes, 4, axis=-1)
     height, width = ops.maximum(y_max - y_min, 1e-6), ops.maximum(x_max - x_min, 1e-6)
     return (y_min + y_max) / 2, (x_min + x_max) / 2, height, width
+
+
+def encode_in_cells(boxes):
+    """Boxes as what is to be said of them in the cells of a grid that lies over the picture.
+
+    Redmon et al., "You Only Look Once" (2016), §2 and §2.2: the centre from the cell's upper left corner on, in widths
+    and heights of the cell, and the square roots of width and height.
+
+    Args:
+        boxes: float `(batch, rows, columns, n, 4)` in 0..1 of the picture's height and width.
+
+    Returns:
+        `(x, y, root of the width, root of the height)` of the paper, float `(batch, rows, columns, n, 4)`. x and y are
+        in 0..1 where the centre lies in the cell.
+    """
+    y, x, height, width = _centres(boxes)
+    row, column, rows, columns = _cells(boxes)
+    return ops.stack([x * columns - column, y * rows - row, ops.sqrt(width), ops.sqrt(height)], axis=-1)
+
+
+def decode_in_cells(numbers):
+    """The boxes that `encode_in_cells` wrote, in 0..1 of the picture's height and width: its inverse."""
+    x, y, root_width, root_height = ops.unstack(numbers, 4, axis=-1)
+    row, column, rows, columns = _cells(numbers)
+    y, x = (row + y) / rows, (column + x) / columns
+    height, width = ops.square(root_height), ops.square(root_width)
+    return ops.stack([y - height / 2, x - width / 2, y + height / 2, x + width / 2], axis=-1)
+
+
+def _cells(numbers):
+    """Row and column of every cell, ready to be broadcast, and how many there are."""
+    rows, columns = numbers.shape[1:3]
+    row = np.arange(rows, dtype="float32").reshape(rows, 1, 1)
+    return row, np.arange(columns, dtype="float32").reshape(columns, 1), rows, columns
 
 
 def anchors(map_size, stride, sizes, aspect_ratios):

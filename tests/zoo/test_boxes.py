@@ -5,22 +5,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.boxes import iou, some_boxes
 from zoo import boxes as bx
-
-
-def some_boxes(*shape, seed=0, spread=0.6):
-    """Boxes of which many overlap, in 0..1."""
-    rng = np.random.default_rng(seed)
-    centre, half = 0.2 + spread * rng.random((*shape, 2)), 0.02 + 0.15 * rng.random((*shape, 2))
-    return np.concatenate([centre - half, centre + half], axis=-1).astype(np.float32)
-
-
-def iou(a, b):
-    height = max(0, min(a[2], b[2]) - max(a[0], b[0]))
-    width = max(0, min(a[3], b[3]) - max(a[1], b[1]))
-    shared = height * width
-    union = (a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - shared
-    return shared / union if shared else 0.0
 
 
 def greedy(boxes, scores, max_outputs, threshold, least=-np.inf):
