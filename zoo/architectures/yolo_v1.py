@@ -13,8 +13,8 @@ figure 3. A grid lies over the picture, and each of its cells says what it sees 
     head                             fully connected to 4096, dropout; fully connected to 7x7x(2 * 5 + 20)
 
 Of each cell the head says for B = 2 predictors (x, y, root of the width, root of the height, confidence) and then the
-classes. There is no activation at the end: the loss, eq. 3, is a sum of squares. It is `zoo.detection_losses`'; it reads
-the layer `logits`. What the network gives are boxes and their scores, §2: probability of the class times confidence.
+classes. There is no activation at the end: the loss, eq. 3, is a sum of squares (`zoo.detection_losses`), of what the
+layer `logits` gives. The network gives boxes and their scores, §2: probability of the class times confidence.
 
 The small one learns on a CPU in minutes: batch normalisation, as YOLO had from its second version on, and a
 convolution as its head, so that its grid grows with the picture:
