@@ -19,6 +19,16 @@ def iou(a, b):
     return shared / union if shared else 0.0
 
 
+def greedy(boxes, scores, max_outputs, threshold, least=-np.inf):
+    """Suppression in one picture: the definition, word for word."""
+    left = [i for i in np.argsort(-scores, kind="stable") if scores[i] > least]
+    taken = []
+    while left and len(taken) < max_outputs:
+        taken.append(left.pop(0))
+        left = [i for i in left if not iou(boxes[taken[-1]], boxes[i]) > threshold]
+    return taken + [-1] * (max_outputs - len(taken))
+
+
 LABELS = np.int32([[2, 0, 1, -1], [1, -1, -1, -1], [-1, -1, -1, -1]])
 TRUTH = np.where(LABELS[..., None] >= 0, some_boxes(3, 4, seed=9, spread=0.8), 0)
 """Pictures of three boxes, of one, of none."""

@@ -5,18 +5,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.boxes import iou, some_boxes
+from tests.boxes import greedy, iou, some_boxes
 from zoo import boxes as bx
-
-
-def greedy(boxes, scores, max_outputs, threshold, least=-np.inf):
-    """One picture: the definition, word for word."""
-    left = [i for i in np.argsort(-scores, kind="stable") if scores[i] > least]
-    taken = []
-    while left and len(taken) < max_outputs:
-        taken.append(left.pop(0))
-        left = [i for i in left if not iou(boxes[taken[-1]], boxes[i]) > threshold]
-    return taken + [-1] * (max_outputs - len(taken))
 
 
 def test_area_and_overlap():

@@ -49,6 +49,8 @@ PUBLISHED = {
     "vit_tiny16": 5_717_416,
     "vit_small16": 22_050_664,
     "vit_base16": 86_567_656,
+    "yolo_v1": 271_703_550,
+    "faster_rcnn_r50_fpn": 41_755_286,
     "transformer_base": 63_082_496,
     "transformer_big": 214_245_376,
     "transformer_xl": 53_593_540,  # 150,850,870 with the paper's vocabulary, of which ours is a ninth
