@@ -21,7 +21,7 @@ def average_precision(
 
     `ap` is the average precision at intersections over union of 0.5 to 0.95, averaged over these and the classes that
     occur; `ap50` and `ap75` at one; `ap_small`, `_medium` and `_large` of objects below 32², up to 96² and above that
-    many pixels; `ar100` the recall that 100 detections of a picture reach. Those of which there is nothing are left out.
+    many pixels; `ar100` the recall that 100 detections of a picture reach. Those without an object are left out.
 
     Args:
         truth: of each picture the rows of its boxes, as `recipes.data.annotations` has them.

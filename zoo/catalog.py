@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 PATH = Path(__file__).with_name("catalog.json")
-SHARED = ("attention", "complexity", "graphs", "layers")  # modules that the architectures are made of
+SHARED = ("attention", "boxes", "complexity", "graphs", "layers", "roi_align")
+"""Modules that the architectures are made of."""
 OPEN_SIZE = 256
 """Height and width, in pixels, for which the facts of a network are given that takes pictures of any size by default."""
 

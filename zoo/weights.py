@@ -129,10 +129,14 @@ def _counted_from_one(model: keras.Model) -> Arrays:
 
 
 def variables_of(model: keras.Model) -> dict[str, list[keras.Variable]]:
-    """The weights of a Functional model, by layer."""
+    """The weights of a Functional model, by layer; those of a model inside of it by that model's name and theirs."""
     found: dict[str, list] = {}
-    for variable in model.weights:
-        found.setdefault(variable.path.rpartition("/")[0], []).append(variable)
+    for layer in model.layers:
+        # The paths of a Functional model's weights do not name it; those of other models and layers do.
+        inside = f"{layer.name}/" if isinstance(layer, keras.Model) else ""
+        for variable in layer.weights:
+            path = variable.path if variable.path.startswith(inside) else inside + variable.path
+            found.setdefault(path.rpartition("/")[0], []).append(variable)
     return found
 
 

@@ -56,6 +56,8 @@ PUBLISHED = {
     "fcn8s": 134_489_759,
     "unet": 31_030_658,
     "style_transfer": 1_679_235,
+    "yolo_v1": 271_703_550,
+    "faster_rcnn_r50_fpn": 41_755_286,
     "transformer_base": 63_082_496,
     "transformer_big": 214_245_376,
     "transformer_xl": 53_593_540,  # 150,850,870 with the paper's vocabulary, of which ours is a ninth
