@@ -48,7 +48,7 @@ TINY = {
     "widths": (8, 16),
     "pyramid_maps": 16,
     "anchor_sizes": ((8,), (16,)),
-    "hidden_units": 16,
+    "hidden_units": 64,
     "bins": 3,
     "candidates_per_level": 32,
     "proposals": 8,
