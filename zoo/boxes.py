@@ -14,7 +14,8 @@ LONGEST_STEP = math.log(1000 / 16)
 """Most that a code may make a side grow, as a logarithm: what is 16 pixels long becomes 1000 at most."""
 SECOND_STAGE = (10.0, 10.0, 5.0, 5.0)
 """Weights of `encode` where boxes correct proposals, as in the code of Girshick, "Fast R-CNN" (2015)."""
-_BLOCK = 256
+_BLOCK = (32, 256)
+"""Least and most boxes that are compared with one another at once."""
 
 
 def area(boxes):
@@ -48,6 +49,12 @@ def _intersection(boxes, others):
     height = ops.minimum(y_max, their_y_max) - ops.maximum(y_min, their_y_min)
     width = ops.minimum(x_max, their_x_max) - ops.maximum(x_min, their_x_min)
     return ops.maximum(height, 0) * ops.maximum(width, 0)
+
+
+def _overlap(boxes, others, threshold):
+    """Whether intersection over union is above a threshold, `(..., n, 4)` and `(..., m, 4)` → bool `(..., n, m)`."""
+    shared = _intersection(boxes[..., :, None, :], others[..., None, :, :])
+    return shared > threshold * (area(boxes)[..., :, None] + area(others)[..., None, :] - shared)
 
 
 def _ratio(shared, both):
@@ -192,8 +199,9 @@ def non_max_suppression(boxes, scores, max_outputs, iou_threshold=0.5, score_thr
     order = ops.cast(order, "int32")
     boxes = ops.take_along_axis(ops.stop_gradient(ops.cast(boxes, "float32")), order[:, :, None], axis=1)
 
-    size = min(_BLOCK, count) if isinstance(count, int) else _BLOCK
-    blocks = (count + size - 1) // size
+    size = min(max(max_outputs, _BLOCK[0]), _BLOCK[1])
+    size = max(min(size, count), 1) if isinstance(count, int) else size
+    blocks = count // size + 1  # the last one has room for padding, also where there are no boxes at all
     rest = blocks * size - count
     boxes = ops.pad(boxes, [[0, 0], [0, rest], [0, 0]])
     scores = ops.pad(scores, [[0, 0], [0, rest]], constant_values=-np.inf)
@@ -205,9 +213,8 @@ def non_max_suppression(boxes, scores, max_outputs, iou_threshold=0.5, score_thr
         start = i * size
         block = ops.slice(boxes, (0, start, 0), (batch, size, 4))
         legal = ops.slice(scores, (0, start), (batch, size)) > -np.inf
-        dropped = ops.any(intersection_over_union(block, taken_boxes) > iou_threshold, axis=-1)
-        free = ops.cast(legal & ~dropped, "float32")
-        drops = ops.cast((intersection_over_union(block, block) > iou_threshold) & earlier, "float32")
+        free = ops.cast(legal & ~ops.any(_overlap(block, taken_boxes, iou_threshold), axis=-1), "float32")
+        drops = ops.cast(_overlap(block, block, iou_threshold) & earlier, "float32")
         kept, _ = ops.while_loop(
             lambda kept, before: ops.any(kept != before),
             lambda kept, before: (free * ops.cast(ops.matmul(kept[:, None], drops)[:, 0] == 0, "float32"), kept),
@@ -223,8 +230,12 @@ def non_max_suppression(boxes, scores, max_outputs, iou_threshold=0.5, score_thr
         its_boxes = ops.take_along_axis(block, place[:, :, None], axis=1)
         return i + 1, taken + found, ops.where(new[:, :, None], its_boxes, taken_boxes), ids
 
+    def is_some_left(i, taken, *_):
+        best = ops.slice(scores, (0, ops.minimum(i, blocks - 1) * size), (batch, 1))
+        return (i < blocks) & ops.any((taken < max_outputs) & (best > -np.inf))
+
     *_, ids = ops.while_loop(
-        lambda i, taken, *_: (i < blocks) & ops.any(taken < max_outputs),
+        is_some_left,
         take_of_block,
         (
             ops.convert_to_tensor(0, "int32"),

@@ -15,7 +15,9 @@ RoIAlign of He et al., "Mask R-CNN" (2017), in torchvision's layout:
     stage      from these a logit for background and each class, and 4 numbers for each
                candidates: the box of each class for each proposal, and its probability
 
-Anchors are 32 pixels large on level 2 and twice as large on each level above, with aspect ratios 1:2, 1:1 and 2:1.
+Anchors are 32 pixels large on level 2 and twice as large on each level above, with aspect ratios 1:2, 1:1 and 2:1. A
+stage of the backbone halves the maps in its first 1x1 convolution, as in the paper of residual networks; torchvision's
+does in the 3x3 convolution behind it.
 
 The small one learns on a CPU in minutes. Its backbone is narrow and has basic blocks, its pyramid 64 maps and no level
 6, its anchors are 12 pixels large on level 2, its second stage is 256 units wide and sees 64 proposals.
@@ -48,7 +50,7 @@ TINY = {
     "widths": (8, 16),
     "pyramid_maps": 16,
     "anchor_sizes": ((8,), (16,)),
-    "hidden_units": 16,
+    "hidden_units": 64,
     "bins": 3,
     "candidates_per_level": 32,
     "proposals": 8,
