@@ -3,6 +3,8 @@
 What is evaluated, saved and exported is the network itself, in float32; only its weights come from training.
 
 - Batch normalisation is computed by TensorFlow's fused kernel, which Keras does not use, with the same results.
+- A 1x1 convolution with a stride reads only the places it has to. (oneDNN's own kernel for the gradient of its weights
+  writes beyond its memory where 8 maps become 16 and batches differ in size, as of TensorFlow 2.21.)
 - Mixed precision is that of Micikevicius et al., "Mixed Precision Training" (2018): float32 weights (§3.1) and, for
   float16, a scaled loss (§3.2).
 """
@@ -23,8 +25,9 @@ def trained_form(model: keras.Model, precision: str) -> keras.Model:
             float32 (Keras guide "Mixed precision").
     """
     found = list(leaves(model.layers))
-    fused = any(type(layer) is layers.BatchNormalization for layer in found) and all(map(_is_known, found))
-    if precision == "float32" and not fused:
+    known = all(map(_is_known, found))
+    other = any(type(layer) is layers.BatchNormalization or _skips_places(layer) for layer in found)
+    if precision == "float32" and not (other and known):
         return model
     last = [_last_layer(tensor) for tensor in model.outputs]
 
@@ -32,7 +35,11 @@ def trained_form(model: keras.Model, precision: str) -> keras.Model:
         config = layer.get_config()
         if precision != "float32" and isinstance(layer, keras.Layer):
             config["dtype"] = "float32" if any(layer is other for other in last) else f"mixed_{precision}"
-        kind = FusedBatchNormalization if fused and type(layer) is layers.BatchNormalization else type(layer)
+        kind = type(layer)
+        if known and kind is layers.BatchNormalization:
+            kind = FusedBatchNormalization
+        elif known and _skips_places(layer):
+            kind = SubsampledConv2D
         return kind.from_config(config)
 
     def copy_or_refuse(layer):
@@ -63,6 +70,20 @@ def scaled(optimizer: keras.optimizers.Optimizer, precision: str) -> keras.optim
 def _is_known(layer: keras.Layer) -> bool:
     """Whether a layer is one of ours or of Keras, which can be copied by their configuration."""
     return type(layer).__module__.partition(".")[0] in ("keras", "zoo") and not isinstance(layer, layers.Lambda)
+
+
+def _skips_places(layer: keras.Layer) -> bool:
+    """Whether a layer is a 1x1 convolution with a stride."""
+    plain = type(layer) is layers.Conv2D and layer.data_format == "channels_last" and layer.groups == 1
+    return plain and layer.kernel_size == (1, 1) and max(layer.strides) > 1
+
+
+class SubsampledConv2D(layers.Conv2D):
+    """Keras' 1x1 convolution with a stride, in two steps: the places that it reads, and one of stride 1 over these."""
+
+    def convolution_op(self, inputs, kernel):
+        down, across = self.strides
+        return tf.nn.conv2d(inputs[:, ::down, ::across], kernel, 1, "VALID")
 
 
 class FusedBatchNormalization(layers.BatchNormalization):
