@@ -8,8 +8,14 @@ COUNT = 24
 
 def of_task(task, spec):
     """Arrays `(x, y)` that a registered model can learn at its tiny size."""
+    shape = spec.tiny["image_shape"] if task == "image-generation" else spec.tiny["input_shape"]
     return {
         "image-classification": pictures,
+        "domain-adaptation": pictures,
+        "image-generation": lambda shape: pictures(shape)[0],
+        "object-detection": pictures_with_boxes,
+        "semantic-segmentation": pictures_with_masks,
+        "style-transfer": lambda shape: pictures((48, 40, 3))[0],
         "binary-classification": rows_of_two_classes,
         "regression": rows,
         "text-classification": lambda shape: sentences(),
@@ -17,7 +23,7 @@ def of_task(task, spec):
         "language-modeling": lambda shape: ["abcdé fgh. " * 5] * 6,
         "masked-language-modeling": lambda shape: [f"{word} " * 27 for word in ("abc", "dé", "fgh")] * 4,
         "sequence-to-sequence": lambda shape: pairs(),
-    }[task](tuple(spec.tiny["input_shape"]))
+    }[task](tuple(shape))
 
 
 def pictures(shape):
@@ -29,6 +35,30 @@ def pictures(shape):
     middle = (abs(down - height / 2) < height / 4) & (abs(across - width / 2) < width / 4)
     masks = np.stack([down < height / 2, across < width / 2, middle])[..., None]
     x = masks[y] * 170 + rng.integers(0, 80, (COUNT, height, width, channels))
+    return x.astype(np.uint8), y
+
+
+def pictures_with_masks(shape):
+    """The same pictures without their classes: of every pixel, whether it is dark, bright, or bright at the left."""
+    x, _ = pictures(shape)
+    y = (x.mean(axis=-1) > 125).astype(np.uint8)
+    y[:, :, : shape[1] // 2] *= 2
+    return x, y
+
+
+def pictures_with_boxes(shape):
+    """Dark pictures, each with a bright box of one of three colours, half as large as the picture; some with none."""
+    rng = np.random.default_rng(0)
+    height, width, channels = shape
+    x, y = rng.integers(0, 60, (COUNT, height, width, channels)), []
+    for i, picture in enumerate(x):
+        label, side = i % CLASSES, min(height, width) // 2
+        top, left = rng.integers(0, height - side), rng.integers(0, width - side)
+        real = i % 8 != 7
+        if real:
+            picture[top : top + side, left : left + side, label] = 230
+        box = np.array([top / height, left / width, (top + side) / height, (left + side) / width])
+        y.append({"bbox": box[np.newaxis][:real], "label": np.array([label])[:real]})
     return x.astype(np.uint8), y
 
 

@@ -14,7 +14,7 @@ PATH = Path(__file__).with_name("catalog.json")
 SHARED = ("attention", "boxes", "complexity", "graphs", "layers", "roi_align")
 """Modules that the architectures are made of."""
 OPEN_SIZE = 256
-"""Height and width, in pixels, for which the facts are given of a network that takes pictures of any size by default."""
+"""Height and width, in pixels, for which the facts of a network are given that takes pictures of any size."""
 
 
 def compute() -> dict[str, dict[str, Any]]:

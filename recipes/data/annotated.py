@@ -197,8 +197,8 @@ def _coco(files: Mapping[str, Path], source: Path, task: str, target: str | None
     for part, record in records.items():
         of_picture: dict[Any, list] = {one["id"]: [] for one in record["images"]}
         for one in record["annotations"]:
-            choose(f"image_id in {files[part]}", one["image_id"], of_picture)
-            choose(f"category_id in {files[part]}", one["category_id"], ids)
+            _check_known(files[part], "image_id", one["image_id"], of_picture)
+            _check_known(files[part], "category_id", one["category_id"], ids)
             of_picture[one["image_id"]].append(one)
         picture_ids = {_beside(files[part], one["file_name"]): one["id"] for one in record["images"]}
         x[part] = _mixed(picture_ids)
@@ -207,6 +207,12 @@ def _coco(files: Mapping[str, Path], source: Path, task: str, target: str | None
     y = _padded(str(source), objects, labels)
     digests = [hashlib.sha256(boxes.tobytes()).hexdigest() for boxes in y.values()]
     return _source_of_files(source, task, x, y, digests, labels=labels, target=target)
+
+
+def _check_known(file: Path, name: str, value, known: Iterable) -> None:
+    if value not in known:
+        some = ", ".join(map(str, list(known)[:10]))
+        raise ValueError(f"{file} has an annotation of an unknown {name}. Received: {value}. Accepted: {some}, ….")
 
 
 def _size(file: Path | io.BytesIO) -> tuple[int, int]:

@@ -165,7 +165,6 @@ def open_datasets(parts: Mapping[str, tf.data.Dataset], *, task: str, target: st
     highest = max(int(y) for dataset in read.values() for _, y in dataset.as_numpy_iterator())
     return Source(
         name="dataset",
-        kind="image",
         parts=streams,
         target=target or targets.default_name(task),
         fingerprint=hashlib.sha256("".join(f"{part} {found[part][1]}" for part in sorted(found)).encode()).hexdigest(),

@@ -347,7 +347,7 @@ faster_rcnn_r50_fpn = _member(
     "faster_rcnn_r50_fpn",
     "A residual network of 50 layers with a feature pyramid, its proposals, and what they hold.",
     {"blocks": (3, 4, 6, 3), "frozen_batch_norm": True},
-    tiny=TINY,
+    tiny={**TINY, "frozen_batch_norm": False},  # fresh weights cannot learn beside statistics that are not theirs
 )
 faster_rcnn_small = _member(
     _made_of(basic),
