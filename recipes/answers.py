@@ -95,10 +95,10 @@ class TagAnswer(ClassAnswer):
 class MaskAnswer:
     """A class for every pixel.
 
-    To pictures: `class_ids` int64 `(batch, height, width)`, each at its picture's own size, and 0 beyond it where
-    another picture of the batch is larger; `mask_bytes` string `(batch,)`, the same as PNGs of one channel; `size`
-    int64 `(batch, 2)`, their heights and widths. To tensors: `probabilities` float32 `(batch, height, width, classes)`
-    and `class_ids`.
+    To pictures: `mask_bytes` string `(batch,)`, ids as PNGs of one channel, each of its picture's own size; `size`
+    int64 `(batch, 2)`, these heights and widths; `class_ids` int64 `(batch, pixels)`, the same ids row by row of pixels,
+    and 0 behind them where another picture of the batch has more. To tensors: `probabilities` float32 `(batch, height,
+    width, classes)` and `class_ids` int64 `(batch, height, width)`.
 
     Attributes:
         labels: names of the classes.
@@ -116,16 +116,15 @@ class MaskAnswer:
             return {"probabilities": tf.nn.softmax(logits), "class_ids": ids}
         sizes = sizes_of(raw["image_bytes"])
         # With a row of one pixel behind the others: there is always something to put together.
-        largest = tf.reduce_max(tf.pad(sizes, [[0, 1], [0, 0]], constant_values=1), axis=0)
         rows = tf.pad(logits, [[0, 1], *[[0, 0]] * 3]), tf.pad(sizes, [[0, 1], [0, 0]], constant_values=1)
+        most = tf.reduce_max(tf.reduce_prod(rows[1], axis=1))
 
         def of_row(row):
-            ids = best_class(row[0], row[1])
-            return tf.pad(ids, [[0, largest[0] - row[1][0]], [0, largest[1] - row[1][1]]]), tf.io.encode_png(
-                ids[..., tf.newaxis]
-            )
+            ids = best_class(*row)
+            flat = tf.pad(tf.reshape(ids, [-1]), [[0, most - tf.size(ids)]])
+            return flat, tf.io.encode_png(ids[..., tf.newaxis])
 
-        kinds = tf.TensorSpec([None, None], tf.uint8), tf.TensorSpec([], tf.string)
+        kinds = tf.TensorSpec([None], tf.uint8), tf.TensorSpec([], tf.string)
         ids, pngs = tf.map_fn(of_row, rows, fn_output_signature=kinds, name="masks")
         return {"class_ids": tf.cast(ids[:-1], tf.int64), "mask_bytes": pngs[:-1], "size": tf.cast(sizes, tf.int64)}
 

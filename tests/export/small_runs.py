@@ -10,10 +10,20 @@ from PIL import Image
 
 import zoo
 from recipes import tokenizers
-from recipes.answers import ClassAnswer, NextTokenAnswer, ValueAnswer, WrittenAnswer, head_of
+from recipes.answers import (
+    ClassAnswer,
+    DetectionAnswer,
+    GeneratedAnswer,
+    MaskAnswer,
+    NextTokenAnswer,
+    PictureAnswer,
+    ValueAnswer,
+    WrittenAnswer,
+    head_of,
+)
 from recipes.bundle import Bundle
 from recipes.examples import Examples
-from recipes.preprocessing import ImagePreprocessing, TablePreprocessing, TextPreprocessing
+from recipes.preprocessing import ImagePreprocessing, LatentPreprocessing, TablePreprocessing, TextPreprocessing
 from recipes.run import Run
 from tests import writers
 
@@ -91,6 +101,29 @@ def writing_run(network):
     else:
         task, answer, marks = "sequence-to-sequence", WrittenAnswer(), "both"
     return _run(model, task, TextPreprocessing(tokenizer, writers.MAX_LENGTH, marks=marks), answer, raw, "target")
+
+
+def of_pictures(name):
+    """A network that answers pictures with a mask, with boxes, or with a picture, or makes pictures out of numbers."""
+    network = zoo.build(
+        name, **{**zoo.spec(name).tiny, **({"input_shape": (None, None, 3)} if name in ANY_SIZE else {})}
+    )
+    raw = {"image_bytes": pictures(6)}
+    size = network.input_shape[1:3]
+    match zoo.spec(name).task:
+        case "semantic-segmentation":
+            preprocessing, answer = ImagePreprocessing(24, 32, 3), MaskAnswer(LABELS)
+        case "object-detection":
+            preprocessing, answer = ImagePreprocessing(*size, 3), DetectionAnswer(LABELS, score_threshold=0.01)
+        case "style-transfer":
+            preprocessing, answer = ImagePreprocessing(24, 32, 3, own_size=True), PictureAnswer()
+        case "image-generation":
+            preprocessing, answer = LatentPreprocessing(network.input_shape[1]), GeneratedAnswer()
+            raw = {"seed": np.arange(6), "count": np.arange(6) % 3 + 1}
+    return _run(scrambled(network), zoo.spec(name).task, preprocessing, answer, raw, "target")
+
+
+ANY_SIZE = ("unet", "style_transfer")
 
 
 def awkward_model():
