@@ -96,7 +96,7 @@ class MaskAnswer:
     """A class for every pixel.
 
     To pictures: `mask_bytes` string `(batch,)`, ids as PNGs of one channel, each of its picture's own size; `size`
-    int64 `(batch, 2)`, these heights and widths; `class_ids` int64 `(batch, pixels)`, the same ids row by row of pixels,
+    int64 `(batch, 2)`, these heights and widths; `class_ids` int64 `(batch, pixels)`, the same ids row by row,
     and 0 behind them where another picture of the batch has more. To tensors: `probabilities` float32 `(batch, height,
     width, classes)` and `class_ids` int64 `(batch, height, width)`.
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -149,13 +150,13 @@ class ImageGeneration(Task):
         config = self.config
         spec = zoo.spec(config.partner)
         known = {k: v for k, v in config.model_args.items() if k in spec.arguments}
-        partner = zoo.build_partner(config.partner, **{**self.builder_arguments(spec, preprocessing), **known})
-        self.partner = trained_form(partner, config.precision)
+        self.partner = zoo.build_partner(config.partner, **{**self.builder_arguments(spec, preprocessing), **known})
+        self.partner_form = trained_form(self.partner, config.precision)
         if self.variational:
-            return VariationalTraining(self.partner, zoo.features(network, "logits"), config.seed), None
+            return VariationalTraining(self.partner_form, zoo.features(network, "logits"), config.seed), None
         trained = AdversarialTraining(
             network,
-            self.partner,
+            self.partner_form,
             LOSSES[config.loss],
             config.gradient_penalty,
             config.critic_steps,
@@ -196,7 +197,7 @@ class ImageGeneration(Task):
         return None if self.variational or not self.config.measured else "frechet"
 
     def callbacks(self, bundle, folder):
-        found = [SavedPartner(self.partner, folder)]
+        found = [SavedPartner(self.partner, self.partner_form, folder)]
         if self.config.measured:
             found.append(FrechetDistance(bundle, self.judge, self._real("validation", self.config.measured)))
         if self.config.samples:
@@ -241,11 +242,18 @@ class ImageGeneration(Task):
 
 
 class SavedPartner(keras.callbacks.Callback):
-    """Writes the network that is trained beside the one that is served, when the training ends."""
+    """Writes the network that is trained beside the one that is served, when the training ends.
 
-    def __init__(self, partner: keras.Model, folder):
+    Args:
+        partner: the network.
+        form: in which it is trained.
+        folder: of the Run.
+    """
+
+    def __init__(self, partner: keras.Model, form: keras.Model, folder: Path):
         super().__init__()
-        self.partner, self.folder = partner, folder
+        self.partner, self.form, self.folder = partner, form, folder
 
     def on_train_end(self, logs=None):
+        self.partner.set_weights(self.form.get_weights())
         self.partner.save(self.folder / PARTNER_FILE)
