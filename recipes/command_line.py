@@ -8,21 +8,26 @@ from pathlib import Path
 
 import keras
 
-from recipes.config import Config
+from recipes.config import Config, as_json
 
 
 def of_training(task: str, model: str | keras.Model, data, config: Config) -> str:
     """The `zoo train` command with these options; where model or data are objects, the Python call that names them."""
+    recorded, in_memory = {"run_dir": config.run_dir, **config.recorded()}, {}
     options = {
         spec.name: getattr(config, spec.name)
         for spec in dataclasses.fields(config)
-        if getattr(config, spec.name) != _default(spec) and spec.name not in ("overwrite", "resume", "verbose")
+        if spec.name in recorded and recorded[spec.name] != as_json(_default(spec))
     }
-    if isinstance(model, str) and isinstance(data, (str, Path)):
+    for name in recorded:
+        if recorded[name] is None and (value := getattr(config, name)) is not None:
+            in_memory[name] = value
+    if isinstance(model, str) and isinstance(data, (str, Path)) and not in_memory:
         words = ["zoo", "train", model, "--data", str(data), "--task", task, *_words(options)]
         return shlex.join(words)
     arguments = [repr(model) if isinstance(model, str) else f"<{model.name}>", f"<{type(data).__name__}>"]
     arguments += [f"{name}={value!r}" for name, value in options.items()]
+    arguments += [f"{name}=<{type(value).__name__}>" for name, value in in_memory.items()]
     return f"recipes.{task.replace('-', '_')}({', '.join(arguments)})"
 
 

@@ -106,17 +106,18 @@ class Config:
     def recorded(self) -> dict[str, Any]:
         """The options that bear on the result, as JSON values; None for data in memory."""
         names = [spec.name for spec in dataclasses.fields(self) if spec.name not in UNRECORDED]
-        return {name: _as_json(getattr(self, name)) for name in names}
+        return {name: as_json(getattr(self, name)) for name in names}
 
 
 UNRECORDED = ("run_dir", "overwrite", "resume", "verbose")
 
 
-def _as_json(value):
+def as_json(value):
+    """An option's value as JSON has it; None for what is in memory alone, such as arrays."""
     if isinstance(value, Mapping):
-        return {str(key): _as_json(inner) for key, inner in value.items()}
+        return {str(key): as_json(inner) for key, inner in value.items()}
     if isinstance(value, (tuple, list)):
-        return [_as_json(inner) for inner in value]
+        return [as_json(inner) for inner in value]
     if isinstance(value, PathLike):
         return str(value)
     return value if isinstance(value, (str, bool, int, float, type(None))) else None
