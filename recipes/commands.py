@@ -276,6 +276,45 @@ def explain(run, image, method, class_name, out, as_json):
     click.echo(f"{found.class_name}  {found.probability:.1%}  {found.method}: {where}. Written: {out}")
 
 
+@click.command()
+@click.argument("content")
+@click.argument("style")
+@click.option(
+    "--out", type=click.Path(dir_okay=False), default="styled.png", show_default=True, help="The PNG to write."
+)
+@click.option("--size", type=int, default=256, show_default=True, help="Shorter side in pixels.")
+@click.option("--steps", type=int, default=200, show_default=True, help="Of the optimisation.")
+@click.option("--style-weight", type=float, default=5.0, show_default=True, help="Of the style in the loss.")
+@click.option(
+    "--perception",
+    default="imagenet",
+    show_default=True,
+    help="Weights of the VGG-16 that compares pictures: imagenet, a file, a Run's folder, or random.",
+)
+@click.option("--perception-args", type=Json(), help='Arguments of that VGG-16, such as {"widths": [16, …]}.')
+def stylize(content, style, out, size, steps, style_weight, perception, perception_args):
+    """Change the picture CONTENT until it has the style of the picture STYLE, without training a network.
+
+    Both are PNG or JPEG files, or names of photographs that need no network, such as chelsea and gravel.
+
+    \b
+    Example: zoo stylize chelsea gravel --perception random
+    """
+    import recipes
+
+    made = recipes.stylize(
+        content,
+        style,
+        size=size,
+        steps=steps,
+        style_weight=style_weight,
+        perception_weights=perception,
+        perception_args=perception_args,
+        path=out,
+    )
+    click.echo(f"Written: {out}, {made.shape[0]}x{made.shape[1]}")
+
+
 def _print_figures(figures: dict[str, float], part: str) -> None:
     click.echo(f"On the {part}: " + "  ".join(f"{name} {value:.4f}" for name, value in figures.items()))
 

@@ -2,11 +2,13 @@
 
 Published classifiers answer ``probabilities`` [N, C], ``class_ids`` [N] and ``classes`` [N]; taggers ``words`` and
 ``classes`` [N, W]; what fills masks ``filled_text`` [N], ``tokens`` and ``probabilities`` [N, M, K]; regressions
-``value`` [N, 1]; what writes texts ``generated_text`` [N]. The outputs of any other model are shown as they are.
+``value`` [N, 1]; what writes texts ``generated_text`` [N]; detectors ``boxes`` [N, M, 4], ``scores`` and ``classes``
+[N, M]; what answers every pixel ``class_ids`` [N, P] and ``size`` [N, 2]. Outputs that end in ``_bytes`` are pictures.
+The outputs of any other model are shown as they are.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 
 import numpy as np
 
@@ -23,16 +25,19 @@ class Guess:
 
 @dataclass(frozen=True)
 class Row:
-    """One question's answer. ``guesses`` is the answer and the runners-up; ``right`` is None where truth is unknown."""
+    """One question's answer. ``guesses`` is the answer and the runners-up; ``right`` is None where truth is unknown.
+
+    ``pictures`` are PNGs by the name of their output, of a seed several with a number behind.
+    """
 
     input: str
     guesses: Sequence[Guess]
     truth: str | None = None
     right: bool | None = None
-    outputs: Mapping[str, object] = field(default_factory=dict)
+    pictures: Mapping[str, bytes] = field(default_factory=dict)
 
     def as_json(self) -> dict:
-        row = asdict(self)
+        row = {"guesses": [asdict(guess) for guess in self.guesses]}
         best = row["guesses"][0]
         truth = None if self.truth is None else printable(self.truth)
         return {"input": printable(self.input), **best, "top": row["guesses"], "truth": truth, "right": self.right}
@@ -42,6 +47,19 @@ def read_answers(
     questions: Sequence[Question], outputs: Mapping[str, np.ndarray], *, top: int = 1, labels: Sequence[str] = ()
 ) -> list[Row]:
     """A row for each question. ``labels`` names all classes, where they are known; else runners-up have their ids."""
+    rows = _read(questions, outputs, top, labels)
+    return [replace(row, pictures=_pictures(outputs, i, len(questions))) for i, row in enumerate(rows)]
+
+
+def _read(
+    questions: Sequence[Question], outputs: Mapping[str, np.ndarray], top: int, labels: Sequence[str]
+) -> list[Row]:
+    if {"boxes", "scores", "classes"} <= outputs.keys():
+        return [_detected(question, outputs, row) for row, question in enumerate(questions)]
+    if {"class_ids", "mask_bytes", "size"} <= outputs.keys():
+        return [_masked(question, outputs, row, labels) for row, question in enumerate(questions)]
+    if "image_bytes" in outputs:
+        return [_pictured(question, outputs, row) for row, question in enumerate(questions)]
     if {"classes", "words"} <= outputs.keys():
         return [_tagged(question, outputs, row) for row, question in enumerate(questions)]
     if {"filled_text", "tokens", "probabilities"} <= outputs.keys():
@@ -103,6 +121,49 @@ def _filled(question: Question, outputs: Mapping[str, np.ndarray], row: int, top
     guesses = [Guess(printable(token), float(p)) for token, p in zip(tokens[0], probabilities[0], strict=True)]
     right = None if question.truth is None else question.truth.casefold() == guesses[0].answer.casefold()
     return Row(question.shown, guesses[:top], question.truth, right)
+
+
+def _detected(question: Question, outputs: Mapping[str, np.ndarray], row: int) -> Row:
+    """Every detection with its class, its score and its box: y_min, x_min, y_max, x_max in pixels."""
+    found = zip(*(outputs[name][row] for name in ("classes", "scores", "boxes")), strict=True)
+    lines = [
+        f"{printable(name)} {score:.2f} at {', '.join(f'{side:.0f}' for side in box)}"
+        for name, score, box in found
+        if score > 0
+    ]
+    return Row(question.shown, [Guess("\n".join(lines) or "nothing")], question.truth)
+
+
+def _masked(question: Question, outputs: Mapping[str, np.ndarray], row: int, labels: Sequence[str]) -> Row:
+    """How much of the picture each class has."""
+    height, width = outputs["size"][row].tolist()
+    counts = np.bincount(outputs["class_ids"][row][: height * width])
+    shares = [
+        f"{labels[i] if i < len(labels) else f'class {i}'} {counts[i] / counts.sum():.1%}"
+        for i in np.argsort(-counts, kind="stable").tolist()
+        if counts[i]
+    ]
+    return Row(question.shown, [Guess(", ".join(shares))], question.truth)
+
+
+def _pictured(question: Question, outputs: Mapping[str, np.ndarray], row: int) -> Row:
+    """How many pictures are answered, and how large."""
+    found = [png for png in np.atleast_1d(outputs["image_bytes"][row]) if png]
+    sizes = sorted({"{}x{}".format(*np.frombuffer(png[16:24], ">u4")[::-1]) for png in found})
+    pictures = "a picture" if len(found) == 1 else f"{len(found)} pictures"
+    return Row(question.shown, [Guess(f"{pictures} of {', '.join(sizes)}")], question.truth)
+
+
+def _pictures(outputs: Mapping[str, np.ndarray], row: int, rows: int) -> dict[str, bytes]:
+    found = {}
+    for name, array in outputs.items():
+        if name.endswith("_bytes") and array.ndim and array.shape[0] == rows:
+            several = np.atleast_1d(array[row])
+            numbered = [
+                f"{name.removesuffix('_bytes')}{f'-{i}' if array.ndim > 1 else ''}" for i in range(len(several))
+            ]
+            found |= {each: png for each, png in zip(numbered, several, strict=True) if isinstance(png, bytes) and png}
+    return found
 
 
 def _written(question: Question, text: str) -> Row:

@@ -80,6 +80,12 @@ def serve(
 @click.option("--limit", type=click.IntRange(1), help="Ask only the first of the inputs.")
 @click.option("--timeout", type=click.FloatRange(0, min_open=True), default=60.0, show_default=True, help="Seconds.")
 @click.option("--json", "as_json", is_flag=True, help="Print the answers as JSON.")
+@click.option(
+    "--pictures",
+    "folder",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Write the pictures that are answered (masks, styled and generated ones) into this folder.",
+)
 def query(
     model: str,
     inputs: tuple[Path, ...],
@@ -94,6 +100,7 @@ def query(
     limit: int | None,
     timeout: float,
     as_json: bool,
+    folder: Path | None,
 ) -> None:
     """Ask MODEL for its answers to INPUTS, and show them beside the truth.
 
@@ -112,6 +119,8 @@ def query(
         zoo query served/diabetes --row bmi=32.1,age=59
         zoo query served/reviews --text "I liked it." --text "Never again."
         zoo query served/gpt --text "Once upon" --signature generate --set temperature=0.8
+        zoo query served/unet street.jpg --pictures masks
+        zoo query served/dcgan --row seed=7,count=16 --pictures made
     """
     from serving.errors import ServingError, Unavailable
 
@@ -130,6 +139,8 @@ def query(
         raise click.ClickException(f"{error}{hint}") from None
     except (ServingError, OSError) as error:
         raise click.ClickException(str(error)) from None
+    if folder is not None:
+        _write_pictures(folder, answers)
     if as_json:
         _print_json(metadata, chosen, answers)
     else:
@@ -385,6 +396,16 @@ def _ask(
                 except InvalidInput as error:
                     raise click.ClickException(f"{_cell(question.shown)}: {error}") from None
     return rows
+
+
+def _write_pictures(folder: Path, rows: Sequence[Row]) -> None:
+    """One file for each picture: the number of its row, the input's name and the output's."""
+    if not any(row.pictures for row in rows):
+        raise click.ClickException("There is no picture among the answers to write.")
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, row in enumerate(rows):
+        for name, png in row.pictures.items():
+            (folder / f"{number:04d}-{name}.png").write_bytes(png)
 
 
 def _print_json(metadata: ModelMetadata, signature: str, rows: Sequence[Row]) -> None:
