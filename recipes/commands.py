@@ -94,23 +94,42 @@ class Values(click.ParamType):
 
 def config_options(command):
     """Give a command every option of every configuration."""
-    fields = {field.name: field for config in CONFIGS.values() for field in dataclasses.fields(config)}
-    for field in reversed(fields.values()):
-        command = _option(field)(command)
+    names = dict.fromkeys(field.name for config in CONFIGS.values() for field in dataclasses.fields(config))
+    for name in reversed(names):
+        command = _option(name)(command)
     return command
 
 
-def _option(field: dataclasses.Field):
-    flag = "--" + field.name.replace("_", "-")
-    owners = [task for task, config in CONFIGS.items() if field.name in config.__dataclass_fields__]
-    text = field.metadata["help"] + ("" if len(owners) == len(CONFIGS) else f" [{', '.join(owners)}]")
-    known = field.default is not dataclasses.MISSING and field.default not in (None, (), False)
-    if known and not isinstance(field.default, bool):
-        text += f"  [default: {field.default}]"
-    kind = _base_type(field.type)
+def _option(name: str):
+    """The option of that name; where tasks mean different things by it, each says what."""
+    fields = {task: config.__dataclass_fields__[name] for task, config in CONFIGS.items() if name in _names(config)}
+    kind, accepted = _base_type(next(iter(fields.values())).type), {f.metadata["choices"] for f in fields.values()}
+    # What a task accepts, its configuration checks, too.
+    is_choice = kind is str and len(accepted) == 1
+    meanings: dict[str, list[str]] = {}
+    for task, field in fields.items():
+        meanings.setdefault(_explained(field, with_words=not is_choice), []).append(task)
+    of_all = len(fields) == len(CONFIGS)
+    texts = [text if of_all and len(meanings) == 1 else f"{text} [{', '.join(of)}]" for text, of in meanings.items()]
+    text = "  ".join(texts)
+    field, flag = next(iter(fields.values())), "--" + name.replace("_", "-")
     if kind is bool:
-        return click.option(f"{flag}/--no-{flag[2:]}", field.name, default=None, help=text)
-    return click.option(flag, field.name, type=_param_type(kind, field), default=None, help=text)
+        return click.option(f"{flag}/--no-{flag[2:]}", name, default=None, help=text)
+    param_type = _param_type(kind, field) if is_choice or kind is not str else str
+    return click.option(flag, name, type=param_type, default=None, help=text)
+
+
+def _names(config: type[Config]) -> set[str]:
+    return {field.name for field in dataclasses.fields(config)}
+
+
+def _explained(field: dataclasses.Field, with_words: bool) -> str:
+    """The help of a field and its default; with the words that it accepts, where there are such."""
+    text = field.metadata["help"]
+    if with_words and field.metadata["choices"]:
+        text += f" One of {', '.join(field.metadata['choices'])}."
+    known = field.default is not dataclasses.MISSING and field.default not in (None, (), False)
+    return text + (f"  [default: {field.default}]" if known and not isinstance(field.default, bool) else "")
 
 
 def _base_type(annotation):

@@ -157,9 +157,9 @@ def stylize(
     for name, value, least in (("size", size, LEAST), ("steps", steps, 1)):
         if value < least:
             raise ValueError(f"{name} must be at least {least}. Received: {value!r}.")
+    shown, wanted = read_picture(content, size)[np.newaxis], read_picture(style, size)
     network = perception(perception_weights, perception_args or {})
-    shown = read_picture(content, size)[np.newaxis]
-    grams = style_of(network, read_picture(style, size))
+    grams = style_of(network, wanted)
     picture = tf.Variable(shown)
     weights = tf.constant([content_weight, style_weight, variation_weight], tf.float32)
     optimizer = keras.optimizers.Adam(learning_rate)
