@@ -71,8 +71,8 @@ def test_average_precision_of_right_and_wrong_answers():
     assert "ap_large" not in found  # there is no such object
     swapped = answers_of(((10, 10, 60, 60), 0.9, 1), ((70, 70, 90, 90), 0.8, 0))
     assert average_precision(truth, swapped, SIZE, 2)["ap"] == 0
-    # 50 x 40 of 50 x 50: an intersection over union of 0.8, which counts at 0.5 to 0.8: 7 of 10 thresholds.
-    cut = answers_of(((10, 10, 60, 50), 0.9, 0))
+    # 50 x 41 of 50 x 50: an intersection over union of 0.82, which counts at 0.5 to 0.8: 7 of 10 thresholds.
+    cut = answers_of(((10, 10, 60, 51), 0.9, 0))
     assert average_precision([truth_of(HALF)], cut, SIZE, 1) == pytest.approx(
         {"ap": 0.7, "ap50": 1, "ap75": 1, "ap_medium": 0.7, "ar100": 0.7}
     )

@@ -200,6 +200,6 @@ def test_examples_of_texts_come_back_byte_by_byte(tmp_path):
     texts = [b'a, "b"', b"one\ntwo\r\nthree\r", b"  c  ", b"", b"NA", b"1", b"nul\0", b"caf\xe9 \xff"]
     truth = np.array(["a", "1", "NA", "", "é", "x, y", "nan", "0"], object)
     Examples({"text": np.array([*texts, None], object)[:-1]}, truth, "label").save(tmp_path)
-    found = Examples.load(tmp_path, ["text"], labelled=True)
+    found = Examples.load(tmp_path, {"text": object}, labelled=True)
     assert found.raw["text"].tolist() == texts
     assert found.truth.tolist() == truth.tolist()

@@ -135,7 +135,7 @@ def test_the_second_stage_answers_for_any_boxes_as_the_model_does_for_its_propos
 
 
 def test_frozen_batch_normalisation_learns_nothing_and_stays_frozen_in_a_copy():
-    model = tiny("faster_rcnn_r50_fpn")
+    model = tiny("faster_rcnn_r50_fpn", frozen_batch_norm=True)
     for found in (model, keras.models.clone_model(model)):
         norms = [layer for layer in found.layers if isinstance(layer, keras.layers.BatchNormalization)]
         assert len(norms) == 9
