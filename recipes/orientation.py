@@ -36,6 +36,8 @@ _TAG = 0x0112
 _SIZES = {3: 2, 4: 4}  # bytes of SHORT, which is the standard's, and of LONG, which some programs write
 
 
+# Traced once, however many graphs it becomes a part of.
+@tf.function(input_signature=[tf.TensorSpec([], tf.string)], autograph=False)
 def orientation(encoded: tf.Tensor) -> tf.Tensor:
     """The orientation that the EXIF of a JPEG file tells.
 

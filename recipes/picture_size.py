@@ -8,6 +8,8 @@ PNG = b"\x89PNG"
 PNG_SIZE = 16  # its first bytes: width and height, 32 bits each, the highest byte first
 
 
+# Traced once, however many graphs it becomes a part of.
+@tf.function(input_signature=[tf.TensorSpec([], tf.string)], autograph=False)
 def size_of(encoded: tf.Tensor) -> tf.Tensor:
     """Height and width in pixels, int32 `(2,)`, of one picture as it is seen: see `recipes.orientation`."""
     return tf.cond(

@@ -55,6 +55,7 @@ def test_grey_and_coloured_pictures_are_both_read_as_coloured_ones(tmp_path):
     assert run.model.input_shape == (None, 24, 24, 3)
 
 
+@pytest.mark.slow
 def test_a_run_can_be_evaluated_again_by_name(tmp_path, monkeypatch, data_dir):
     monkeypatch.setenv("TFDS_DATA_DIR", data_dir)
     run = recipes.domain_adaptation(

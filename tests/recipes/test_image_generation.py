@@ -128,6 +128,7 @@ def test_a_run_has_grids_a_film_its_partner_and_its_judge(train, model, figures,
     assert Image.open(run.dir / "predictions.png").size[0] > 500
 
 
+@pytest.mark.slow
 def test_without_classes_the_judge_knows_digits(train, monkeypatch):
     from recipes import judge as judges
 

@@ -72,7 +72,7 @@ def test_a_killed_training_goes_on(tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["run", "whole"]
 
 
-@pytest.mark.parametrize("before", [2, 3])
+@pytest.mark.parametrize("before", [pytest.param(2, marks=pytest.mark.slow), 3])
 def test_frozen_layers_thaw_when_they_would_have(tmp_path, before):
     start = train(tmp_path / "start", epochs=1, augment=(), ema=None)
     options = {"freeze": "backbone", "unfreeze_at": 3, "schedule": "cosine", "ema": None, "weights": str(start.dir)}

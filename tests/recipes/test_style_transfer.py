@@ -138,6 +138,7 @@ def test_sizes_and_steps_that_cannot_be_are_named():
         recipes.stylize("chelsea", "gravel", size=4)
 
 
+@pytest.mark.slow
 def test_grey_pictures_and_floats_are_learned_from(tmp_path):
     data = np.random.default_rng(0).random((6, 40, 40, 1)).astype(np.float32)
     run = train(tmp_path, data, epochs=1, test=0, validation=0)
