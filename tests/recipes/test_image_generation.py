@@ -221,3 +221,9 @@ def test_a_grid_has_every_picture_in_its_place():
         255,
     ]
     assert callbacks.SAMPLES_FILE.startswith("samples")  # carried over where a training goes on
+
+
+def test_a_training_that_gains_nothing_stops_by_frechets_distance(train):
+    run = train(epochs=40, measured=16, patience=2, learning_rate=1e-9)
+    assert len(run.history) < 40
+    assert run.history["frechet"].idxmin() == len(run.history) - 3
