@@ -70,6 +70,11 @@ def pretrained(
     from_hub = spec.huggingface is not None and weights.startswith(HUB)
     if not from_hub:
         choose(f"published weights of {model!r}", weights, spec.weights)
+        if spec.weights[weights].classifier is not None:
+            raise ValueError(
+                f"{weights!r} of {model!r} has no head for {task}: it is something to begin a training with. "
+                f"Accepted: weights={weights!r} of a recipe."
+            )
         if model_args:
             raise ValueError(f"{weights!r} fits one size of {model!r} only. Received: model_args={dict(model_args)}.")
     given = _examples(task, examples)

@@ -70,3 +70,9 @@ def test_damaged_weights_leave_no_run(mirror, tmp_path):
     with pytest.raises(ValueError, match="are damaged"):
         recipes.pretrained("mobilenet_v3_small", run_dir=tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_weights_without_a_head_for_the_task_are_no_run(tmp_path):
+    with pytest.raises(ValueError, match="'imagenet' of 'fcn8s' has no head for semantic-segmentation"):
+        recipes.pretrained("fcn8s", run_dir=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
