@@ -67,28 +67,25 @@ class AdversarialTraining(keras.Model):
         real = data[0]
         draws = Draws(self.seed, tf.convert_to_tensor(self.steps_taken))
         latents = draws.normal([tf.shape(real)[0], *self.generator.input_shape[1:]])
-        with tf.GradientTape() as tape:
-            fake = self.generator(latents, training=True)
-            self._better_discriminator(real, tf.stop_gradient(fake), draws)
-            logits = self.discriminator(fake, training=True)
-            loss = self.of_players.generator(logits)
-            scaled = self.optimizer.scale_loss(loss)
-        self.figures["loss"].update_state(loss)
-        self.steps_taken.assign_add(1)
-        weights = [weight.value for weight in self.generator.trainable_weights]
-        gradients = tape.gradient(scaled, weights)
         if self.critic_steps == 1:
-            self.optimizer.apply(gradients, self.generator.trainable_weights)
+            self._better_generator(latents, lambda fake: self._better_discriminator(real, fake, draws))
         else:
-            tf.cond(
-                tf.convert_to_tensor(self.steps_taken) % self.critic_steps == 0,
-                lambda: self._apply(gradients),
-                lambda: None,
-            )
+            self._better_discriminator(real, self.generator(latents, training=True), draws)
+            is_due = (tf.convert_to_tensor(self.steps_taken) + 1) % self.critic_steps == 0
+            tf.cond(is_due, lambda: self._better_generator(latents), lambda: None)
+        self.steps_taken.assign_add(1)
         return {name: metric.result() for name, metric in self.figures.items()}
 
-    def _apply(self, gradients):
-        self.optimizer.apply(gradients, self.generator.trainable_weights)
+    def _better_generator(self, latents, first=lambda fake: None):
+        """One update; `first` is done with the pictures, before they are judged."""
+        with tf.GradientTape() as tape:
+            fake = self.generator(latents, training=True)
+            first(tf.stop_gradient(fake))
+            loss = self.of_players.generator(self.discriminator(fake, training=True))
+            scaled = self.optimizer.scale_loss(loss)
+        weights = self.generator.trainable_weights
+        self.optimizer.apply(tape.gradient(scaled, [weight.value for weight in weights]), weights)
+        self.figures["loss"].update_state(loss)
 
     def _better_discriminator(self, real, fake, draws):
         with tf.GradientTape() as tape:

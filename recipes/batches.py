@@ -1,10 +1,15 @@
 """Batches put together, row behind row. NumPy alone: who verifies a version needs no more."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
 Arrays = dict[str, np.ndarray]
+
+
+def objects(strings: Iterable[bytes]) -> np.ndarray:
+    """Strings of bytes as an object array `(n,)`."""
+    return np.array([*strings, None], object)[:-1]  # the None keeps NumPy from making an S array
 
 
 def joined(arrays: Sequence[np.ndarray], fill=None) -> np.ndarray:

@@ -16,7 +16,7 @@ import tensorflow as tf
 from recipes import answers, writing
 from recipes import preprocessing as pre
 from recipes.answers import Answer, WrittenAnswer
-from recipes.batches import all_joined
+from recipes.batches import all_joined, objects
 from zoo.registry import list_models
 
 MODEL_FILE = "model.keras"
@@ -161,7 +161,7 @@ class Bundle:
         if self.at_own_size:
             run = self.model.predict_on_batch
             pngs = [self._whole(tf.constant(one), run)["image_bytes"].numpy() for one in raw["image_bytes"]]
-            return {"image_bytes": np.array([*pngs, None], object)[:-1]}  # the None keeps NumPy from making an S array
+            return {"image_bytes": objects(pngs)}
         if not self.writes:
             return self._predict(self.preprocess(raw), batch_size, raw)
         most = np.full(len(raw["text"]), self.preprocessing.max_length)

@@ -21,23 +21,15 @@ MORE_PROPOSALS = 2
 class DetectorTraining(keras.Model):
     """`(pictures, boxes)` → float32 `(batch, parts)`: what is added up to the loss of each picture.
 
-    Boxes are those of `recipes.data.annotations`; those that are not judged are not learned from.
-
-    Attributes:
-        parts: names of the parts.
+    Boxes are those of `recipes.data.annotations`; those that are not judged are not learned from. Every kind names its
+    `parts`, and has `losses_of(pictures, boxes, labels, training)`, which gives these by name, float32 `(batch,)` each.
     """
-
-    parts: tuple[str, ...] = ()
 
     def call(self, inputs, training=False):
         pictures, rows = inputs
         labels = ops.where(rows[..., IGNORED] > 0, -1.0, rows[..., LABEL])
         losses = self.losses_of(pictures, rows[..., :4], ops.cast(labels, "int32"), training)
         return ops.stack([losses[name] for name in self.parts], axis=-1)
-
-    def losses_of(self, pictures, boxes, labels, training):
-        """The parts by name, float32 `(batch,)` each."""
-        raise NotImplementedError
 
 
 class GridTraining(DetectorTraining):

@@ -7,7 +7,7 @@ a mask the file beside the picture's, of boxes JSON; for tables they are the col
 
 import io
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
+from recipes.batches import objects
 from recipes.data import Data
 from recipes.data.annotations import LABEL
 
@@ -155,11 +156,6 @@ def _shown(boxes: np.ndarray, picture: bytes, labels: Sequence[str]) -> str:
 
 def _beginning(text: bytes) -> bytes:
     return text.decode(errors=BYTES)[:LETTERS].encode(errors=BYTES)
-
-
-def objects(strings: Iterable[bytes]) -> np.ndarray:
-    """An object array `(n,)`."""
-    return np.array([*strings, None], object)[:-1]  # the None keeps NumPy from making an S array
 
 
 def _decoded(array: np.ndarray) -> np.ndarray:

@@ -37,7 +37,7 @@ def draw(run: Run, answers: dict[str, np.ndarray], truth: np.ndarray) -> None:
         _save("predictions.png", run, predictions, run, answers, truth)
     if "adapted_features" in answers:
         _save("features.png", run, features, run, answers)
-    if run.bundle.labels and "class_ids" in answers:
+    if run.bundle.answer.kind in ("class", "tags"):
         _save("confusion.png", run, confusion, run, answers, truth)
 
 

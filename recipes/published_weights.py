@@ -18,10 +18,11 @@ from sklearn.datasets import load_sample_images
 import zoo
 from recipes import command_line, initial_weights, published_input
 from recipes.answers import ClassAnswer, MaskedAnswer, NextTokenAnswer, TagAnswer, head_of
+from recipes.batches import objects
 from recipes.bundle import Bundle
 from recipes.data import load, targets
 from recipes.data.folder import SUFFIXES, is_picture
-from recipes.examples import Examples, objects, sample
+from recipes.examples import Examples, sample
 from recipes.folders import staged_run
 from recipes.preprocessing import ImagePreprocessing
 from recipes.run import Run

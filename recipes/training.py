@@ -68,7 +68,7 @@ def train(task_type: type[Task], model: str | keras.Model, data, config: Config)
         with_all_heads = _network(model, task, preprocessing, config)
         network = first_head(with_all_heads)
         task.adopt(network)
-        history = _fit(with_all_heads, task, preprocessing, folder, terms, found)
+        history = _fit(with_all_heads, task, preprocessing, terms, found)
         training_seconds = time.perf_counter() - started
 
         bundle = Bundle(network, task.name, preprocessing, task.answer, _card(name, network, source))
@@ -144,13 +144,13 @@ def _with_named_input(model: keras.Model, preprocessing: Preprocessing) -> keras
 
 
 def _fit(
-    network: keras.Model, task: Task, preprocessing: Preprocessing, folder: Path, terms: dict, found: Found | None
+    network: keras.Model, task: Task, preprocessing: Preprocessing, terms: dict, found: Found | None
 ) -> list[dict[str, float]]:
     """Fit a network in the precision asked for, phase after phase; return one row of figures per epoch.
 
     Args:
-        network, task, preprocessing: what is trained, for what, on what input.
-        folder: where checkpoint, samples and, if it stops short, history and best weights go.
+        network, task, preprocessing: what is trained, for what, on what input. Checkpoint, samples and, if it stops
+            short, history and best weights go into the task's folder.
         terms: of the checkpoint.
         found: the checkpoint to go on from.
     """
@@ -175,8 +175,8 @@ def _fit(
     usual = task.monitor or ("val_loss" if validation else "loss")
     monitor = choose("monitor", config.monitor or usual, [*measured, *task.logged])
     history, finite, best = History(), StopOnNonFiniteLoss(), BestWeights(form, monitor, config.patience)
-    of_task = task.callbacks(Bundle(form, task.name, preprocessing, task.answer), folder)
-    keeper = Checkpoint(folder, terms, config.epochs, history, best)
+    of_task = task.callbacks(Bundle(form, task.name, preprocessing, task.answer))
+    keeper = Checkpoint(task.folder, terms, config.epochs, history, best)
     progress = [ProgressBar(config.epochs, steps)] if config.verbose else []
     if found:
         found.into_callbacks(history, best)
@@ -222,9 +222,9 @@ def _fit(
                 if config.patience is not None:
                     form.set_weights(best.weights)
     except Interrupted:
-        raise _diverged(finite.step, steps, config, _keep_best(best, history, network, folder)) from None
+        raise _diverged(finite.step, steps, config, _keep_best(best, history, network, task.folder)) from None
     except KeyboardInterrupt:
-        _keep_best(best, history, network, folder)
+        _keep_best(best, history, network, task.folder)
         raise
     finally:
         for bar in progress:

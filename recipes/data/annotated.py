@@ -16,12 +16,13 @@ import PIL.Image
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
+from recipes.batches import objects
 from recipes.data import annotations, arrays, folder, named, pictures, targets
 from recipes.data.annotations import LABEL, VOID
 from recipes.data.parts import Part, Rows, Stream, check_sizes
 from recipes.data.prepared import find_builder
 from recipes.data.source import Source
-from recipes.data.splits import Slices, check_disjoint, choose_splits
+from recipes.data.splits import choose_splits, read_parts
 from recipes.data.splits import fingerprint as fingerprint_of_slices
 from recipes.data.streams import digest_of, mapped
 from zoo.nearest import choose
@@ -55,29 +56,26 @@ def open_named(
     builder = find_builder(name, data_dir)
     features = builder.info.features
     splits = choose_splits(builder, train_split, test_split, validation_split)
-    check_disjoint(splits)
     x_key = picture_of(name, features, builder.info.supervised_keys)
     is_mask = targets.kind(task) == "mask"
     fitting = [key for key in features if key != x_key and (_is_mask if is_mask else _holds_boxes)(features[key])]
     y_key = _chosen(name, task, target, fitting)
 
-    def parts(read: Callable) -> dict[str, Slices]:
+    def parts(read: Callable) -> dict[str, Part]:
         encoded = {key: tfds.decode.SkipDecoding() for key in ([x_key, y_key] if is_mask else [x_key])}
 
         def transform(builder, instruction):
             examples = named.read_examples(builder, instruction, encoded)
             return mapped(examples, lambda example: (example[x_key], read(example[y_key])))
 
-        found = {part: Slices(builder, listed, transform) for part, listed in splits.items()}
-        check_sizes(name, {part: slices.size for part, slices in found.items()})
-        return found
+        return read_parts(name, builder, splits, transform)
 
     if is_mask:
         y, labels = (lambda mask: mask), (builder.info.metadata or {}).get(MASK_LABELS)
     else:
-        objects, labels = _objects_of(features[y_key].feature)
-        most = _most_boxes(name, parts(objects), labels)
-        y = lambda given: annotations.padded_in_graph(**objects(given), most=most)  # noqa: E731
+        boxes, labels = _boxes_of(features[y_key].feature)
+        most = _most_boxes(name, parts(boxes), labels)
+        y = lambda given: annotations.padded_in_graph(**boxes(given), most=most)  # noqa: E731
     read = parts(y)
     return _source(
         name,
@@ -123,7 +121,7 @@ def _holds_boxes(feature) -> bool:
     return isinstance(inner, tfds.features.FeaturesDict) and "bbox" in inner
 
 
-def _objects_of(feature) -> tuple[Callable, tuple[str, ...] | None]:
+def _boxes_of(feature) -> tuple[Callable, tuple[str, ...] | None]:
     """From objects as TFDS reads them to what `annotations.padded_in_graph` takes; and the names of their classes."""
     unjudged = [key for key in UNJUDGED if key in feature]
 
@@ -157,7 +155,7 @@ def open_folder(path: Path, *, task: str, target: str | None = None) -> Source:
             missing = f"mask in {MASKS}/" if stem in files else f"picture in {PICTURES}/"
             raise ValueError(f"{files.get(stem) or masks[stem]} has no {missing} that belongs to it.")
         x[part] = _mixed(files.values())
-        y[part] = _objects(masks[file.stem].read_bytes() for file in x[part])
+        y[part] = objects(masks[file.stem].read_bytes() for file in x[part])
         digests += [hashlib.sha256(png).hexdigest() for png in y[part]]
     return _source_of_files(path, task, x, y, digests, target=target)
 
@@ -193,7 +191,7 @@ def _coco(files: Mapping[str, Path], source: Path, task: str, target: str | None
     records = {part: _read_json(file) for part, file in files.items()}
     names = {one["id"]: one["name"] for one in records["train"]["categories"]}
     ids = {category: i for i, category in enumerate(sorted(names))}
-    x, objects = {}, {}
+    x, boxes = {}, {}
     for part, record in records.items():
         of_picture: dict[Any, list] = {one["id"]: [] for one in record["images"]}
         for one in record["annotations"]:
@@ -202,10 +200,10 @@ def _coco(files: Mapping[str, Path], source: Path, task: str, target: str | None
             of_picture[one["image_id"]].append(one)
         picture_ids = {_beside(files[part], one["file_name"]): one["id"] for one in record["images"]}
         x[part] = _mixed(picture_ids)
-        objects[part] = [_coco_objects(of_picture[picture_ids[file]], _size(file), ids) for file in x[part]]
+        boxes[part] = [_coco_objects(of_picture[picture_ids[file]], _size(file), ids) for file in x[part]]
     labels = [names[category] for category in ids]
-    y = _padded(str(source), objects, labels)
-    digests = [hashlib.sha256(boxes.tobytes()).hexdigest() for boxes in y.values()]
+    y = _padded(str(source), boxes, labels)
+    digests = [hashlib.sha256(rows.tobytes()).hexdigest() for rows in y.values()]
     return _source_of_files(source, task, x, y, digests, labels=labels, target=target)
 
 
@@ -277,7 +275,7 @@ def open_arrays(parts: Mapping[str, tuple], *, task: str, target: str | None = N
     check_sizes("arrays", {part: len(array) for part, array in x.items()})
     if targets.kind(task) == "mask":
         y = {
-            part: _objects(annotations.mask_png(mask, _where(i, part, "arrays", MASK)) for i, mask in enumerate(masks))
+            part: objects(annotations.mask_png(mask, _where(i, part, "arrays", MASK)) for i, mask in enumerate(masks))
             for part, masks in given.items()
         }
     else:
@@ -343,23 +341,23 @@ def _most_boxes(name: str, parts: Mapping[str, Part], labels: Sequence[str] | No
     """The most boxes of a picture, of parts whose y is objects; all are checked."""
     most = 0
     for part, source in parts.items():
-        for number, (_, objects) in enumerate(source.read().as_numpy_iterator()):
-            most = max(most, len(_checked_rows(objects, labels, _where(number, part, name))))
+        for number, (_, given) in enumerate(source.read().as_numpy_iterator()):
+            most = max(most, len(_checked_rows(given, labels, _where(number, part, name))))
     return most
 
 
-def _padded(name: str, objects: Mapping[str, Sequence], labels: Sequence[str] | None) -> dict[str, np.ndarray]:
+def _padded(name: str, given: Mapping[str, Sequence], labels: Sequence[str] | None) -> dict[str, np.ndarray]:
     """Objects of every part → their boxes, float32 `(n, most, 6)`."""
     rows = {
         part: [_checked_rows(each, labels, _where(i, part, name)) for i, each in enumerate(listed)]
-        for part, listed in objects.items()
+        for part, listed in given.items()
     }
     most = max(len(each) for listed in rows.values() for each in listed)
     return {part: annotations.padded(listed, most) for part, listed in rows.items()}
 
 
-def _checked_rows(objects: Mapping, labels: Sequence[str] | None, where: str) -> np.ndarray:
-    rows = annotations.rows_of_boxes(objects, where)
+def _checked_rows(given: Mapping, labels: Sequence[str] | None, where: str) -> np.ndarray:
+    rows = annotations.rows_of_boxes(given, where)
     if len(rows):
         most = len(labels) if labels else annotations.MOST_CLASSES
         annotations.check_label(int(rows[:, LABEL].min()), int(rows[:, LABEL].max()), most, where)
@@ -392,10 +390,6 @@ def _highest_of_boxes(name: str, parts: Mapping[str, Part]) -> int:
 
 def _where(number: int, part: str, name: str, what: str = "Picture") -> str:
     return f"{what} {number} (counted from 0) of the {part} part of {name!r}"
-
-
-def _objects(strings: Iterable[bytes]) -> np.ndarray:
-    return np.array([*strings, None], object)[:-1]  # the None keeps NumPy from making an S array
 
 
 def _source(

@@ -8,10 +8,9 @@ import tensorflow_datasets as tfds
 
 from recipes import datasets
 from recipes.data import columns, targets
-from recipes.data.parts import check_sizes
 from recipes.data.prepared import find_builder
 from recipes.data.source import Source
-from recipes.data.splits import Slices, check_disjoint, choose_splits, fingerprint
+from recipes.data.splits import Slices, choose_splits, fingerprint, read_parts
 from zoo.nearest import choose
 
 
@@ -34,7 +33,6 @@ def open_named(
     x_key, y_key = supervised_keys(builder, target)
     features = builder.info.features
     splits = choose_splits(builder, train_split, test_split, validation_split)
-    check_disjoint(splits)
     image_key = picture_key(x_key, features)
     label_feature = features[y_key]
     if image_key is not None:
@@ -45,8 +43,7 @@ def open_named(
         described = {"kind": "table", "columns": columns.legal(names)}
         read = _read_table(flatten, y_key, target_reader(name, label_feature, task))
     targets.check_kind(described["kind"], task)
-    parts = {part: Slices(builder, listed, read) for part, listed in splits.items()}
-    check_sizes(name, {part: slices.size for part, slices in parts.items()})
+    parts = read_parts(name, builder, splits, read)
     labels = class_names(name, label_feature, parts["train"], task) if targets.is_classification(task) else None
     return Source(
         name=name, parts=parts, target=y_key, labels=labels, fingerprint=fingerprint(builder, parts), **described

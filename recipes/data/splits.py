@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
-from recipes.data.parts import Part, Stream, example_digest
+from recipes.data.parts import Part, Stream, check_sizes, example_digest
 
 # An interval of examples: split name, first, one past the last.
 Interval = tuple[str, int, int]
@@ -101,6 +101,9 @@ def choose_splits(
 
     A test part that is not named is the split "test", else "validation"; a validation part that is not named is the
     split "validation". A split of which a named part takes examples is not used so.
+
+    Raises:
+        ValueError: an unknown or malformed split, or parts that share an example.
     """
     named = {"train": train, "validation": validation, "test": test}
     chosen = {part: intervals(builder, split) for part, split in named.items() if split}
@@ -109,7 +112,24 @@ def choose_splits(
         free = [split for split in usual if split in builder.info.splits and split not in taken]
         if part not in chosen and free:
             chosen[part] = intervals(builder, free[0])
+    check_disjoint(chosen)
     return chosen
+
+
+def read_parts(
+    name: str, builder: tfds.core.DatasetBuilder, splits: Mapping[str, list[Interval]], read: Transform
+) -> dict[str, Slices]:
+    """The parts that `choose_splits` gave, read as `(x, y)`.
+
+    Args:
+        name: of the data set, for the message.
+
+    Raises:
+        ValueError: an empty part.
+    """
+    parts = {part: Slices(builder, listed, read) for part, listed in splits.items()}
+    check_sizes(name, {part: slices.size for part, slices in parts.items()})
+    return parts
 
 
 def fingerprint(builder: tfds.core.DatasetBuilder, parts: Mapping[str, Slices]) -> str:

@@ -13,14 +13,15 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
+from recipes.batches import objects
 from recipes.data import csv_file, folder, named, targets
 from recipes.data.arrays import fingerprint
 from recipes.data.parts import Rows, Stream, check_sizes
 from recipes.data.prepared import find_builder
 from recipes.data.source import Source
-from recipes.data.splits import Slices, check_disjoint, choose_splits
+from recipes.data.splits import choose_splits, read_parts
 from recipes.data.splits import fingerprint as fingerprint_of_slices
-from recipes.data.streams import digest_of
+from recipes.data.streams import digest_of, mapped
 from zoo.nearest import choose
 
 TEXT_NAMES = ("text", "sentence", "source", "review", "description", "document", "content", "words")
@@ -48,17 +49,15 @@ def open_named(
     x_key, y_key = _keys(name, features, builder.info.supervised_keys, text, target, task)
     read_text = _text_reader(features[x_key])
     splits = choose_splits(builder, train_split, test_split, validation_split)
-    check_disjoint(splits)
     read_target = _feature_reader(y_key and features[y_key], task)
 
     def read(builder, instruction):
         examples = named.read_examples(builder, instruction, None)
-        return _mapped(
+        return mapped(
             examples, lambda example: (read_text(example[x_key]), read_target(example[y_key] if y_key else ""))
         )
 
-    parts = {part: Slices(builder, listed, read) for part, listed in splits.items()}
-    check_sizes(name, {part: slices.size for part, slices in parts.items()})
+    parts = read_parts(name, builder, splits, read)
     labels = None
     if targets.is_classification(task):
         labels = named.class_names(name, features[y_key], parts["train"], task)
@@ -292,7 +291,7 @@ def _normalised(part: str, dataset: tf.data.Dataset, task: str) -> tf.data.Datas
     if dataset.cardinality() == tf.data.INFINITE_CARDINALITY:
         raise ValueError(f"The {part} part repeats without end: leave out .repeat().")
     dataset = dataset.unbatch() if spec[0].shape.rank == 1 else dataset
-    return _mapped(dataset, lambda x, y: (x, tf.cast(y, tf.int64) if kind == "class" else y))
+    return mapped(dataset, lambda x, y: (x, tf.cast(y, tf.int64) if kind == "class" else y))
 
 
 def _all_targets(dataset: tf.data.Dataset) -> np.ndarray:
@@ -332,11 +331,7 @@ def _tags(texts: Iterable[bytes]) -> tuple[str, ...]:
 def _strings(texts: Iterable[str | bytes]) -> np.ndarray:
     """Objects of `bytes`, one per text."""
     encoded = [text if isinstance(text, bytes) else str(text).encode("utf-8", "surrogatepass") for text in texts]
-    return np.array([*encoded, None], object)[:-1]  # the None keeps NumPy from making an S array
-
-
-def _mapped(dataset: tf.data.Dataset, function: Callable) -> tf.data.Dataset:
-    return dataset.map(function, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    return objects(encoded)
 
 
 def _source(name, parts, target, labels, digest, task, continuous=False) -> Source:

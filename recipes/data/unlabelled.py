@@ -13,7 +13,7 @@ from recipes.data.annotated import picture_of
 from recipes.data.parts import Rows, Stream, check_sizes
 from recipes.data.prepared import find_builder
 from recipes.data.source import Source
-from recipes.data.splits import Slices, check_disjoint, choose_splits
+from recipes.data.splits import choose_splits, read_parts
 from recipes.data.splits import fingerprint as fingerprint_of_slices
 from recipes.data.streams import digest_of, mapped, picture_form
 from zoo.nearest import choose
@@ -41,14 +41,12 @@ def open_named(
     usual = supervised[1] if supervised and supervised[1] in classes else None
     y_key = usual if target is None else choose(f"target of {name!r}", target, classes)
     splits = choose_splits(builder, train_split, test_split, validation_split)
-    check_disjoint(splits)
 
     def read(builder, instruction):
         examples = named.read_examples(builder, instruction, {x_key: tfds.decode.SkipDecoding()})
         return mapped(examples, lambda one: (one[x_key], tf.cast(one[y_key], tf.int64) if y_key else no_class()))
 
-    parts = {part: Slices(builder, listed, read) for part, listed in splits.items()}
-    check_sizes(name, {part: slices.size for part, slices in parts.items()})
+    parts = read_parts(name, builder, splits, read)
     return Source(
         name=name,
         kind="image",
@@ -72,12 +70,9 @@ def open_folder(path: Path, *, task: str, target: str | None = None) -> Source:
     Raises:
         ValueError: no pictures, or unreadable ones.
     """
-    files = {
-        part: sorted(file for file in sub.rglob("*") if folder.is_picture(file))
-        for part, sub in folder.part_folders(path).items()
-    }
-    check_sizes(str(path), {part: len(found) for part, found in files.items()})
     roots = folder.part_folders(path)
+    files = {part: sorted(file for file in root.rglob("*") if folder.is_picture(file)) for part, root in roots.items()}
+    check_sizes(str(path), {part: len(found) for part, found in files.items()})
     names = {part: [_class_of(file, roots[part]) for file in found] for part, found in files.items()}
     labels = tuple(sorted({name for found in names.values() for name in found if name}))
     if len(labels) < 2 or any(None in found for found in names.values()):

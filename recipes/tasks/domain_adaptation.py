@@ -16,6 +16,7 @@ from recipes.data import Data, load
 from recipes.examples import sample
 from recipes.run import load_run
 from recipes.tasks.image_classification import ImageClassification
+from recipes.tasks.task import Task
 from recipes.training import train
 from zoo.architectures.dann import domain_head
 
@@ -113,16 +114,14 @@ class DomainAdaptation(ImageClassification):
         return parts_of_loss.parts(*PARTS)
 
     def class_weights(self):
-        if self.config.class_weights is not None:
-            raise ValueError(f"class_weights have no meaning for {self.name}. Accepted: None.")
-        return None
+        return Task.class_weights(self)  # none: the classes are not what the network in training answers
 
     def augment(self, preprocessing):
         if not self.config.augment:
             return None
         return Augmentation(self.config.augment, 0.0, 0.0, self.config.seed, preprocessing)
 
-    def callbacks(self, bundle, folder):
+    def callbacks(self, bundle):
         steps = -(-self.data.sizes["train"] // self.config.batch_size)
         return [AdaptationSchedule(self.head, self.config.adaptation, self.config.epochs, steps)]
 

@@ -14,7 +14,8 @@ from recipes.adversarial import AdversarialTraining
 from recipes.answers import GeneratedAnswer
 from recipes.config import GenerationConfig, takes
 from recipes.examples import Examples
-from recipes.generated_samples import FrechetDistance, SampleGrid
+from recipes.frechet import frechet_distance
+from recipes.generated_samples import FrechetDistance, SampleGrid, generated
 from recipes.judge import Judge, judge_of
 from recipes.optimizers import peak_rate
 from recipes.pipeline import Reading, prepare
@@ -138,11 +139,10 @@ class ImageGeneration(Task):
         return y
 
     def part(self, name, preprocessing, encode):
-        unit = 255.0 if self.data.pixels == "float" else 1
         return prepare(
             self.data.parts[name],
             self.data.sizes[name],
-            Reading(lambda x, y: (self.pictures.one(x if unit == 1 else x * unit), y)),
+            Reading(lambda x, y: (self.pictures.one(self.levels(x)), y)),
             bytes_per_example=4 * np.prod(self.pictures.shape),
         )
 
@@ -196,12 +196,12 @@ class ImageGeneration(Task):
         """By what the best epoch is told: an adversarial loss says nothing of the pictures."""
         return None if self.variational or not self.config.measured else "frechet"
 
-    def callbacks(self, bundle, folder):
-        found = [SavedPartner(self.partner, self.partner_form, folder)]
+    def callbacks(self, bundle):
+        found = [SavedPartner(self.partner, self.partner_form, self.folder)]
         if self.config.measured:
             found.append(FrechetDistance(bundle, self.judge, self._real("validation", self.config.measured)))
         if self.config.samples:
-            found.append(SampleGrid(bundle, self.config.samples, folder))
+            found.append(SampleGrid(bundle, self.config.samples, self.folder))
         return found
 
     @functools.cached_property
@@ -218,14 +218,13 @@ class ImageGeneration(Task):
     def answers(self, bundle):
         """As many generated pictures as there are in the test part, 10,000 at most, and those."""
         real = self._real(self.data.evaluated_on, MOST_MEASURED)
-        raw = {"seed": np.arange(len(real)), "count": np.ones(len(real), np.int64)}
-        return {"image": bundle.predict_tensors(bundle.preprocess(raw))["image"]}, real
+        return {"image": generated(bundle, 0, len(real))}, real
 
     def figures(self, answers, y):
         seen = self.judge.looks_at(y)
         found = self.judge.figures(self.judge.looks_at(answers["image"]), seen)
         others = self.judge.looks_at(self._real("train", len(y)))
-        found["frechet_real"] = self.judge.figures(others, seen)["frechet"]
+        found["frechet_real"] = frechet_distance(others.features, seen.features)
         return found | (self._elbo() if self.variational else {})
 
     def _elbo(self):

@@ -8,9 +8,10 @@ import tensorflow as tf
 from keras import layers, ops
 
 from recipes.answers import MaskedAnswer
+from recipes.batches import objects
 from recipes.config import MaskedConfig, takes
 from recipes.draws import Draws
-from recipes.examples import BYTES, Examples, objects
+from recipes.examples import BYTES, Examples
 from recipes.pipeline import Part
 from recipes.preprocessing import MARKED
 from recipes.tasks.running_text import RunningTextTask, check_logits_at_every_token, rows

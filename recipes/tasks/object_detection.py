@@ -80,12 +80,10 @@ class ObjectDetection(AnnotatedPictureTask):
     def answers(self, bundle):
         """The detections of every test picture in its own pixels, and its size; and the true boxes."""
         preprocessing = bundle.preprocessing
-        reading = self.reading(preprocessing, lambda y: y)
 
         def read(x, y):
-            stored = preprocessing.decode(x) if x.dtype == tf.string else x
-            tensor, rows = reading.preprocess(x, y)
-            return tensor, (rows, tf.shape(stored)[:2])
+            pixels = self.stored(x, preprocessing)
+            return preprocessing.one(pixels), (y, tf.shape(pixels)[:2])
 
         part = prepare(
             self.data.parts[self.data.evaluated_on],

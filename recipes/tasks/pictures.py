@@ -2,6 +2,8 @@
 
 import dataclasses
 
+import tensorflow as tf
+
 import zoo
 from recipes import initial_weights
 from recipes.pipeline import Reading
@@ -65,10 +67,11 @@ class AnnotatedPictureTask(PictureTask):
     """Pictures with a mask or boxes, which belong to the pixels as they are stored, whatever EXIF says of them."""
 
     def reading(self, preprocessing, encode):
-        reading = super().reading(preprocessing, encode)
-        if self.data.pixels != "encoded":
-            return reading
-        return Reading(lambda x, y: reading.preprocess(preprocessing.decode(x), y))
+        return Reading(lambda x, y: (preprocessing.one(self.stored(x, preprocessing)), encode(y)))
+
+    def stored(self, x, preprocessing):
+        """A raw picture's pixels in 0..255."""
+        return preprocessing.decode(x) if x.dtype == tf.string else self.levels(x)
 
 
 def several_sizes(model: str, data: str) -> ValueError:

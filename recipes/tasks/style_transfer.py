@@ -8,8 +8,9 @@ import tensorflow as tf
 
 from recipes import parts_of_loss, stylizing
 from recipes.answers import PictureAnswer
+from recipes.batches import objects
 from recipes.config import StyleConfig, takes
-from recipes.examples import Examples, objects, to_png
+from recipes.examples import Examples, to_png
 from recipes.pipeline import Reading, prepare
 from recipes.preprocessing import ImagePreprocessing
 from recipes.stylizing import PARTS, StylizingTraining
@@ -87,7 +88,7 @@ class StyleTransfer(Task):
         """Raw x → pixels of three colours in 0..255, `(height, width, 3)`, upright."""
         if x.dtype == tf.string:
             return preprocessing.upright_pixels(x)
-        return preprocessing.in_channels(x * (255.0 if self.data.pixels == "float" else 1))
+        return preprocessing.in_channels(self.levels(x))
 
     def _cut(self, number, pixels, y, crops):
         """So many squares, drawn by the run's seed and the picture's number: their sides from the training's on."""

@@ -80,8 +80,11 @@ class Task(abc.ABC):
 
     def reading(self, preprocessing: Preprocessing, encode: Callable[[tf.Tensor], tf.Tensor]) -> Reading:
         """Raw `(x, y)` → the model's tensors and `encode(y)`."""
-        unit = 255.0 if self.data.pixels == "float" else 1  # such pixels are 0..1, a picture's are 0..255
-        return Reading(lambda x, y: (preprocessing.one(x if unit == 1 else x * unit), encode(y)))
+        return Reading(lambda x, y: (preprocessing.one(self.levels(x)), encode(y)))
+
+    def levels(self, x: tf.Tensor) -> tf.Tensor:
+        """A raw input as `preprocessing` takes it: pixels that are floats in 0..1 as such in 0..255."""
+        return x * 255.0 if self.data.pixels == "float" else x
 
     def part(self, name: str, preprocessing: Preprocessing, encode: Callable[[tf.Tensor], tf.Tensor]) -> Part:
         """A part of the data, preprocessed."""
@@ -137,8 +140,8 @@ class Task(abc.ABC):
         trained.compile(optimizer(), loss, metrics=metrics)
         trained.optimizer.build(trained.trainable_variables)  # or the first step is traced twice
 
-    def callbacks(self, bundle: Bundle, folder: Path) -> list[keras.callbacks.Callback]:
-        """What is done after every epoch, with the bundle of the network in training; files go into the folder."""
+    def callbacks(self, bundle: Bundle) -> list[keras.callbacks.Callback]:
+        """What is done after every epoch, with the bundle of the network in training; files go into `folder`."""
         return []
 
     @abc.abstractmethod

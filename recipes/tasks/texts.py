@@ -8,11 +8,11 @@ import numpy as np
 import tensorflow as tf
 
 from recipes import initial_weights, tokenizers
+from recipes.batches import objects
 from recipes.bundle import Bundle
 from recipes.callbacks import SAMPLES_FILE, Samples
 from recipes.config import LONGEST, TextConfig
 from recipes.data import Data
-from recipes.examples import objects
 from recipes.pipeline import Reading
 from recipes.preprocessing import MARKED, TextPreprocessing
 from recipes.tasks.task import Task, input_shape_of
@@ -73,8 +73,8 @@ class WritingTask(TextTask):
         texts = self.data.parts[self.data.evaluated_on].map(lambda x, y: x).take(self.config.samples)
         return objects(texts.as_numpy_iterator())
 
-    def callbacks(self, bundle, folder):
-        return [Samples(*self.samples(bundle), folder / SAMPLES_FILE)] if self.config.samples else []
+    def callbacks(self, bundle):
+        return [Samples(*self.samples(bundle), self.folder / SAMPLES_FILE)] if self.config.samples else []
 
     @abc.abstractmethod
     def samples(self, bundle: Bundle) -> tuple[np.ndarray, Callable[[tf.Tensor], tf.Tensor]]:

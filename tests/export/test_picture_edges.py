@@ -11,13 +11,10 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-import serving
 import zoo
-from export import pictures, saved_model
-from export.signatures import signatures_of
+from export import pictures
 from serving.errors import ServingError
-from tests.export import small_runs
-from tests.serving.contract.conftest import start
+from tests.export import many_models, small_runs
 
 MODELS = {"masks": "unet", "boxes": "yolo_v1_small", "styles": "style_transfer", "makes": "dcgan"}
 OF_PICTURES = ("masks", "boxes", "styles", "classes")
@@ -73,22 +70,14 @@ def runs():
 @pytest.fixture(scope="module")
 def server(runs, tmp_path_factory):
     """One server of all of them."""
-    folder = tmp_path_factory.mktemp("pictures")
-    for name, run in runs.items():  # without a proof: every test is one
-        (folder / name).mkdir()
-        saved_model.write([run.bundle.model], signatures_of(run.bundle), folder / name / "1")
-    listed = (f'config {{ name: "{n}" base_path: "{folder / n}" model_platform: "tensorflow" }}' for n in runs)
-    (folder / "models.config").write_text(f"model_config_list {{ {' '.join(listed)} }}")
-    running = start(folder / "server.log", f"--model_config_file={folder / 'models.config'}")
-    yield running
-    running.stop()
+    with many_models.served(runs, tmp_path_factory.mktemp("pictures")) as running:
+        yield running
 
 
 @pytest.fixture(scope="module", params=["rest", "grpc"])
 def client(request, server):
-    target = f"http://127.0.0.1:{server.rest_port}" if request.param == "rest" else f"127.0.0.1:{server.grpc_port}"
-    with serving.Client(target, timeout=240) as connected:
-        yield connected
+    with many_models.connected(server, request.param) as client:
+        yield client
 
 
 def ask(client, model, *files):

@@ -14,16 +14,12 @@ import urllib3
 from click.testing import CliRunner
 
 import export
-import serving
-from export import saved_model
-from export.signatures import signatures_of
 from recipes import tokenizers, writing
 from recipes.examples import Examples
 from serving.commands import query
 from serving.errors import InvalidInput
 from tests import writers
-from tests.export import small_runs
-from tests.serving.contract.conftest import start
+from tests.export import many_models, small_runs
 
 LENGTH = 12
 """Most tokens of a classifier's text, its marks included."""
@@ -60,24 +56,14 @@ def runs():
 @pytest.fixture(scope="module")
 def server(runs, tmp_path_factory):
     """One server of all of them."""
-    folder = tmp_path_factory.mktemp("texts")
-    for name, run in runs.items():  # without a proof: every test is one
-        (folder / name).mkdir()
-        resources = [run.bundle.model, *run.bundle.preprocessing.trackables]
-        saved_model.write(resources, signatures_of(run.bundle), folder / name / "1")
-    listed = (f'config {{ name: "{n}" base_path: "{folder / n}" model_platform: "tensorflow" }}' for n in runs)
-    (folder / "models.config").write_text(f"model_config_list {{ {' '.join(listed)} }}")
-    flags = f"--model_config_file={folder / 'models.config'}", "--enable_model_warmup=false"  # the tests are warm-up
-    running = start(folder / "server.log", *flags)
-    yield running
-    running.stop()
+    with many_models.served(runs, tmp_path_factory.mktemp("texts")) as running:
+        yield running
 
 
 @pytest.fixture(scope="module", params=["rest", "grpc"])
 def client(request, server):
-    target = f"http://127.0.0.1:{server.rest_port}" if request.param == "rest" else f"127.0.0.1:{server.grpc_port}"
-    with serving.Client(target, timeout=240) as connected:
-        yield connected
+    with many_models.connected(server, request.param) as client:
+        yield client
 
 
 def ask(client, model, *texts):

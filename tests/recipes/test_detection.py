@@ -120,9 +120,10 @@ def train(tmp_path, model="yolo_v1_small", data=SCENES, **options):
     return recipes.object_detection(model, data, **{**arguments, **options})
 
 
-def test_a_run_has_the_parts_of_its_loss_its_boxes_and_its_picture(tmp_path, drawing):
+def test_a_run_has_the_parts_of_its_loss_its_boxes_and_its_picture(tmp_path, drawing, caplog):
     with drawing():
         run = train(tmp_path, augment="flip,contrast", score_threshold=0.01)
+    assert "could not be drawn" not in caplog.text
     assert {"position", "size", "confidence", "no_object", "classes", "val_loss"} <= set(run.history)
     parts = run.history[["position", "size", "confidence", "no_object", "classes"]].sum(axis=1)
     np.testing.assert_allclose(run.history["loss"], parts, rtol=1e-4)
