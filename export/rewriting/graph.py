@@ -1,0 +1,119 @@
+"""A GraphDef in work: nodes by name, who reads them, constants as arrays."""
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import tensorflow as tf
+from tensorflow.core.framework import attr_value_pb2, graph_pb2, node_def_pb2
+
+GraphDef = graph_pb2.GraphDef
+Node = node_def_pb2.NodeDef
+
+_PASSED_ON = ("Identity", "StopGradient", "PreventGradient")
+
+
+class Graph:
+    """A copy of a GraphDef, to be changed.
+
+    Args:
+        graph_def: a graph without functions that matter to whoever changes it; those it has are kept.
+        kept: names of nodes that are fed or fetched, whose names and meaning stay.
+    """
+
+    def __init__(self, graph_def: GraphDef, kept: Iterable[str]):
+        self._rest = GraphDef()
+        self._rest.CopyFrom(graph_def)
+        self.nodes: dict[str, Node] = {node.name: node for node in self._rest.node}
+        self.kept = frozenset(kept)
+
+    def of_op(self, *ops: str) -> list[Node]:
+        """The nodes of these ops, a list of its own: the graph may be changed while it is gone through."""
+        return [node for node in self.nodes.values() if node.op in ops]
+
+    def producer(self, edge: str) -> Node:
+        """The node that an input names."""
+        return self.nodes[node_name(edge)]
+
+    def readers(self) -> dict[str, list[Node]]:
+        """Node name → the nodes that read it, once for every input; those that wait for it are among them."""
+        found: dict[str, list[Node]] = {name: [] for name in self.nodes}
+        for node in self.nodes.values():
+            for edge in node.input:
+                found[node_name(edge)].append(node)
+        return found
+
+    def constant(self, edge: str) -> np.ndarray | None:
+        """The value of an input that is constant, else None."""
+        node = self.producer(edge)
+        while node.op in _PASSED_ON:
+            node = self.producer(node.input[0])
+        return tf.make_ndarray(node.attr["value"].tensor) if node.op == "Const" else None
+
+    def add(self, op: str, name: str, inputs: Sequence[str] = (), **attributes) -> str:
+        """Add a node, and give its name, which is made another one where it is taken.
+
+        Args:
+            attributes: values as `attr_value_pb2.AttrValue` has them, or plain ones: a dtype, bool, int, bytes, str, or
+                a list of ints or strings.
+        """
+        unique, number = name, 1
+        while unique in self.nodes:
+            unique, number = f"{name}_{number}", number + 1
+        node = Node(name=unique, op=op, input=inputs)
+        for key, value in attributes.items():
+            node.attr[key].CopyFrom(attribute(value))
+        self.nodes[unique] = node
+        return unique
+
+    def add_constant(self, name: str, value: np.ndarray) -> str:
+        """Add a constant, and give its name."""
+        tensor = tf.make_tensor_proto(value)
+        return self.add("Const", name, dtype=value.dtype, value=attr_value_pb2.AttrValue(tensor=tensor))
+
+    def become(self, node: Node, op: str, inputs: Sequence[str], **attributes) -> None:
+        """Make a node another one that keeps its name, and what it waits for."""
+        waits_for = [edge for edge in node.input if edge.startswith("^")]
+        made = Node(name=node.name, op=op, input=[*inputs, *waits_for], device=node.device)
+        for key, value in attributes.items():
+            made.attr[key].CopyFrom(attribute(value))
+        node.CopyFrom(made)
+
+    def finished(self) -> GraphDef:
+        """The GraphDef, without nodes that nothing kept depends on."""
+        needed, waiting = set(), list(self.kept)
+        while waiting:
+            name = waiting.pop()
+            if name not in needed:
+                needed.add(name)
+                waiting += [node_name(edge) for edge in self.nodes[name].input]
+        made = GraphDef(versions=self._rest.versions, library=self._rest.library)
+        made.node.extend(node for name, node in self.nodes.items() if name in needed)
+        return made
+
+
+def node_name(edge: str) -> str:
+    """The node of an input such as "conv", "split:1" or "^ready"."""
+    return edge.lstrip("^").partition(":")[0]
+
+
+def attribute(value) -> attr_value_pb2.AttrValue:
+    """A plain value as an attribute has it."""
+    made = attr_value_pb2.AttrValue()
+    if isinstance(value, attr_value_pb2.AttrValue):
+        return value
+    if isinstance(value, bool):
+        made.b = value
+    elif isinstance(value, int):
+        made.i = value
+    elif isinstance(value, float):
+        made.f = value
+    elif isinstance(value, (str, bytes)):
+        made.s = value.encode() if isinstance(value, str) else value
+    elif isinstance(value, (list, tuple)):
+        if value and isinstance(value[0], int):
+            made.list.i.extend(value)
+        else:
+            made.list.s.extend(each.encode() if isinstance(each, str) else each for each in value)
+    else:
+        made.type = tf.as_dtype(value).as_datatype_enum
+    return made

@@ -1,0 +1,173 @@
+"""Passes over graphs: the same answers, and what TensorFlow makes of them afterwards."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from tensorflow.core.protobuf import meta_graph_pb2
+from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+
+from export.rewriting import grappler
+from export.rewriting.affine import fold_affine
+from export.rewriting.gelu import fusable_gelu
+from export.rewriting.padding import explicit_padding
+from export.rewriting.residuals import residual_sums
+from tests.export import remapper
+
+X, Y = "x", "y"
+IMAGE = (9, 9, 3)
+
+
+def frozen(function, *shape):
+    """A function of one float32 tensor `(None, *shape)` as a GraphDef from the node "x" to the node "y"."""
+    spec = tf.TensorSpec([None, *shape], tf.float32, X)
+    concrete = tf.function(lambda x: tf.identity(function(x), Y)).get_concrete_function(spec)
+    return cleaned(convert_variables_to_constants_v2(concrete).graph.as_graph_def())
+
+
+def cleaned(graph_def, *optimizers):
+    signature = meta_graph_pb2.SignatureDef()
+    for infos, name in ((signature.inputs, X), (signature.outputs, Y)):
+        infos[name].name, infos[name].dtype = f"{name}:0", tf.float32.as_datatype_enum
+    return grappler.optimized(graph_def, {"all": signature}, optimizers or grappler.CLEANING)
+
+
+def answer(graph_def, x):
+    with tf.Graph().as_default() as graph:
+        tf.graph_util.import_graph_def(graph_def, name="")
+    with tf.compat.v1.Session(graph=graph) as session:
+        return session.run(f"{Y}:0", {f"{X}:0": x})
+
+
+def ops(graph_def):
+    return [node.op for node in graph_def.node]
+
+
+@pytest.fixture(scope="module")
+def fused():
+    """See `remapper.running`."""
+    with remapper.running() as fused:
+        yield fused
+
+
+def random_network(*layers, shape=IMAGE, seed=0):
+    """A Sequential network whose every weight, biases and statistics among them, is random."""
+    keras.utils.set_random_seed(seed)
+    network = keras.Sequential([keras.Input(shape), *layers])
+    rng = np.random.default_rng(seed)
+    for weight in network.weights:
+        weight.assign(
+            rng.uniform(0.5, 1.5, weight.shape) * rng.choice([1, 1, 1, -1], weight.shape) ** ("var" not in weight.path)
+        )
+    return network
+
+
+def assert_same(before, after, *shape, rtol=2e-5):
+    for batch in (1, 3):
+        x = np.random.default_rng(1).normal(size=(batch, *shape)).astype(np.float32)
+        expected = answer(before, x)
+        np.testing.assert_allclose(answer(after, x), expected, rtol=rtol, atol=rtol * np.abs(expected).max())
+
+
+NORMALISED = {
+    "Conv2D": lambda: keras.layers.Conv2D(4, 3, use_bias=True),
+    "DepthwiseConv2dNative": lambda: keras.layers.DepthwiseConv2D(3, depth_multiplier=2, use_bias=False),
+    "MatMul": lambda: keras.layers.Dense(5),
+}
+
+
+@pytest.mark.parametrize("product", NORMALISED)
+@pytest.mark.parametrize("seed", range(3))
+def test_normalisation_goes_into_the_kernel_and_one_bias(product, seed, fused):
+    flat = [keras.layers.Flatten()] if product == "MatMul" else []
+    network = random_network(
+        *flat, NORMALISED[product](), keras.layers.BatchNormalization(), keras.layers.ReLU(), seed=seed
+    )
+    before = frozen(lambda x: network(x, training=False), *IMAGE)
+    after = fold_affine(before, [X, Y])
+    assert_same(before, after, *IMAGE)
+    assert not {"Mul", "AddV2", "Sub"} & set(ops(after))
+    assert ops(after).count("BiasAdd") == 1
+    name = "_FusedDepthwiseConv2dNative" if product.startswith("Depthwise") else f"_Fused{product}"
+    assert fused(after) == [(name, "BiasAdd", "Relu")]
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda y: y * 3 - 1,
+        lambda y: 2 - y,
+        lambda y: y * tf.constant([1.0, -2, 3, 0]) + tf.constant([[[[1.0, 2, 3, 4]]]]),
+    ],
+    ids=["scalars", "turned", "channels"],
+)
+def test_steps_of_every_form_are_folded(function):
+    network = random_network(keras.layers.Conv2D(4, 3))
+    before = frozen(lambda x: function(network(x)), *IMAGE)
+    after = fold_affine(before, [X, Y])
+    assert_same(before, after, *IMAGE)
+    assert not {"Mul", "AddV2", "Sub"} & set(ops(after))
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda y: y * tf.random.stateless_normal([7, 7, 1], [0, 1]),  # by place, not by channel
+        lambda y: y * y,
+        lambda y: (y * 2.0) + y,  # read twice
+        lambda y: y * tf.reduce_mean(y),
+        lambda y: y * tf.ones([1, 1, 1, 1, 4]),  # of another rank
+    ],
+    ids=["places", "square", "twice", "no constant", "rank"],
+)
+def test_what_is_no_scale_of_channels_stays(function):
+    network = random_network(keras.layers.Conv2D(4, 3, use_bias=False))
+    before = frozen(lambda x: function(network(x)), *IMAGE)
+    after = fold_affine(before, [X, Y])
+    assert sorted(ops(after)) == sorted(ops(before))
+    assert_same(before, after, *IMAGE)
+
+
+def test_padding_becomes_the_convolutions_own():
+    network = random_network(keras.layers.ZeroPadding2D(((1, 2), (0, 3))), keras.layers.Conv2D(4, 3, strides=2))
+    before = frozen(network, *IMAGE)
+    after = explicit_padding(before, [X, Y])
+    assert_same(before, after, *IMAGE)
+    assert "Pad" in ops(before)
+    assert "Pad" not in ops(after)
+
+
+def test_padding_of_channels_stays():
+    kernel = tf.random.stateless_normal([3, 3, 5, 2], [0, 1])
+    before = frozen(lambda x: tf.nn.conv2d(tf.pad(x, [[0, 0], [1, 1], [1, 1], [0, 2]]), kernel, 1, "VALID"), *IMAGE)
+    assert "Pad" in ops(explicit_padding(before, [X, Y]))
+
+
+def test_a_residual_is_added_where_the_convolution_writes(fused):
+    image = keras.Input((8, 8, 3))
+    x = keras.layers.Conv2D(3, 3, padding="same", bias_initializer="normal")(image)
+    network = keras.Model(image, keras.layers.ReLU()(keras.layers.Add()([image, x])))
+    before = frozen(network, 8, 8, 3)
+    after = residual_sums(fold_affine(before, [X, Y]), [X, Y])
+    assert_same(before, after, 8, 8, 3)
+    assert "AddN" in ops(after)
+    assert ("_FusedConv2D", "BiasAdd", "Add", "Relu") in fused(after)
+
+
+@pytest.mark.parametrize("function", [lambda x: x + tf.ones([8, 1, 3]), lambda x: x + tf.ones([1, 8, 8, 3])])
+def test_a_sum_that_broadcasts_stays(function):
+    assert "AddN" not in ops(residual_sums(frozen(function, 8, 8, 3), [X, Y]))
+
+
+def test_gelu_is_fused_with_the_product_before_it(fused):
+    network = random_network(keras.layers.Dense(16, activation="gelu"), shape=(6,))
+    before = frozen(network, 6)
+    after = fusable_gelu(fold_affine(before, [X, Y]), [X, Y])
+    assert_same(before, after, 6)
+    assert "Erfc" not in ops(after)
+    assert fused(after) == [("_FusedMatMul", "BiasAdd", "GeluExact")]
+
+
+def test_what_only_looks_like_gelu_stays():
+    before = frozen(lambda x: (0.5 * x) * tf.math.erfc(-x * 0.7), 6)
+    assert "Erfc" in ops(fusable_gelu(before, [X, Y]))
