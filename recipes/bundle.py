@@ -123,9 +123,14 @@ class Bundle:
         Of two inputs, by name: what a text would be as source, and as target.
         """
         specs = self.preprocessing.raw_specs()
-        tensor = self.preprocessing({k: tf.convert_to_tensor(raw[k], spec.dtype) for k, spec in specs.items()}).numpy()
+        tensor = self._preprocess({k: tf.convert_to_tensor(raw[k], spec.dtype) for k, spec in specs.items()}).numpy()
         names = [each.name for each in self.model.inputs]
         return tensor if len(names) == 1 else dict.fromkeys(names, tensor)
+
+    @functools.cached_property
+    def _preprocess(self) -> Callable[[dict[str, tf.Tensor]], tf.Tensor]:
+        """The preprocessing, traced once: run operation by operation it takes many times as long."""
+        return tf.function(self.preprocessing.__call__, input_signature=[self.preprocessing.raw_specs()])
 
     def graph(self, *tensors: tf.Tensor, raw: dict[str, tf.Tensor] | None = None) -> dict[str, tf.Tensor]:
         """The answer in operations of TensorFlow: tensors, `(batch, ...)` of any number type → named answers."""
