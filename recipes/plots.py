@@ -10,13 +10,14 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
 
 from recipes.run import Run
 
 matplotlib.use("Agg")
 ROWS, COLUMNS = 4, 8
 ENLARGED = 256  # pixels of a picture on which boxes are drawn
+LINE, LETTER = 4, 36  # pixels, of boxes and their classes
 MASKED = 3  # rows of pictures, each shown twice
 TILE = 1.4, 1.65  # inches
 PICTURE = 1.3
@@ -164,8 +165,10 @@ def detections(run: Run, answers, truth) -> Figure:
             met = [one for one in left if one["label"] == label.decode() and _overlap(one["box"], box) >= 0.5]
             left = [one for one in left if one is not (met or [None])[0]]
             y, x, bottom, right = (float(side) * factor for side in box)
-            pen.rectangle((x, y, right, bottom), outline="lime" if met else "red", width=2)
-            pen.text((x + 3, y), label.decode(), fill="lime" if met else "red")
+            colour = "lime" if met else "red"
+            pen.rectangle((x, y, right, bottom), outline=colour, width=LINE)
+            place, font = (x + LINE + 2, y), ImageFont.load_default(LETTER)
+            pen.text(place, label.decode(), fill=colour, font=font, stroke_width=2, stroke_fill="black")
         missed = f"{len(left)} missed" if left else ""
         tiles.append((np.asarray(picture), missed, "red"))
     return _grid(tiles)
