@@ -1,0 +1,10 @@
+"""Graphs that answer the same in less time: passes from a GraphDef to a GraphDef, and what they are applied to."""
+
+from export.rewriting.affine import fold_affine
+from export.rewriting.gelu import fusable_gelu
+from export.rewriting.padding import explicit_padding
+from export.rewriting.residuals import residual_sums
+from export.rewriting.sharing import shared_constants
+
+PASSES = (explicit_padding, fold_affine, residual_sums, fusable_gelu, shared_constants)
+"""In this order: what a pass makes, those behind it see."""

@@ -1,0 +1,111 @@
+"""A SavedModel whose variables are constants: one graph for all its signatures, without functions.
+
+It is read as TensorFlow Serving reads it, a session on the main graph, so that whatever it serves can be frozen.
+Constants are in the graph once, however many signatures use them. Tables stay tables, filled when it is loaded.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import tensorflow as tf
+from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2
+from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_from_session_graph
+
+from export import text_ops
+from export.rewriting import grappler
+from export.rewriting.graph import GraphDef, node_name
+from export.rewriting.sharing import shared_constants
+
+PROTO, TAG = "saved_model.pb", "serve"
+INIT = "__saved_model_init_op"
+TAKEN_APART = "_lower_using_switch_merge"
+_CONTROL_FLOW = ("While", "StatelessWhile", "If", "StatelessIf", "Case", "StatelessCase")
+LARGEST = 2**31 - 1
+"""Bytes of a protocol buffer."""
+
+_tf1 = tf.compat.v1
+
+
+@dataclass(frozen=True)
+class Frozen:
+    """A graph without variables, and what it answers.
+
+    Attributes:
+        graph_def: the graph.
+        signatures: by name, the one that fills its tables among them.
+    """
+
+    graph_def: GraphDef
+    signatures: Mapping[str, meta_graph_pb2.SignatureDef]
+
+    @property
+    def kept(self) -> frozenset[str]:
+        """The nodes that signatures feed and fetch."""
+        infos = [info for one in self.signatures.values() for info in (*one.inputs.values(), *one.outputs.values())]
+        return frozenset(node_name(info.name) for info in infos)
+
+    def after(self, *passes) -> "Frozen":
+        """The same behind passes `(graph_def, kept) -> graph_def`."""
+        graph_def = self.graph_def
+        for each in passes:
+            graph_def = each(graph_def, self.kept)
+        return replace(self, graph_def=graph_def)
+
+    def write(self, folder: Path) -> None:
+        """Write the SavedModel into a folder.
+
+        Raises:
+            ValueError: it is too large for a protocol buffer.
+            OSError: it cannot be written.
+        """
+        saved = saved_model_pb2.SavedModel(saved_model_schema_version=1)
+        with tf.Graph().as_default() as graph:
+            tf.graph_util.import_graph_def(self.graph_def, name="")
+            saved.meta_graphs.append(_tf1.train.export_meta_graph(graph_def=self.graph_def, graph=graph))
+        saved.meta_graphs[0].meta_info_def.tags.append(TAG)
+        for name, signature in self.signatures.items():
+            saved.meta_graphs[0].signature_def[name].CopyFrom(signature)
+        size = saved.ByteSize()
+        if size > LARGEST:
+            raise ValueError(f"A frozen graph must be smaller than {LARGEST:,} bytes. Received: {size:,}.")
+        folder.mkdir(exist_ok=True)
+        (folder / PROTO).write_bytes(saved.SerializeToString(deterministic=True))
+
+
+def freeze(folder: Path) -> Frozen:
+    """Read a SavedModel, and make its variables constants.
+
+    Raises:
+        tf.errors.OpError: it cannot be loaded.
+    """
+    text_ops.register()
+    meta_graph = saved_model_pb2.SavedModel.FromString((folder / PROTO).read_bytes()).meta_graphs[0]
+    signatures = dict(meta_graph.signature_def)
+    with _tf1.Graph().as_default() as graph:
+        _tf1.import_graph_def(meta_graph.graph_def, name="")
+        with _tf1.Session() as session:
+            saver = meta_graph.saver_def
+            if (folder / "variables").exists():
+                prefix = str(folder / "variables" / "variables")
+                session.run(graph.get_operation_by_name(saver.restore_op_name), {saver.filename_tensor_name: prefix})
+            fetched = {node_name(info.name) for one in signatures.values() for info in one.outputs.values()}
+            graph_def = convert_variables_to_constants_from_session_graph(
+                session, meta_graph.graph_def, sorted(fetched)
+            )
+    # Loops and branches stay nodes, which whoever serves the graph takes apart as before: taken apart here, constants
+    # would be moved out of loops.
+    _mark(graph_def, TAKEN_APART, False)
+    cleaned = grappler.optimized(graph_def, signatures)
+    _mark(cleaned, TAKEN_APART, True)
+    for node in cleaned.node:
+        node.attr.pop("_output_shapes", None)  # what was known of functions that are now inlined, which may differ
+    return Frozen(cleaned, signatures).after(shared_constants)
+
+
+def _mark(graph_def: GraphDef, attribute: str, value: bool) -> None:
+    """Give a boolean attribute to all loops and branches, those in functions among them."""
+    for nodes in (graph_def.node, *(function.node_def for function in graph_def.library.function)):
+        for node in nodes:
+            if node.op in _CONTROL_FLOW:
+                node.attr[attribute].b = value
