@@ -130,7 +130,7 @@ class Bundle:
     @functools.cached_property
     def _preprocess(self) -> Callable[[dict[str, tf.Tensor]], tf.Tensor]:
         """The preprocessing, traced once: run operation by operation it takes many times as long."""
-        return tf.function(self.preprocessing.__call__, input_signature=[self.preprocessing.raw_specs()])
+        return tf.function(self.preprocessing.__call__).get_concrete_function(self.preprocessing.raw_specs())
 
     def graph(self, *tensors: tf.Tensor, raw: dict[str, tf.Tensor] | None = None) -> dict[str, tf.Tensor]:
         """The answer in operations of TensorFlow: tensors, `(batch, ...)` of any number type → named answers."""
