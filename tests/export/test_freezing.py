@@ -26,9 +26,12 @@ RUNS = {
     "styles": lambda: small_runs.of_pictures("style_transfer"),
     "makes": lambda: small_runs.of_pictures("dcgan"),
 }
+FAST = ("residuals", "words", "writer", "boxes")
 
 
-@pytest.mark.parametrize("kind", RUNS)
+@pytest.mark.parametrize(
+    "kind", [kind if kind in FAST else pytest.param(kind, marks=pytest.mark.slow) for kind in RUNS]
+)
 def test_the_proof_holds_without_variables(kind, here, tmp_path):
     version = publish(RUNS[kind](), tmp_path / "plain")
     frozen = freeze(version.path)
