@@ -16,8 +16,9 @@ from export import text_ops
 from export.rewriting import grappler
 from export.rewriting.graph import GraphDef, node_name
 from export.rewriting.sharing import shared_constants
+from export.saved_model import PROTO
 
-PROTO, TAG = "saved_model.pb", "serve"
+TAG = "serve"
 INIT = "__saved_model_init_op"
 TAKEN_APART = "_lower_using_switch_merge"
 _CONTROL_FLOW = ("While", "StatelessWhile", "If", "StatelessIf", "Case", "StatelessCase")
