@@ -46,7 +46,7 @@ def write(resources: Sequence, signatures: list[Signature], folder: Path) -> Non
 
 def describe(folder: Path) -> dict[str, dict[str, Any]]:
     """Signature name → `inputs` and `outputs`, each name → `{"dtype": …, "shape": […]}`; None is any size."""
-    graph = _read(folder / PROTO).meta_graphs[0]
+    graph = read(folder / PROTO).meta_graphs[0]
     return {
         name: {"inputs": _tensors(definition.inputs), "outputs": _tensors(definition.outputs)}
         for name, definition in sorted(graph.signature_def.items())
@@ -82,7 +82,7 @@ def _rename_inputs(path: Path, names: dict[str, str]) -> None:
     """Give inputs the names people know them by, such as `mean radius`, wherever a reader of the file looks."""
     if not names:
         return
-    saved_model = _read(path)
+    saved_model = read(path)
     graph = saved_model.meta_graphs[0]
     for definition in graph.signature_def.values():
         for node in names.keys() & definition.inputs.keys():
@@ -122,5 +122,6 @@ def _tensors(infos) -> dict[str, dict[str, Any]]:
     }
 
 
-def _read(path: Path) -> saved_model_pb2.SavedModel:
+def read(path: Path) -> saved_model_pb2.SavedModel:
+    """The message in a file."""
     return saved_model_pb2.SavedModel.FromString(path.read_bytes())

@@ -12,11 +12,10 @@ import tensorflow as tf
 from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_from_session_graph
 
-from export import text_ops
+from export import saved_model, text_ops
 from export.rewriting import grappler
 from export.rewriting.graph import GraphDef, node_name
 from export.rewriting.sharing import shared_constants
-from export.saved_model import PROTO
 
 TAG = "serve"
 INIT = "__saved_model_init_op"
@@ -71,7 +70,7 @@ class Frozen:
         if size > LARGEST:
             raise ValueError(f"A frozen graph must be smaller than {LARGEST:,} bytes. Received: {size:,}.")
         folder.mkdir(exist_ok=True)
-        (folder / PROTO).write_bytes(saved.SerializeToString(deterministic=True))
+        (folder / saved_model.PROTO).write_bytes(saved.SerializeToString(deterministic=True))
 
 
 def freeze(folder: Path) -> Frozen:
@@ -81,7 +80,7 @@ def freeze(folder: Path) -> Frozen:
         tf.errors.OpError: it cannot be loaded.
     """
     text_ops.register()
-    meta_graph = saved_model_pb2.SavedModel.FromString((folder / PROTO).read_bytes()).meta_graphs[0]
+    meta_graph = saved_model.read(folder / saved_model.PROTO).meta_graphs[0]
     signatures = dict(meta_graph.signature_def)
     with _tf1.Graph().as_default() as graph:
         _tf1.import_graph_def(meta_graph.graph_def, name="")
