@@ -22,7 +22,8 @@ def describe(
     model_name: str,
     signatures: Mapping[str, Any],
     golden: Mapping[str, Golden],
-    explain: str | None = None,
+    explain: str | None,
+    optimization: Mapping[str, Any],
 ) -> dict[str, Any]:
     """The card as JSON values.
 
@@ -32,6 +33,7 @@ def describe(
         signatures: inputs and outputs of every signature, as `saved_model.describe` gives them.
         golden: the golden examples, of which the example request is made.
         explain: how the heat maps of the signature `explain` are made, where it has one.
+        optimization: which variant it is, and what became of those that were tried.
     """
     bundle = run.bundle
     return {
@@ -41,6 +43,7 @@ def describe(
         "signatures": dict(signatures),
         **({"explain": explain} if explain else {}),
         "metrics": dict(run.metrics),
+        "optimization": dict(optimization),
         "lineage": lineage(run),
         "created": now(),
         "versions": package_versions(),

@@ -1,6 +1,7 @@
 """`zoo publish`, `versions`, `verify`, `rollback` and `prune`."""
 
 import json
+import re
 import time
 
 import click
@@ -18,20 +19,39 @@ as_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSO
     type=click.Choice(["auto", "cam", "grad_cam"]),
     help="Also answer pictures with a heat map, in the signature `explain`.",
 )
+@click.option(
+    "--optimize",
+    default="none",
+    show_default=True,
+    help="latency, throughput or size: the best of all variants that answer alike; or names of variants, as a,b.",
+)
+@click.option(
+    "--batch-sizes", default="1,8", show_default=True, help="Examples of requests to warm up with and to measure."
+)
 @as_json_option
-def publish(run, base, golden, explain, as_json):
+def publish(run, base, golden, explain, optimize, batch_sizes, as_json):
     """Publish a Run as the next version under BASE, with its proof.
 
     \b
-    Example: zoo publish runs/lenet5 served/lenet5
+    Example: zoo publish runs/lenet5 served/lenet5 --optimize latency
     """
+    if not re.fullmatch(r"\d{1,6}(,\d{1,6})*", batch_sizes):
+        raise click.UsageError(f"Received --batch-sizes {batch_sizes!r}. Accepted: whole numbers, such as 1,8.")
     import export
 
     started = time.perf_counter()
     tell = (lambda line: None) if as_json else (lambda line: click.echo(f"  {line}"))
     if not as_json:
         click.echo(f"Publishing {run} under {base}")
-    version = export.publish(run, base, golden=golden, explain=explain, tell=tell)
+    version = export.publish(
+        run,
+        base,
+        golden=golden,
+        explain=explain,
+        optimize=optimize.split(",") if "," in optimize else optimize,
+        batch_sizes=[int(size) for size in batch_sizes.split(",")],
+        tell=tell,
+    )
     if as_json:
         click.echo(json.dumps({**_record(version), "proof": version.proof}, indent=1))
         return

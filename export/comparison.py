@@ -150,7 +150,7 @@ def _agreement(expected: Arrays, answers: Arrays) -> float | None:
 def differing(answer: np.ndarray, expected: np.ndarray, allowed: Tolerance) -> tuple[np.ndarray, float, float]:
     """Which examples differ by more than is allowed, bool `(n,)`; the largest difference, absolute and relative."""
     wrong, absolute, relative = np.zeros(len(expected), bool), 0.0, 0.0
-    scale = 255.0 if expected.dtype == object else float(np.abs(expected).max(initial=0))
+    scale = scale_of(expected)
     for i, (one, wanted) in enumerate(zip(answer, expected, strict=True)):
         if expected.dtype == object:
             if pictures.sizes(one) != pictures.sizes(wanted):
@@ -164,6 +164,11 @@ def differing(answer: np.ndarray, expected: np.ndarray, allowed: Tolerance) -> t
         absolute = max(absolute, float(difference.max(initial=0)))
         relative = max(relative, float((difference / np.where(substantial, size, 1))[substantial].max(initial=0)))
     return wrong, absolute, relative
+
+
+def scale_of(expected: np.ndarray) -> float:
+    """The largest number there is, of pictures the largest there can be."""
+    return 255.0 if expected.dtype == object else float(np.abs(expected).max(initial=0))
 
 
 def _worst(where: str, wrong: np.ndarray, answer: np.ndarray, expected: np.ndarray) -> list[str]:

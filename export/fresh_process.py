@@ -1,12 +1,13 @@
-"""Run `export.replay` in a process of its own."""
+"""Run `export.replay` and `export.timing` in a process of its own."""
 
 import contextlib
 import io
+import json
 import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from multiprocessing.connection import Pipe
 from pathlib import Path
 
@@ -19,10 +20,14 @@ TIME_LIMIT = 1800.0
 class FreshProcess:
     """A process that knows nothing but TensorFlow and the folders it is told to load.
 
-    It starts at once, and imports TensorFlow while its owner does other work.
+    It starts at once, and imports TensorFlow while its owner does other work. A question that ends it is no end: the
+    next one is answered by a new process.
     """
 
     def __init__(self):
+        self._start()
+
+    def _start(self) -> None:
         root = str(Path(__file__).resolve().parents[1])
         environment = os.environ | {
             "TF_CPP_MIN_LOG_LEVEL": "3",
@@ -49,8 +54,8 @@ class FreshProcess:
         """Whether it can answer no more."""
         return self._process.poll() is not None
 
-    def replay(self, folder: Path, time_limit: float = TIME_LIMIT) -> dict[str, Arrays]:
-        """Load a version folder, without Keras, and answer its golden inputs.
+    def replay(self, folder: Path, examples: Path | None = None, time_limit: float = TIME_LIMIT) -> dict[str, Arrays]:
+        """Load a version folder, without Keras, and answer golden inputs, its own or those of another folder.
 
         Returns:
             What `export.replay.replay` describes.
@@ -58,8 +63,28 @@ class FreshProcess:
         Raises:
             ChildProcessError: the process ended without an answer; the message ends in what it said.
         """
+        arguments = {"folder": folder.resolve(), "examples": (examples or folder).resolve()}
+        return self._ask("replay", arguments, folder, time_limit)
+
+    def measure(self, folders: Mapping[str, Path], examples: Path, batch_sizes: Sequence[int]) -> dict[str, Arrays]:
+        """Take the time of versions, side by side.
+
+        Returns:
+            What `export.timing.measure` describes.
+
+        Raises:
+            ChildProcessError: as above.
+        """
+        found = {name: folder.resolve() for name, folder in folders.items()}
+        arguments = {"folders": found, "examples": examples.resolve(), "batch_sizes": list(batch_sizes)}
+        return self._ask("measure", arguments, examples)
+
+    def _ask(self, task: str, arguments: dict, folder: Path, time_limit: float = TIME_LIMIT) -> dict[str, Arrays]:
+        if self.ended:  # by what it was asked before
+            self.close()
+            self._start()
         try:
-            self._connection.send_bytes(os.fsencode(folder.resolve()))
+            self._connection.send_bytes(json.dumps([task, arguments], default=os.fspath).encode())
             answered = self._connection.poll(time_limit)
             reply = self._connection.recv_bytes() if answered else None
         except (EOFError, OSError):
@@ -91,9 +116,6 @@ _kept: list[FreshProcess] = []
 def started() -> Iterator[FreshProcess]:
     """A process for one or several replays, which ends with the block; or the one that is kept."""
     if _kept:
-        if _kept[-1].ended:
-            _kept[-1].close()
-            _kept[-1] = FreshProcess()
         yield _kept[-1]
         return
     process = FreshProcess()

@@ -17,7 +17,7 @@ max(0.001, 16 noise) of a picture's pixels may have another one, where `noise` i
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import keras
@@ -50,14 +50,66 @@ class ProofFailed(ValueError):
     """A version does not give Keras' answers; nothing was published."""
 
 
-def collect(signature: Signature, raw: Arrays) -> Golden:
-    """Golden examples of a signature: as many of the raw ones as can be stored, with Keras' answers.
+@dataclass(frozen=True)
+class Claim:
+    """What a version is held to.
+
+    Attributes:
+        examples: signature → golden examples.
+        allowed: signature → float output → tolerance.
+    """
+
+    examples: Mapping[str, Golden]
+    allowed: Mapping[str, Mapping[str, Tolerance]]
+
+    def in_precision(self, dtype: str) -> "Claim":
+        """The same of a version that computes in that dtype, by the rule above."""
+        eps = ROUNDING_UNITS[dtype]
+
+        def wider(allowed, expected):
+            if allowed.share:
+                return replace(allowed, share=max(allowed.share, eps))
+            absolute = max(allowed.absolute, 4 * eps * comparison.scale_of(expected))
+            return Tolerance(absolute, max(allowed.relative, 8 * eps))
+
+        return replace(
+            self,
+            allowed={
+                name: {output: wider(one, self.examples[name].outputs[output]) for output, one in of_signature.items()}
+                for name, of_signature in self.allowed.items()
+            },
+        )
+
+    def proved(self, replies: Mapping[str, Arrays]) -> dict[str, Comparison]:
+        """Compare what `export.replay` brought: signature → what was found.
+
+        Raises:
+            ProofFailed: something differs by more than it may.
+        """
+        found = {
+            name: comparison.compare_replay(name, of_signature, replies, self.allowed[name])
+            for name, of_signature in self.examples.items()
+        }
+        problems = [problem for of_signature in found.values() for problem in of_signature.problems]
+        if problems:
+            raise ProofFailed("the version does not answer as Keras does.\n" + "\n".join(problems))
+        return found
+
+    def record(self, found: Mapping[str, Comparison]) -> dict[str, Any]:
+        """What `proof.json` says of the signatures."""
+        return {name: _record(self.examples[name], self.allowed[name], found[name]) for name in self.examples}
+
+
+def collect(signature: Signature, raw: Arrays, limit: int | None = STORED_BYTES) -> Golden:
+    """Golden examples of a signature: as many of the raw ones as fit into so many bytes, with Keras' answers.
 
     Raises:
         ValueError: Keras itself answers with NaN or infinity.
     """
     inputs = signature.inputs_of(raw)
-    count = min(golden.affordable(inputs, STORED_BYTES), len(next(iter(inputs.values()))))
+    count = len(next(iter(inputs.values())))
+    if limit is not None:
+        count = min(golden.affordable(inputs, limit), count)
     examples = Golden(golden.rows(inputs, count), _keras_answers(signature, golden.rows(raw, count)))
     for name, array in examples.outputs.items():
         if array.dtype != object and not np.isfinite(array).all():
@@ -88,7 +140,7 @@ def tolerances(signature: Signature, examples: Golden, raw: Arrays, model: keras
         is_picture = pictures.are_pictures(expected)
         if expected.dtype.kind != "f" and not is_picture:
             continue
-        scale = 255.0 if is_picture else float(np.abs(expected).max()) or 1.0
+        scale = comparison.scale_of(expected) or 1.0
         if is_picture:
             difference = np.abs(pictures.pixels(answer) - pictures.pixels(same))
             difference = np.where(difference <= LEVEL, 0, difference)  # a level is what rounding to 8 bits makes of any
@@ -121,8 +173,7 @@ def _share_of_others(answer, expected) -> float:
     return float(np.mean(answer != expected)) if np.size(expected) else 0.0
 
 
-def record(examples: Golden, allowed: Mapping[str, Tolerance], found: Comparison) -> dict[str, Any]:
-    """What `proof.json` says of a signature."""
+def _record(examples: Golden, allowed: Mapping[str, Tolerance], found: Comparison) -> dict[str, Any]:
 
     def of_output(name, array):
         if name not in allowed:

@@ -1,20 +1,19 @@
 """`publish`: a Run becomes the next version of a base path, if it can prove itself."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import recipes
-from export import card, checks, comparison, fresh_process, manifest, proof, saved_model, store, warmup
-from export.arrays import Arrays
-from export.comparison import Comparison, Tolerance
+from export import card, checks, choosing, fresh_process, manifest, proof, saved_model, store, warmup
+from export.comparison import Comparison
 from export.fresh_process import FreshProcess
-from export.golden import Golden
-from export.proof import ProofFailed
-from export.signatures import Signature, signatures_of
+from export.proof import Claim, ProofFailed
+from export.signatures import signatures_of
 from export.version import CARD, PROOF, Version
 from recipes import explanation
 from recipes.run import Run
@@ -29,6 +28,8 @@ def publish(
     *,
     golden: int = GOLDEN_EXAMPLES,
     explain: str | None = None,
+    optimize: str | Sequence[str] = choosing.NONE,
+    batch_sizes: Sequence[int] = warmup.BATCH_SIZES,
     tell: Callable[[str], None] = lambda line: None,
 ) -> Version:
     """Publish a Run under the next number of a base path, with its proof.
@@ -44,6 +45,11 @@ def publish(
         golden: most examples to prove the version on; taken from the Run's, which are raw and real.
         explain: "cam", "grad_cam" or "auto" (the first of them that the model allows) adds the signature `explain`: the
             answer to a picture with the heat map of `recipes.explain`, at the model's input size.
+        optimize: "latency" or "throughput": try other SavedModels with the same answers (variables frozen to constants,
+            the graph rewritten, bfloat16), and publish the one that answers a request of the smallest, or the largest,
+            of the batch sizes most quickly; "size": the smallest of them. Or names of `export.variants.VARIANTS`, to
+            try those alone. "none": as it was traced. What was tried is in the card: see `export.choosing`.
+        batch_sizes: examples of the requests that the version is warmed up with, and timed by.
         tell: called with a line of text at every step.
 
     Returns:
@@ -51,85 +57,75 @@ def publish(
 
     Raises:
         ProofFailed: the version answers otherwise than Keras; names signature, output, example and both values.
-        ValueError: the Run cannot be published (NaN in a weight, an unnamed input, labels that do not match, …), or
-            explained as asked for; or `base_path` is a file.
+        ValueError: an option is not what is accepted; the Run cannot be published (NaN in a weight, an unnamed input,
+            labels that do not match, …), or explained as asked for; or `base_path` is a file.
         OSError: `base_path` cannot be written.
     """
-    if golden < 1:
-        raise ValueError(f"A version is proved on at least one example. Received: golden={golden}.")
+    options = _Options(golden, explain, optimize, tuple(batch_sizes))
     if not isinstance(run, Run):
         run = recipes.load_run(run)
     checks.check(run)
     if explain is not None:
         explanation.check_image_classifier(run.bundle)
-        explain = explanation.resolve_method(run.model, explain, explanation.SERVED_METHODS)
+        options = replace(options, explain=explanation.resolve_method(run.model, explain, explanation.SERVED_METHODS))
     with store.staged(Path(base_path)) as folder, fresh_process.started() as process:
-        _build(run, folder, Path(base_path).resolve().name, golden, explain, process, tell)
+        try:
+            _build(run, folder, Path(base_path).resolve().name, options, process, tell)
+        except (ProofFailed, ChildProcessError) as error:
+            raise ProofFailed(f"Nothing was published: {error}") from error
         version = store.commit(folder)
     tell(f"published {version.path}")
     return version
 
 
+@dataclass(frozen=True)
+class _Options:
+    golden: int
+    explain: str | None
+    optimize: str | Sequence[str]
+    batch_sizes: tuple[int, ...]
+
+    def __post_init__(self):
+        if self.golden < 1:
+            raise ValueError(f"A version is proved on at least one example. Received: golden={self.golden}.")
+        if not self.batch_sizes or min(self.batch_sizes) < 1:
+            raise ValueError(f"batch_sizes must be whole numbers from 1 on. Received: {list(self.batch_sizes)}.")
+        choosing.variants_of(self.optimize)
+
+
 def _build(
-    run: Run, folder: Path, model_name: str, golden: int, explain: str | None, process: FreshProcess, tell: Callable
+    run: Run, folder: Path, model_name: str, options: _Options, process: FreshProcess, tell: Callable[[str], None]
 ) -> None:
     """Make `folder` a complete version."""
     bundle = run.bundle
-    raw = {name: np.asarray(array)[:golden] for name, array in run.examples.raw.items()}
+    raw = {name: np.asarray(array) for name, array in run.examples.raw.items()}
+    of_proof = {name: array[: options.golden] for name, array in raw.items()}
 
-    signatures = signatures_of(bundle, explain)
+    signatures = signatures_of(bundle, options.explain)
     saved_model.write([bundle.model, *bundle.preprocessing.trackables], signatures, folder)
     described = saved_model.describe(folder)
     tell("traced    " + ", ".join(described))
 
-    examples = {signature.name: proof.collect(signature, raw) for signature in signatures}
+    examples = {signature.name: proof.collect(signature, of_proof) for signature in signatures}
     for name, of_signature in examples.items():
         of_signature.save(folder, name)
-    warmup.write(folder, examples)
+    warmup.write(folder, examples, options.batch_sizes)
     if bundle.labels:
         (folder / LABELS).write_text("".join(f"{label}\n" for label in bundle.labels), encoding="utf-8")
 
-    allowed = {s.name: proof.tolerances(s, examples[s.name], raw, bundle.model) for s in signatures}
-    found = _prove(folder, process, signatures, examples, allowed)
+    allowed = {s.name: proof.tolerances(s, examples[s.name], of_proof, bundle.model) for s in signatures}
+    claim = Claim(examples, allowed)
+    found = claim.proved(process.replay(folder))
     for of_signature in found.values():
         tell(f"proved    {summary(of_signature)}")
+    real = next(s for s in signatures if s.name == bundle.preprocessing.signature), raw
+    choice = choosing.choose(folder, claim, found, options.optimize, options.batch_sizes, real, process, tell)
 
-    write_json(folder / PROOF, _proof_record(run, examples, allowed, found))
-    write_json(folder / CARD, card.describe(run, model_name, described, examples, explain))
+    proof_of_choice = {"created": card.now(), **card.environment(), "lineage": card.lineage(run)}
+    proof_of_choice |= {"rule": proof.RULE, "signatures": choice.claim.record(choice.found)}
+    write_json(folder / PROOF, proof_of_choice)
+    write_json(folder / CARD, card.describe(run, model_name, described, examples, options.explain, choice.record()))
     manifest.write(folder)
-
-
-def _prove(
-    folder: Path,
-    process: FreshProcess,
-    signatures: list[Signature],
-    examples: Mapping[str, Golden],
-    allowed: Mapping[str, Mapping[str, Tolerance]],
-) -> dict[str, Comparison]:
-    try:
-        replies: dict[str, Arrays] = process.replay(folder)
-    except ChildProcessError as error:
-        raise ProofFailed(f"Nothing was published. {error}") from error
-    found = {s.name: comparison.compare_replay(s.name, examples[s.name], replies, allowed[s.name]) for s in signatures}
-    problems = [problem for of_signature in found.values() for problem in of_signature.problems]
-    if problems:
-        raise ProofFailed("Nothing was published: the version does not answer as Keras does.\n" + "\n".join(problems))
-    return found
-
-
-def _proof_record(
-    run: Run,
-    examples: Mapping[str, Golden],
-    allowed: Mapping[str, Mapping[str, Tolerance]],
-    found: Mapping[str, Comparison],
-) -> dict[str, Any]:
-    return {
-        "created": card.now(),
-        **card.environment(),
-        "lineage": card.lineage(run),
-        "rule": proof.RULE,
-        "signatures": {name: proof.record(examples[name], allowed[name], found[name]) for name in examples},
-    }
 
 
 def summary(comparison: Comparison) -> str:

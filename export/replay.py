@@ -1,13 +1,12 @@
-"""The stranger's view: load a version with TensorFlow alone and answer its golden inputs.
+"""The stranger's view: load a version with TensorFlow alone and answer golden inputs.
 
-It runs in a process of its own, which `export.fresh_process` starts. Keras is shut out of it, so that nothing but the
-folder can answer. It sends a `.npz` back: for every signature the answers to all golden inputs, the same once more, to
-the first example alone, and to no example at all.
+It runs in a process of its own, which `export.fresh_process` starts and which takes the time of versions, too. Keras is
+shut out of it, so that nothing but the folder can answer.
 """
 
 import contextlib
 import io
-import os
+import json
 import sys
 from collections.abc import Callable
 from multiprocessing.connection import Connection
@@ -15,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from export import arrays, golden
+from export import arrays, golden, timing
 from export.arrays import Arrays
 
 ALL, AGAIN, ALONE, NONE = "all", "again", "alone", "none"
@@ -23,8 +22,12 @@ WARMUP = "warm-up"
 ERROR = "error"
 
 
-def replay(folder: Path) -> dict[str, Arrays]:
-    """Answer every golden input of a version folder.
+def replay(folder: str | Path, examples: str | Path | None = None) -> dict[str, Arrays]:
+    """Answer every golden input, all at once, the same once more, the first example alone, and none at all.
+
+    Args:
+        folder: of the version.
+        examples: the folder that holds the golden inputs and the warm-up records; None: the version's.
 
     Returns:
         `signature|question` → outputs by name, where question is one of `all`, `again`, `alone`, `none`; or, where a
@@ -36,14 +39,15 @@ def replay(folder: Path) -> dict[str, Arrays]:
 
     text_ops.register()
     signatures = tf.saved_model.load(str(folder)).signatures
+    examples = Path(examples or folder)
     replies = {}
-    for name, examples in golden.load(folder).items():
+    for name, of_signature in golden.load(examples).items():
         questions = {
-            ALL: examples.inputs,
-            AGAIN: examples.inputs,
-            ALONE: golden.rows(examples.inputs, 1),
+            ALL: of_signature.inputs,
+            AGAIN: of_signature.inputs,
+            ALONE: golden.rows(of_signature.inputs, 1),
         }
-        nothing = {key: array[:0] for key, array in examples.inputs.items()}
+        nothing = {key: array[:0] for key, array in of_signature.inputs.items()}
         if name not in signatures:
             replies[f"{name}|{ERROR}"] = _error(KeyError(f"the SavedModel has no signature {name!r}"))
             continue
@@ -55,7 +59,7 @@ def replay(folder: Path) -> dict[str, Arrays]:
         # wrong depth), so no answer to nothing is no fault of the version. A wrong one is.
         with contextlib.suppress(tf.errors.OpError):
             replies[f"{name}|{NONE}"] = _ask(signatures[name], nothing)
-    return replies | _warm_up(folder, signatures)
+    return replies | _warm_up(examples, signatures)
 
 
 def _ask(signature: Callable, inputs: Arrays) -> Arrays:
@@ -86,17 +90,23 @@ def _error(error: Exception) -> Arrays:
     return {ERROR: np.array([f"{type(error).__name__}: {error}".encode()], object)}
 
 
+TASKS = {"replay": replay, "measure": timing.measure}
+
+
 def main() -> None:
-    """Replay the folders named on the connection whose file descriptor is the argument, until it is closed."""
+    """Do the tasks that come by the connection whose file descriptor is the argument, until it is closed.
+
+    A task is JSON, `[name, arguments]`, whose folders are strings; the reply is a `.npz`.
+    """
     sys.modules["keras"] = None  # whoever imports it now fails
     import tensorflow  # noqa: F401 - while the publisher is still at work
 
     connection = Connection(int(sys.argv[1]))
     with contextlib.suppress(EOFError):
         while True:
-            folder = Path(os.fsdecode(connection.recv_bytes()))
+            task, arguments = json.loads(connection.recv_bytes())
             buffer = io.BytesIO()
-            arrays.save(buffer, replay(folder))
+            arrays.save(buffer, TASKS[task](**arguments))
             connection.send_bytes(buffer.getvalue())
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import tensorflow as tf
 from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_from_session_graph
+from tensorflow.python.util import deprecation
 
 from export import saved_model, text_ops
 from export.rewriting import grappler
@@ -82,7 +83,7 @@ def freeze(folder: Path) -> Frozen:
     text_ops.register()
     meta_graph = saved_model.read(folder / saved_model.PROTO).meta_graphs[0]
     signatures = dict(meta_graph.signature_def)
-    with _tf1.Graph().as_default() as graph:
+    with _tf1.Graph().as_default() as graph, deprecation.silence():
         _tf1.import_graph_def(meta_graph.graph_def, name="")
         with _tf1.Session() as session:
             saver = meta_graph.saver_def

@@ -6,14 +6,14 @@ from types import SimpleNamespace
 import pytest
 
 import export
-from export import fresh_process, replay
+from export import fresh_process, replay, timing
 from tests.export import small_runs
 
 
-def replay_here(folder):
+def replay_here(folder, examples=None):
     """What a fresh process does and how it fails, without the seconds that importing TensorFlow again takes."""
     try:
-        return replay.replay(folder)
+        return replay.replay(folder, examples)
     except Exception as error:
         raise ChildProcessError(f"{folder} cannot be loaded: {error}") from error
 
@@ -21,7 +21,7 @@ def replay_here(folder):
 @contextlib.contextmanager
 def started_here():
     """In place of `fresh_process.started`."""
-    yield SimpleNamespace(replay=lambda folder: replay_here(folder))
+    yield SimpleNamespace(replay=lambda *folders: replay_here(*folders), measure=lambda *asked: timing.measure(*asked))
 
 
 @pytest.fixture

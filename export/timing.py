@@ -1,0 +1,90 @@
+"""How long versions take to load and to answer: all in one process, in turns, so that they meet the same machine.
+
+A version is run as TensorFlow Serving runs it, by a session on its graph.
+"""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from export import golden
+from export.arrays import Arrays
+
+LOAD, FIRST = "load", "first"
+WARM_CALLS = 2
+LEAST_ROUNDS, MOST_ROUNDS = 7, 300
+SECONDS = 2.0
+"""For the rounds of a signature at a batch size, all versions together."""
+
+
+def key(signature: str, batch_size: int) -> str:
+    """By which `measure` names what a signature takes at a batch size."""
+    return f"{signature}@{batch_size}"
+
+
+def measure(
+    folders: Mapping[str, str | Path], examples: str | Path, batch_sizes: Sequence[int], seconds: float = SECONDS
+) -> dict[str, Arrays]:
+    """Load versions and ask them golden inputs.
+
+    Args:
+        folders: what to call a version → its folder.
+        examples: the version folder that holds the golden inputs.
+        batch_sizes: how many of them to ask at once; from the top again where there are fewer.
+        seconds: for the rounds of a signature at a batch size.
+
+    Returns:
+        Version → times in seconds: `load` and `first` (the first request of all), `(1,)`, and for every signature and
+        batch size, by `key`, one for every round.
+    """
+    times: dict[str, dict[str, list[float]]] = {name: {} for name in folders}
+    questions = {name: of_signature.inputs for name, of_signature in golden.load(Path(examples)).items()}
+    signatures = {}
+    for version, folder in folders.items():
+        signatures[version] = _timed(times[version], LOAD, lambda folder=folder: _loaded(folder))
+        name = next(iter(questions))
+        _timed(times[version], FIRST, lambda v=version, n=name: signatures[v][n](golden.rows(questions[n], 1)))
+    for name, inputs in questions.items():
+        for size in batch_sizes:
+            batch = golden.rows(inputs, size)
+            calls = {version: lambda v=version, n=name, b=batch: signatures[v][n](b) for version in folders}
+            for call in calls.values():
+                for _ in range(WARM_CALLS):
+                    call()
+            started, rounds = time.perf_counter(), 0
+            while rounds < MOST_ROUNDS and (rounds < LEAST_ROUNDS or time.perf_counter() - started < seconds):
+                # Whoever comes first differs from round to round, as does what the one before left in the caches.
+                order = list(calls) if rounds % 2 else list(calls)[::-1]
+                for version in order:
+                    _timed(times[version], key(name, size), calls[version])
+                rounds += 1
+    return {version: {name: np.array(found) for name, found in of.items()} for version, of in times.items()}
+
+
+def _timed(times: dict[str, list[float]], name: str, call: Callable):
+    started = time.perf_counter()
+    result = call()
+    times.setdefault(name, []).append(time.perf_counter() - started)
+    return result
+
+
+def _loaded(folder: str | Path) -> dict[str, Callable[[Arrays], list[np.ndarray]]]:
+    """Signature → what answers inputs by name."""
+    import tensorflow as tf
+
+    from export import text_ops
+
+    text_ops.register()
+    graph = tf.Graph()
+    session = tf.compat.v1.Session(graph=graph)
+    with graph.as_default():
+        meta_graph = tf.compat.v1.saved_model.load(session, ["serve"], str(folder))
+
+    def asked(definition):
+        feeds = {name: info.name for name, info in definition.inputs.items()}
+        call = session.make_callable([info.name for info in definition.outputs.values()], list(feeds.values()))
+        return lambda inputs: call(*(inputs[name] for name in feeds))
+
+    return {name: asked(one) for name, one in meta_graph.signature_def.items() if not name.startswith("__")}

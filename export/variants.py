@@ -1,0 +1,92 @@
+"""The variants of a version: other SavedModels that give the same answers, made of the plain one."""
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import tensorflow as tf
+
+from export import rewriting, saved_model
+from export.rewriting import freezing, grappler
+from export.rewriting.freezing import Frozen
+
+PLAIN = "plain"
+MIXED_PRECISION = "auto_mixed_precision_onednn_bfloat16"
+
+
+class Declined(ValueError):
+    """A variant that a model does not have; the message says why."""
+
+
+@dataclass
+class Material:
+    """What variants are made of.
+
+    Attributes:
+        plain: folder of the SavedModel as it was traced.
+    """
+
+    plain: Path
+
+    @functools.cached_property
+    def frozen(self) -> Frozen:
+        """The variables are constants."""
+        if saved_model.read(self.plain / saved_model.PROTO).meta_graphs[0].asset_file_def:
+            raise Declined("it reads files of its own when it is loaded")
+        try:
+            return freezing.freeze(self.plain)
+        except (tf.errors.OpError, ValueError) as error:
+            raise Declined(f"it cannot be frozen: {error}") from error
+
+    @functools.cached_property
+    def rewritten(self) -> Frozen:
+        """With every pass of `export.rewriting`."""
+        return self.frozen.after(*rewriting.PASSES)
+
+    @functools.cached_property
+    def bfloat16(self) -> Frozen:
+        """Its products and convolutions in bfloat16, as far as TensorFlow thinks that safe."""
+        graph_def = grappler.optimized(self.rewritten.graph_def, self.rewritten.signatures, [MIXED_PRECISION])
+        types = {value.type for node in graph_def.node for value in node.attr.values()}
+        if tf.bfloat16.as_datatype_enum not in types:
+            raise Declined("TensorFlow computes nothing of it in bfloat16 on this processor")
+        return Frozen(graph_def, self.rewritten.signatures)
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A way to make another SavedModel.
+
+    Attributes:
+        name: its name.
+        made: material → the graph.
+        precision: the coarsest dtype that it computes in, beside those of the model.
+    """
+
+    name: str
+    made: Callable[[Material], Frozen]
+    precision: str = "float32"
+
+    def write(self, material: Material, folder: Path) -> None:
+        """Write the SavedModel.
+
+        Raises:
+            Declined: this model does not have it.
+            OSError: it cannot be written.
+        """
+        made = self.made(material)
+        try:
+            made.write(folder)
+        except ValueError as error:  # too large
+            raise Declined(str(error)) from error
+
+
+VARIANTS = {
+    variant.name: variant
+    for variant in (
+        Variant("frozen", lambda material: material.frozen),
+        Variant("rewritten", lambda material: material.rewritten),
+        Variant("bfloat16", lambda material: material.bfloat16, "bfloat16"),
+    )
+}
