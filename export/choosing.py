@@ -37,6 +37,8 @@ GAIN = 0.95
 REAL_EXAMPLES, AGREEMENT, WITHIN = 256, 0.995, 0.02
 PARTS = (SAVED_MODEL, "fingerprint.pb", "variables", "assets")
 PUBLISHED = "published"
+LINES = 4
+"""Of an error, in a verdict."""
 
 
 @dataclass
@@ -111,6 +113,7 @@ def choose(
     optimize: str | Sequence[str],
     batch_sizes: Sequence[int],
     real: tuple[Signature, Arrays],
+    trace_blocks: Callable[[Path], None] | None,
     process: FreshProcess,
     tell: Callable[[str], None],
 ) -> Choice:
@@ -123,6 +126,7 @@ def choose(
         optimize: an objective, or names of variants, which are then judged at all batch sizes.
         batch_sizes: examples of the requests that are timed.
         real: the signature of raw input, and all raw examples that there are.
+        trace_blocks: as `variants.Material` has it.
         process: where variants are loaded.
         tell: called with a line of text for every variant.
     """
@@ -130,7 +134,7 @@ def choose(
     trials = {PLAIN: _trial(PLAIN, folder, found)}
     folders, proofs = {PLAIN: folder}, {PLAIN: (claim, found)}
     with tempfile.TemporaryDirectory(prefix=".variants-", dir=folder) as scratch:
-        material = Material(folder)
+        material = Material(folder, trace_blocks, Path(scratch))
         for variant in variants:
             path = Path(scratch) / variant.name
             try:
@@ -140,7 +144,8 @@ def choose(
                 if variant.precision != "float32":
                     _check_agreement(path, *real, process, Path(scratch) / "real")
             except (Declined, ProofFailed, ChildProcessError) as error:
-                trials[variant.name] = Trial(variant.name, f"{_WHY[type(error)]}: {error}")
+                why = "\n".join(str(error).splitlines()[:LINES])
+                trials[variant.name] = Trial(variant.name, f"{_WHY[type(error)]}: {why}")
                 continue
             folders[variant.name] = path
             trials[variant.name] = _trial(variant.name, path, proofs[variant.name][1])

@@ -13,6 +13,7 @@ from export import card, checks, choosing, fresh_process, manifest, proof, saved
 from export.comparison import Comparison
 from export.fresh_process import FreshProcess
 from export.proof import Claim, ProofFailed
+from export.rewriting import recurrence
 from export.signatures import signatures_of
 from export.version import CARD, PROOF, Version
 from recipes import explanation
@@ -102,7 +103,8 @@ def _build(
     of_proof = {name: array[: options.golden] for name, array in raw.items()}
 
     signatures = signatures_of(bundle, options.explain)
-    saved_model.write([bundle.model, *bundle.preprocessing.trackables], signatures, folder)
+    resources = [bundle.model, *bundle.preprocessing.trackables]
+    saved_model.write(resources, signatures, folder)
     described = saved_model.describe(folder)
     tell("traced    " + ", ".join(described))
 
@@ -119,7 +121,14 @@ def _build(
     for of_signature in found.values():
         tell(f"proved    {summary(of_signature)}")
     real = next(s for s in signatures if s.name == bundle.preprocessing.signature), raw
-    choice = choosing.choose(folder, claim, found, options.optimize, options.batch_sizes, real, process, tell)
+
+    def trace_again(target):
+        saved_model.write(resources, signatures_of(replace(bundle), options.explain), target)
+
+    trace_blocks = trace_again if recurrence.has_lstm(bundle.model) else None
+    choice = choosing.choose(
+        folder, claim, found, options.optimize, options.batch_sizes, real, trace_blocks, process, tell
+    )
 
     proof_of_choice = {"created": card.now(), **card.environment(), "lineage": card.lineage(run)}
     proof_of_choice |= {"rule": proof.RULE, "signatures": choice.claim.record(choice.found)}

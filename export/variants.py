@@ -8,7 +8,7 @@ from pathlib import Path
 import tensorflow as tf
 
 from export import rewriting, saved_model
-from export.rewriting import freezing, grappler
+from export.rewriting import freezing, grappler, recurrence
 from export.rewriting.freezing import Frozen
 
 PLAIN = "plain"
@@ -25,24 +25,28 @@ class Material:
 
     Attributes:
         plain: folder of the SavedModel as it was traced.
+        trace_blocks: folder → a SavedModel there whose LSTMs are single operations; None for a model without LSTMs.
+        scratch: folder for what is needed in between.
     """
 
     plain: Path
+    trace_blocks: Callable[[Path], None] | None
+    scratch: Path
 
     @functools.cached_property
     def frozen(self) -> Frozen:
         """The variables are constants."""
-        if saved_model.read(self.plain / saved_model.PROTO).meta_graphs[0].asset_file_def:
-            raise Declined("it reads files of its own when it is loaded")
-        try:
-            return freezing.freeze(self.plain)
-        except (tf.errors.OpError, ValueError) as error:
-            raise Declined(f"it cannot be frozen: {error}") from error
+        return _frozen(self.plain)
 
     @functools.cached_property
     def rewritten(self) -> Frozen:
         """With every pass of `export.rewriting`."""
-        return self.frozen.after(*rewriting.PASSES)
+        frozen = self.frozen
+        if self.trace_blocks:
+            with recurrence.block_lstm():
+                self.trace_blocks(self.scratch / "blocks")
+            frozen = _frozen(self.scratch / "blocks")
+        return frozen.after(*rewriting.PASSES)
 
     @functools.cached_property
     def bfloat16(self) -> Frozen:
@@ -52,6 +56,15 @@ class Material:
         if tf.bfloat16.as_datatype_enum not in types:
             raise Declined("TensorFlow computes nothing of it in bfloat16 on this processor")
         return Frozen(graph_def, self.rewritten.signatures)
+
+
+def _frozen(folder: Path) -> Frozen:
+    if saved_model.read(folder / saved_model.PROTO).meta_graphs[0].asset_file_def:
+        raise Declined("it reads files of its own when it is loaded")
+    try:
+        return freezing.freeze(folder)
+    except (tf.errors.OpError, ValueError) as error:
+        raise Declined(f"it cannot be frozen: {error}") from error
 
 
 @dataclass(frozen=True)
