@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from export import detections, golden, pictures, replay
+from export import detections, pictures, replay
 from export.arrays import Arrays
 from export.golden import Golden
 
@@ -56,7 +56,7 @@ class Comparison:
 def compare_replay(
     signature: str, examples: Golden, replies: Mapping[str, Arrays], allowed: Mapping[str, Tolerance]
 ) -> Comparison:
-    """Compare what a fresh process answered: to all examples, again, to one alone, and to none."""
+    """Compare what a fresh process answered: to all examples, again, one by one, and to none."""
     for what, key in ((f"Signature {signature!r}", signature), ("A warm-up record", replay.WARMUP)):
         if failed := replies.get(f"{key}|{replay.ERROR}"):
             text = failed[replay.ERROR][0].decode(errors="replace")
@@ -66,10 +66,12 @@ def compare_replay(
         return replies[f"{signature}|{question}"]
 
     found = compare(signature, examples, asked(replay.ALL), allowed)
-    first = Golden(golden.rows(examples.inputs, 1), golden.rows(examples.outputs, 1))
     more = [
-        *(f"Asked twice: {problem}" for problem in compare(signature, examples, asked(replay.AGAIN), allowed).problems),
-        *(f"Asked alone: {problem}" for problem in compare(signature, first, asked(replay.ALONE), allowed).problems),
+        *(
+            f"{what}: {problem}"
+            for what, question in (("Asked twice", replay.AGAIN), ("Asked alone", replay.ALONE))
+            for problem in compare(signature, examples, asked(question), allowed).problems
+        ),
         *_rows_of_nothing(signature, replies.get(f"{signature}|{replay.NONE}", {})),
     ]
     return found if found.problems else replace(found, problems=tuple(more))

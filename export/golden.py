@@ -1,5 +1,6 @@
 """Golden examples: real inputs with the answers Keras gave, kept in the version, one file per signature."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,6 +46,12 @@ def load(folder: Path) -> dict[str, Golden]:
 def rows(batch: Arrays, count: int) -> Arrays:
     """The first `count` rows of every array; from the top again where there are fewer."""
     return {name: np.take(array, np.arange(count), axis=0, mode="wrap") for name, array in batch.items()}
+
+
+def one_by_one(batch: Arrays) -> Iterator[Arrays]:
+    """Every row as a batch of its own."""
+    for row in range(len(next(iter(batch.values())))):
+        yield {name: array[row : row + 1] for name, array in batch.items()}
 
 
 def affordable(batch: Arrays, limit: int) -> int:

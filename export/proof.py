@@ -100,16 +100,16 @@ class Claim:
         return {name: _record(self.examples[name], self.allowed[name], found[name]) for name in self.examples}
 
 
-def collect(signature: Signature, raw: Arrays, limit: int | None = STORED_BYTES) -> Golden:
-    """Golden examples of a signature: as many of the raw ones as fit into so many bytes, with Keras' answers.
+def collect(signature: Signature, raw: Arrays, *, stored: bool = True) -> Golden:
+    """Golden examples of a signature, with Keras' answers: the raw ones, or as many of them as can be stored.
 
     Raises:
         ValueError: Keras itself answers with NaN or infinity.
     """
     inputs = signature.inputs_of(raw)
     count = len(next(iter(inputs.values())))
-    if limit is not None:
-        count = min(golden.affordable(inputs, limit), count)
+    if stored:
+        count = min(golden.affordable(inputs, STORED_BYTES), count)
     examples = Golden(golden.rows(inputs, count), _keras_answers(signature, golden.rows(raw, count)))
     for name, array in examples.outputs.items():
         if array.dtype != object and not np.isfinite(array).all():
@@ -186,7 +186,7 @@ def _record(examples: Golden, allowed: Mapping[str, Tolerance], found: Compariso
         "inputs": {name: _described(array) for name, array in examples.inputs.items()},
         "outputs": {name: of_output(name, array) for name, array in examples.outputs.items()},
         "class_agreement": found.class_agreement,
-        "asked": ["all in one batch", "the same again", "the first alone", "no rows, where TensorFlow can"],
+        "asked": ["all in one batch", "the same again", "one by one", "no rows, where TensorFlow can"],
     }
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import recipes
 from export import card, checks, choosing, fresh_process, manifest, proof, saved_model, store, warmup
 from export.comparison import Comparison
+from export.edges import edge_cases, with_edge_cases
 from export.fresh_process import FreshProcess
 from export.proof import Claim, ProofFailed
 from export.rewriting import recurrence
@@ -43,7 +44,8 @@ def publish(
     Args:
         run: a Run, or the folder of one.
         base_path: folder of the model's versions; its last part is the name servers will know the model by.
-        golden: most examples to prove the version on; taken from the Run's, which are raw and real.
+        golden: most examples to prove the version on; taken from the Run's, which are raw and real. Edge cases are
+            added: see `export.edges`.
         explain: "cam", "grad_cam" or "auto" (the first of them that the model allows) adds the signature `explain`: the
             answer to a picture with the heat map of `recipes.explain`, at the model's input size.
         optimize: "latency" or "throughput": try other SavedModels with the same answers (variables frozen to constants,
@@ -100,7 +102,8 @@ def _build(
     """Make `folder` a complete version."""
     bundle = run.bundle
     raw = {name: np.asarray(array) for name, array in run.examples.raw.items()}
-    of_proof = {name: array[: options.golden] for name, array in raw.items()}
+    odd = edge_cases(bundle, raw)
+    of_proof = with_edge_cases({name: array[: options.golden] for name, array in raw.items()}, odd)
 
     signatures = signatures_of(bundle, options.explain)
     resources = [bundle.model, *bundle.preprocessing.trackables]
@@ -131,7 +134,8 @@ def _build(
     )
 
     proof_of_choice = {"created": card.now(), **card.environment(), "lineage": card.lineage(run)}
-    proof_of_choice |= {"rule": proof.RULE, "signatures": choice.claim.record(choice.found)}
+    proof_of_choice |= {"rule": proof.RULE, "edge_cases": list(odd)}
+    proof_of_choice |= {"signatures": choice.claim.record(choice.found)}
     write_json(folder / PROOF, proof_of_choice)
     write_json(folder / CARD, card.describe(run, model_name, described, examples, options.explain, choice.record()))
     manifest.write(folder)

@@ -16,6 +16,7 @@ import numpy as np
 
 from export import arrays, golden, timing
 from export.arrays import Arrays
+from recipes.batches import all_joined
 
 ALL, AGAIN, ALONE, NONE = "all", "again", "alone", "none"
 WARMUP = "warm-up"
@@ -23,7 +24,7 @@ ERROR = "error"
 
 
 def replay(folder: str | Path, examples: str | Path | None = None) -> dict[str, Arrays]:
-    """Answer every golden input, all at once, the same once more, the first example alone, and none at all.
+    """Answer every golden input, all at once, the same once more, one by one, and none at all.
 
     Args:
         folder: of the version.
@@ -42,17 +43,15 @@ def replay(folder: str | Path, examples: str | Path | None = None) -> dict[str, 
     examples = Path(examples or folder)
     replies = {}
     for name, of_signature in golden.load(examples).items():
-        questions = {
-            ALL: of_signature.inputs,
-            AGAIN: of_signature.inputs,
-            ALONE: golden.rows(of_signature.inputs, 1),
-        }
         nothing = {key: array[:0] for key, array in of_signature.inputs.items()}
         if name not in signatures:
             replies[f"{name}|{ERROR}"] = _error(KeyError(f"the SavedModel has no signature {name!r}"))
             continue
         try:
-            replies |= {f"{name}|{question}": _ask(signatures[name], inputs) for question, inputs in questions.items()}
+            for question in (ALL, AGAIN):
+                replies[f"{name}|{question}"] = _ask(signatures[name], of_signature.inputs)
+            alone = [_ask(signatures[name], row) for row in golden.one_by_one(of_signature.inputs)]
+            replies[f"{name}|{ALONE}"] = all_joined(alone)
         except Exception as error:  # the graph's own, of any kind: it is the finding, not a fault of this program
             replies[f"{name}|{ERROR}"] = _error(error)
         # TensorFlow's own convolutions fail on an empty batch where oneDNN runs them (a fused convolution gives the

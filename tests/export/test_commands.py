@@ -30,11 +30,11 @@ def test_help_has_an_example(command):
 def test_publish_says_what_it_does(here, tmp_path, monkeypatch, image_run):
     monkeypatch.setattr("recipes.load_run", lambda path: image_run, raising=False)
     said = run("publish", "runs/lenet5", tmp_path / "served")
-    for words in ("serving_default", "bytes: 10 examples, largest difference", "same class 100.0%", "Version 1 in"):
+    for words in ("serving_default", "bytes: 15 examples, largest difference", "same class 100.0%", "Version 1 in"):
         assert words in said
     record = json.loads(run("publish", "runs/lenet5", tmp_path / "served", "--golden", 3, "--json"))
     assert record["number"] == 2
-    assert record["proof"]["signatures"]["bytes"]["examples"] == 3
+    assert record["proof"]["signatures"]["bytes"]["examples"] == 3 + len(record["proof"]["edge_cases"])
 
 
 def test_versions_as_table_and_json(base):

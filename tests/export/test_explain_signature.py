@@ -47,7 +47,7 @@ def test_a_client_finds_what_is_documented(version):
         "probabilities": {"dtype": "float32", "shape": [None, 3]},
     }
     assert version.card["explain"] == "grad_cam"
-    assert version.proof["signatures"]["explain"]["examples"] == 9
+    assert version.proof["signatures"]["explain"]["examples"] == 9 + len(version.proof["edge_cases"])
 
 
 @pytest.mark.parametrize("protocol", ["REST", "gRPC"])

@@ -53,7 +53,7 @@ def test_the_proof_says_what_was_compared(image_version, image_run):
     assert proof["lineage"]["run"] == image_run.dir.name
     for signature in ("serving_default", "bytes"):
         record = proof["signatures"][signature]
-        assert record["examples"] == len(image_run.examples)
+        assert record["examples"] == len(image_run.examples) + len(proof["edge_cases"])
         assert record["class_agreement"] == 1
         probabilities = record["outputs"]["probabilities"]
         assert probabilities["largest_difference"]["absolute"] <= probabilities["tolerance"]["absolute"] <= 1e-3

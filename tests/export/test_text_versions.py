@@ -19,7 +19,8 @@ def versions(tmp_path_factory):
 
 @pytest.mark.parametrize("kind", tokenizers.KINDS)
 def test_the_proof_holds_whatever_cuts_the_text(kind, versions):
-    assert export.verify(versions[kind].path).signatures["text"].examples == 21
+    assert versions[kind].proof["edge_cases"] == ["empty", "too long"]
+    assert export.verify(versions[kind].path).signatures["text"].examples == 21 + 2
 
 
 def test_the_embedded_server_knows_the_ops_of_wordpiece(versions):
