@@ -11,9 +11,11 @@ from zoo.lazy import attach
 __getattr__, __dir__, __all__ = attach(
     __name__,
     {
+        "Differences": "export.differences",
         "ProofFailed": "export.proof",
         "Report": "export.verification",
         "Version": "export.version",
+        "diff": "export.differences",
         "prune": "export.retention",
         "publish": "export.publishing",
         "rollback": "export.retention",

@@ -1,4 +1,4 @@
-"""`zoo publish`, `versions`, `verify`, `rollback` and `prune`."""
+"""`zoo publish`, `versions`, `verify`, `diff`, `rollback` and `prune`."""
 
 import json
 import re
@@ -28,8 +28,10 @@ as_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSO
 @click.option(
     "--batch-sizes", default="1,8", show_default=True, help="Examples of requests to warm up with and to measure."
 )
+@click.option("--allow-breaking", is_flag=True, help="Even if requests to the newest version would fail.")
+@click.option("--allow-worse", is_flag=True, help="Even if the newest version is better on the same test data.")
 @as_json_option
-def publish(run, base, golden, explain, optimize, batch_sizes, as_json):
+def publish(run, base, golden, explain, optimize, batch_sizes, allow_breaking, allow_worse, as_json):
     """Publish a Run as the next version under BASE, with its proof.
 
     \b
@@ -50,6 +52,8 @@ def publish(run, base, golden, explain, optimize, batch_sizes, as_json):
         explain=explain,
         optimize=optimize.split(",") if "," in optimize else optimize,
         batch_sizes=[int(size) for size in batch_sizes.split(",")],
+        allow_breaking=allow_breaking,
+        allow_worse=allow_worse,
         tell=tell,
     )
     if as_json:
@@ -122,6 +126,30 @@ def verify(path, rest, grpc, name, as_json):
 
 @click.command()
 @click.argument("base", type=FOLDER)
+@click.argument("older", type=click.IntRange(min=0))
+@click.argument("newer", type=click.IntRange(min=0))
+@as_json_option
+def diff(base, older, newer, as_json):
+    """Compare two versions under BASE: signatures, weights, metrics, speed, and answers.
+
+    Both answer the golden inputs of the older one. Exit status 1: requests to it would break.
+
+    \b
+    Example: zoo diff served/lenet5 1 2
+    """
+    import export
+
+    found = export.diff(base, older, newer)
+    if as_json:
+        click.echo(json.dumps(_differences_record(found), indent=1))
+    else:
+        _print_differences(found)
+    if found.breaking:
+        raise click.exceptions.Exit(1)
+
+
+@click.command()
+@click.argument("base", type=FOLDER)
 @click.option(
     "--to", type=click.IntRange(min=0), help="Version to publish again.  [default: the one before the newest]"
 )
@@ -187,6 +215,60 @@ def _report_record(report):
         },
         "problems": list(report.problems),
     }
+
+
+def _differences_record(found):
+    return {
+        "older": found.older.number,
+        "newer": found.newer.number,
+        "breaking": list(found.breaking),
+        "compatible": list(found.compatible),
+        "same_weights": found.same_weights,
+        "metrics": found.metrics,
+        "variants": found.variants,
+        "milliseconds": found.milliseconds,
+        "answers": {
+            name: {
+                "examples": one.examples,
+                "largest_absolute": one.absolute,
+                "class_agreement": one.class_agreement,
+                "problems": list(one.problems),
+            }
+            for name, one in found.answers.items()
+        },
+    }
+
+
+def _print_differences(found):
+    for sentence in found.breaking:
+        click.secho(f"  breaking: {sentence}", fg="red")
+    for sentence in found.compatible:
+        click.echo(f"  {sentence}")
+    if not found.breaking and not found.compatible:
+        click.echo("  The signatures are the same.")
+    weights = {True: "the same", False: "others", None: "unknown"}[found.same_weights]
+    click.echo(f"  Weights: {weights}. Variants: {' → '.join(variant or '?' for variant in found.variants)}.")
+    times = {f"{name}, ms": pair for name, pair in found.milliseconds.items()}
+    _print_table(
+        ["", f"version {found.older.number}", f"version {found.newer.number}"],
+        [
+            [name, *("" if value is None else f"{value:.4g}" for value in pair)]
+            for name, pair in {**found.metrics, **times}.items()
+        ],
+    )
+    _print_table(
+        ["answers", "examples", "largest difference", "same class", ""],
+        [
+            [
+                name,
+                str(one.examples),
+                f"{max(one.absolute.values(), default=0):.1e}",
+                "" if one.class_agreement is None else f"{one.class_agreement:.1%}",
+                "others than before" if one.problems else "as before",
+            ]
+            for name, one in found.answers.items()
+        ],
+    )
 
 
 def _print_report(report):

@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 
 import recipes
-from export import card, checks, choosing, fresh_process, manifest, proof, saved_model, store, warmup
+from export import card, checks, choosing, differences, fresh_process, manifest, proof, saved_model, store, warmup
 from export.comparison import Comparison
 from export.edges import edge_cases, with_edge_cases
 from export.fresh_process import FreshProcess
 from export.proof import Claim, ProofFailed
 from export.rewriting import recurrence
 from export.signatures import signatures_of
-from export.version import CARD, PROOF, Version
+from export.version import CARD, PROOF, Version, versions
 from recipes import explanation
 from recipes.run import Run
 
@@ -32,6 +32,8 @@ def publish(
     explain: str | None = None,
     optimize: str | Sequence[str] = choosing.NONE,
     batch_sizes: Sequence[int] = warmup.BATCH_SIZES,
+    allow_breaking: bool = False,
+    allow_worse: bool = False,
     tell: Callable[[str], None] = lambda line: None,
 ) -> Version:
     """Publish a Run under the next number of a base path, with its proof.
@@ -53,6 +55,8 @@ def publish(
             of the batch sizes most quickly; "size": the smallest of them. Or names of `export.variants.VARIANTS`, to
             try those alone. "none": as it was traced. What was tried is in the card: see `export.choosing`.
         batch_sizes: examples of the requests that the version is warmed up with, and timed by.
+        allow_breaking: publish it even if requests to the newest version there is would fail, or mean something else.
+        allow_worse: publish it even if its first figure is worse than the newest version's, on the same test data.
         tell: called with a line of text at every step.
 
     Returns:
@@ -61,10 +65,11 @@ def publish(
     Raises:
         ProofFailed: the version answers otherwise than Keras; names signature, output, example and both values.
         ValueError: an option is not what is accepted; the Run cannot be published (NaN in a weight, an unnamed input,
-            labels that do not match, …), or explained as asked for; or `base_path` is a file.
+            labels that do not match, …), or explained as asked for; it breaks what asks the newest version, or is worse
+            than that; or `base_path` is a file.
         OSError: `base_path` cannot be written.
     """
-    options = _Options(golden, explain, optimize, tuple(batch_sizes))
+    options = _Options(golden, explain, optimize, tuple(batch_sizes), allow_breaking, allow_worse)
     if not isinstance(run, Run):
         run = recipes.load_run(run)
     checks.check(run)
@@ -87,6 +92,8 @@ class _Options:
     explain: str | None
     optimize: str | Sequence[str]
     batch_sizes: tuple[int, ...]
+    allow_breaking: bool
+    allow_worse: bool
 
     def __post_init__(self):
         if self.golden < 1:
@@ -109,6 +116,7 @@ def _build(
     resources = [bundle.model, *bundle.preprocessing.trackables]
     saved_model.write(resources, signatures, folder)
     described = saved_model.describe(folder)
+    _check_against_newest(folder.parent, run, described, options)
     tell("traced    " + ", ".join(described))
 
     examples = {signature.name: proof.collect(signature, of_proof) for signature in signatures}
@@ -139,6 +147,27 @@ def _build(
     write_json(folder / PROOF, proof_of_choice)
     write_json(folder / CARD, card.describe(run, model_name, described, examples, options.explain, choice.record()))
     manifest.write(folder)
+
+
+def _check_against_newest(base: Path, run: Run, described: Mapping[str, Any], options: _Options) -> None:
+    """Raise ValueError if a version breaks what asks the newest one there is, or is worse, and may not."""
+    found = versions(base)
+    if not found:
+        return
+    newest, labels = found[-1], list(run.bundle.labels)
+    new = {"signatures": described, "labels": labels, "metrics": run.metrics, "lineage": run.facts}
+    breaking, _ = differences.changes(newest.card, new)
+    if breaking and not options.allow_breaking:
+        raise ValueError(
+            f"Nothing was published: what asks version {newest.number} would break. {' '.join(breaking)} "
+            "Accepted: allow_breaking=True (--allow-breaking), or another base path."
+        )
+    worse = differences.worse(newest.card, new)
+    if worse and not options.allow_worse:
+        raise ValueError(
+            f"Nothing was published: version {newest.number} is better. On the same test data {worse} "
+            "Accepted: allow_worse=True (--allow-worse)."
+        )
 
 
 def summary(comparison: Comparison) -> str:
