@@ -96,8 +96,9 @@ class Claim:
         return found
 
     def record(self, found: Mapping[str, Comparison]) -> dict[str, Any]:
-        """What `proof.json` says of the signatures."""
-        return {name: _record(self.examples[name], self.allowed[name], found[name]) for name in self.examples}
+        """What `proof.json` says of it."""
+        signatures = {name: _record(self.examples[name], self.allowed[name], found[name]) for name in self.examples}
+        return {"rule": RULE, "signatures": signatures}
 
 
 def collect(signature: Signature, raw: Arrays, *, stored: bool = True) -> Golden:

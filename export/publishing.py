@@ -1,6 +1,7 @@
 """`publish`: a Run becomes the next version of a base path, if it can prove itself."""
 
 import json
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,7 +10,19 @@ from typing import Any
 import numpy as np
 
 import recipes
-from export import card, checks, choosing, differences, fresh_process, manifest, proof, saved_model, store, warmup
+from export import (
+    card,
+    checks,
+    choosing,
+    differences,
+    document,
+    fresh_process,
+    manifest,
+    proof,
+    saved_model,
+    store,
+    warmup,
+)
 from export.comparison import Comparison
 from export.edges import edge_cases, with_edge_cases
 from export.fresh_process import FreshProcess
@@ -21,6 +34,7 @@ from recipes import explanation
 from recipes.run import Run
 
 LABELS = "labels.txt"
+README = "README.md"
 GOLDEN_EXAMPLES = 64
 
 
@@ -39,9 +53,9 @@ def publish(
     """Publish a Run under the next number of a base path, with its proof.
 
     The signatures are traced into a SavedModel in a staging folder; a fresh process that has no Keras loads it and
-    answers the golden inputs; the answers are compared with Keras'. Then the folder is completed (`labels.txt`,
-    `card.json`, `proof.json`, warm-up records, SHA-256 manifest), written through to the disk and renamed. The version
-    is there whole or not at all.
+    answers the golden inputs; the answers are compared with Keras'. Then the folder is completed (`README.md`,
+    `labels.txt`, `card.json`, `proof.json`, warm-up records, SHA-256 manifest), written through to the disk and
+    renamed. The version is there whole or not at all.
 
     Args:
         run: a Run, or the folder of one.
@@ -141,12 +155,21 @@ def _build(
         folder, claim, found, options.optimize, options.batch_sizes, real, trace_blocks, process, tell
     )
 
-    proof_of_choice = {"created": card.now(), **card.environment(), "lineage": card.lineage(run)}
-    proof_of_choice |= {"rule": proof.RULE, "edge_cases": list(odd)}
-    proof_of_choice |= {"signatures": choice.claim.record(choice.found)}
-    write_json(folder / PROOF, proof_of_choice)
-    write_json(folder / CARD, card.describe(run, model_name, described, examples, options.explain, choice.record()))
+    record = card.describe(run, model_name, described, examples, options.explain, choice.record())
+    _document(folder, run, model_name, record, {"edge_cases": list(odd), **choice.claim.record(choice.found)})
     manifest.write(folder)
+
+
+def _document(folder: Path, run: Run, model_name: str, record: Mapping[str, Any], proved: Mapping[str, Any]) -> None:
+    """Write card, proof and what a person reads of them."""
+    write_json(folder / CARD, record)
+    proved = {"created": card.now(), **card.environment(), "lineage": card.lineage(run), **proved}
+    write_json(folder / PROOF, proved)
+    picture = run.dir / document.PICTURE
+    if picture.is_file():
+        shutil.copyfile(picture, folder / document.PICTURE)
+    said = document.readme(record, proved, model_name, picture.is_file())
+    (folder / README).write_text(said, encoding="utf-8")
 
 
 def _check_against_newest(base: Path, run: Run, described: Mapping[str, Any], options: _Options) -> None:

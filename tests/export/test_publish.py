@@ -26,7 +26,9 @@ def refused(run, base, match):
 
 def test_a_version_is_complete(image_version):
     assert image_version.number == 1
-    names = "SHA256SUMS assets assets.extra card.json fingerprint.pb golden labels.txt proof.json saved_model.pb"
+    names = (
+        "README.md SHA256SUMS assets assets.extra card.json fingerprint.pb golden labels.txt proof.json saved_model.pb"
+    )
     assert sorted(path.name for path in image_version.path.iterdir()) == [*names.split(), "variables"]
     assert (image_version.path / "labels.txt").read_text().split() == list(small_runs.LABELS)
     assert [path.name for path in image_version.path.parent.iterdir() if not path.name.startswith(".")] == ["1"]
