@@ -9,7 +9,7 @@ from tests.export import small_runs
 def tables(text):
     """The tables of a Markdown document, each as rows of cells."""
     blocks = re.findall(r"(?:^\|.*\|$\n?)+", text, re.MULTILINE)
-    return [[re.split(r"(?<!\\) \| ", row.strip("| ")) for row in block.strip().splitlines()] for block in blocks]
+    return [[re.split(r"(?<!\\) \| ", row[2:-2]) for row in block.strip().splitlines()] for block in blocks]
 
 
 def test_it_tells_what_a_person_needs(image_version):
