@@ -177,7 +177,7 @@ def test_a_validation_loss_that_is_not_finite_stops_the_training(tmp_path):
         recipes.regression("linear_regression", data, run_dir=tmp_path / "run", standardize=False, patience=2, **QUICK)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_a_training_that_is_stopped_cleans_up(tmp_path, number):
     command = f"-m zoo train logistic_regression --data {rows_csv(tmp_path / 'rows.csv')} --epochs 1000000"
     command += f" --run-dir {tmp_path / 'run'}"

@@ -219,7 +219,7 @@ def test_layers_that_were_frozen_before_stay_so(tmp_path):
     assert model.get_layer("base").get_layer("norm").trainable
 
 
-@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("precision", ["float32", pytest.param("bfloat16", marks=pytest.mark.slow)])
 def test_both_phases_with_averages_and_patience(trained, tmp_path, precision):
     options = {"weights": trained.dir, "freeze": "backbone", "unfreeze_at": 9, "epochs": 12, "ema": 0.5, "patience": 2}
     run = train(tmp_path / "run", two_classes(), validation=0.25, precision=precision, learning_rate=0.05, **options)

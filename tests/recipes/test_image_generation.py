@@ -156,7 +156,7 @@ def test_a_loss_that_becomes_nan_stops_with_the_last_good_weights(train, tmp_pat
     assert len((tmp_path / "run" / "history.csv").read_text().splitlines()) == 3
 
 
-@pytest.mark.parametrize("model", ["wgan_gp", "vae"])
+@pytest.mark.parametrize("model", ["wgan_gp", pytest.param("vae", marks=pytest.mark.slow)])
 def test_a_training_goes_on_bit_for_bit(train, tmp_path, model, monkeypatch):
     monkeypatch.setattr(checkpoint, "EVERY_SECONDS", 0)
     options = {"ema": 0.9, "measured": 12, "samples": 4, "critic_steps": 2} if model == "wgan_gp" else {"samples": 4}

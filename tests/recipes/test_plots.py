@@ -21,7 +21,7 @@ SMALL_GPT = {"dim": 16, "depth": 1, "heads": 2}
         (recipes.binary_classification, "logistic_regression", {}, (ROWS[:, :2], SIDE), {"predictions", "confusion"}),
         (recipes.binary_classification, "logistic_regression", {}, (ROWS, SIDE), {"predictions", "confusion"}),
         (recipes.text_classification, "text_cnn", {}, (TEXTS, np.arange(40) % 2), {"predictions", "confusion"}),
-        (recipes.language_modeling, "gpt", SMALL_GPT, list(TEXTS), set()),
+        pytest.param(recipes.language_modeling, "gpt", SMALL_GPT, list(TEXTS), set(), marks=pytest.mark.slow),
     ],
     ids=["line", "values", "plane", "scores", "texts", "language"],
 )
