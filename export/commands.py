@@ -223,7 +223,7 @@ def _differences_record(found):
         "newer": found.newer.number,
         "breaking": list(found.breaking),
         "compatible": list(found.compatible),
-        "same_weights": found.same_weights,
+        "same": found.same,
         "metrics": found.metrics,
         "variants": found.variants,
         "milliseconds": found.milliseconds,
@@ -244,10 +244,9 @@ def _print_differences(found):
         click.secho(f"  breaking: {sentence}", fg="red")
     for sentence in found.compatible:
         click.echo(f"  {sentence}")
-    if not found.breaking and not found.compatible:
-        click.echo("  The signatures are the same.")
-    weights = {True: "the same", False: "others", None: "unknown"}[found.same_weights]
-    click.echo(f"  Weights: {weights}. Variants: {' → '.join(variant or '?' for variant in found.variants)}.")
+    for what, same in found.same.items():
+        click.echo(f"  {what.capitalize()}: {'the same' if same else 'others than before'}.")
+    click.echo(f"  Variants: {' → '.join(variant or '?' for variant in found.variants)}.")
     times = {f"{name}, ms": pair for name, pair in found.milliseconds.items()}
     _print_table(
         ["", f"version {found.older.number}", f"version {found.newer.number}"],

@@ -24,7 +24,7 @@ class Differences:
         older, newer: the versions.
         breaking: changes of signatures by which a request to the older version fails, or is answered otherwise in kind.
         compatible: other changes of what can be asked, and of labels.
-        same_weights: whether the weights are equal, bit for bit; None where a card does not say.
+        same: graph, signatures and weights → whether their hashes are equal; those that both cards have.
         metrics: figure → its value in both, None where one lacks it.
         variants: name of each version's variant.
         milliseconds: signature at a batch size → what each took when it was published; None where it was not measured.
@@ -35,7 +35,7 @@ class Differences:
     newer: Version
     breaking: tuple[str, ...]
     compatible: tuple[str, ...]
-    same_weights: bool | None
+    same: Mapping[str, bool]
     metrics: Mapping[str, tuple[float | None, float | None]]
     variants: tuple[str | None, str | None]
     milliseconds: Mapping[str, tuple[float | None, float | None]]
@@ -59,7 +59,7 @@ def diff(base_path: str | Path, older: int, newer: int) -> Differences:
         second,
         tuple(breaking),
         tuple(compatible),
-        _same_weights(first.card, second.card),
+        _same(first.card, second.card),
         _pairs(first.card.get("metrics", {}), second.card.get("metrics", {})),
         (_variant(first), _variant(second)),
         _pairs(_milliseconds(first), _milliseconds(second)),
@@ -134,9 +134,9 @@ def worse(older: Mapping[str, Any], newer: Mapping[str, Any]) -> str | None:
     return f"{figure} was {before:.4g}, is {now:.4g}." if sign * now < sign * before else None
 
 
-def _same_weights(older: Mapping, newer: Mapping) -> bool | None:
-    hashes = [card.get("lineage", {}).get("weights_sha256") for card in (older, newer)]
-    return None if None in hashes else hashes[0] == hashes[1]
+def _same(older: Mapping, newer: Mapping) -> dict[str, bool]:
+    first, second = (card.get("hashes", {}) for card in (older, newer))
+    return {what: digest == second[what] for what, digest in first.items() if what in second}
 
 
 def _pairs(older: Mapping[str, float], newer: Mapping[str, float]) -> dict[str, tuple[float | None, float | None]]:

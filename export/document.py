@@ -116,7 +116,7 @@ def _lineage(card: Mapping[str, Any]) -> list[tuple[str, str]]:
         "command": f"`{lineage['command']}`" if "command" in lineage else None,
         "seed": lineage.get("seed"),
         "SHA-256 of the data": lineage.get("data", {}).get("fingerprint"),
-        "SHA-256 of the weights": lineage["weights_sha256"],
+        **{f"SHA-256 of the {what}": digest for what, digest in card["hashes"].items()},
         "made with": ", ".join(f"{name} {version}" for name, version in card["versions"].items()),
     }
     return [(name, value) for name, value in facts.items() if value is not None]

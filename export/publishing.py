@@ -17,6 +17,7 @@ from export import (
     differences,
     document,
     fresh_process,
+    hashes,
     manifest,
     proof,
     saved_model,
@@ -156,6 +157,7 @@ def _build(
     )
 
     record = card.describe(run, model_name, described, examples, options.explain, choice.record())
+    record["hashes"] = hashes.hashes(folder, described, record["lineage"]["weights_sha256"])
     _document(folder, run, model_name, record, {"edge_cases": list(odd), **choice.claim.record(choice.found)})
     manifest.write(folder)
 

@@ -129,6 +129,8 @@ def base(tmp_path_factory):
     base = tmp_path_factory.mktemp("served") / "lenet5"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("export.fresh_process.started", started_here)
+        patch.setattr("export.choosing.GAIN", 100.0)
+        patch.setattr("export.timing.SECONDS", 0.0)
         export.publish(small_runs.image_run(), base)
         export.publish(small_runs.image_run(), base, optimize=["frozen"])
         run = small_runs.image_run()
@@ -140,7 +142,7 @@ def base(tmp_path_factory):
 
 def test_the_same_weights_answer_the_same(base, here):
     found = export.diff(base, 1, 2)
-    assert found.same_weights
+    assert found.same == {"graph": False, "signatures": True, "weights": True}, "the newer one may be frozen"
     assert found.metrics == {"accuracy": (0.5, 0.5)}
     assert (found.breaking, found.compatible) == ((), ())
     assert set(found.answers) == {"bytes", "serving_default"}
@@ -151,7 +153,7 @@ def test_the_same_weights_answer_the_same(base, here):
 
 def test_other_weights_answer_otherwise(base, here):
     found = export.diff(base, 1, 3)
-    assert found.same_weights is False
+    assert found.same == {"graph": True, "signatures": True, "weights": False}
     assert found.metrics == {"accuracy": (0.5, 0.75)}
     assert all(one.problems and one.examples == 15 for one in found.answers.values())
 
@@ -159,10 +161,10 @@ def test_other_weights_answer_otherwise(base, here):
 def test_it_is_told_to_people_and_programs(base, here):
     said = CliRunner().invoke(commands.diff, [str(base), "1", "3"])
     assert said.exit_code == 0, said.output
-    for words in ("The signatures are the same.", "Weights: others.", "accuracy", "0.75", "others than before"):
+    for words in ("Signatures: the same.", "Weights: others than before.", "accuracy", "0.75", "others than before"):
         assert words in said.output
     record = json.loads(CliRunner().invoke(commands.diff, [str(base), "1", "2", "--json"]).output)
-    assert record["same_weights"] is True
+    assert record["same"]["weights"] is True
     assert record["answers"]["bytes"]["class_agreement"] == 1
 
 

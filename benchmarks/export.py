@@ -1,0 +1,98 @@
+"""What the variants of a version are worth beside the plain one: time, error, size, load and first request.
+
+    python benchmarks/export.py                             # ten networks, each trained for a moment on real data
+    python benchmarks/export.py --models lenet5,lstm        # some of them
+    python benchmarks/export.py --runs runs/lenet5 runs/bert    # Runs that are there
+
+Every Run is published with all variants: see `export.choosing`. Each line is a variant that proved itself: its times
+are geometric means over the signatures, in proportion to those of the plain version, which were taken in turns in one
+process; its error is the largest difference of an output from Keras'. Less than 1 is better. The last lines are the
+geometric means of what would be published, the variant that is best at batch 1, or the plain version.
+"""
+
+import argparse
+import statistics
+import tempfile
+from pathlib import Path
+
+import export
+import recipes
+from export.variants import PLAIN
+
+BATCH_SIZES = (1, 8)
+MOMENT = {"epochs": 1, "batch_size": 8, "verbose": False}
+PICTURES = {"image_size": (224, 224), "channels": 3, "train_split": "train[:256]", "test_split": "test[:256]"}
+MODELS = {
+    "lenet5": ("image_classification", "digits", {}),
+    "mobilenet_v2": ("image_classification", "digits", PICTURES),
+    "resnet50": ("image_classification", "digits", PICTURES),
+    "densenet121": ("image_classification", "digits", PICTURES),
+    "efficientnet_b0": ("image_classification", "digits", PICTURES),
+    "lstm": ("text_classification", "sentences", {"train_split": "train[:10%]"}),
+    "bert_small": ("text_classification", "sentences", {"train_split": "train[:2%]"}),
+    "transformer": ("sequence_to_sequence", "addition/2", {"train_split": "train[:10%]"}),
+    "unet": (
+        "semantic_segmentation",
+        "digit_scenes/small",
+        {"train_split": "train[:10%]", "model_args": {"width": 16}},
+    ),
+    "yolo_v1_small": ("object_detection", "digit_scenes/small", {"train_split": "train[:10%]"}),
+}
+"""Name → recipe, data and options."""
+
+
+def main():
+    """Print a Markdown table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--models", default=",".join(MODELS), help="names, separated by commas")
+    parser.add_argument("--runs", nargs="+", default=(), help="folders of Runs, in place of models")
+    options = parser.parse_args()
+
+    sizes = [f"batch {size}" for size in BATCH_SIZES]
+    print(f"| model | variant | {' | '.join(sizes)} | error | size | load | first request | plain at batch 1, ms |")
+    print("|---|---|" + "---:|" * (len(sizes) + 5))
+    best = []
+    with tempfile.TemporaryDirectory() as folder:
+        for name in options.runs or options.models.split(","):
+            run = recipes.load_run(name) if options.runs else trained(name, Path(folder) / "runs" / name)
+            version = export.publish(
+                run, Path(folder) / "served" / Path(name).name, optimize="latency", batch_sizes=BATCH_SIZES
+            )
+            tried = {trial["variant"]: trial for trial in version.card["optimization"]["tried"]}
+            measured = {variant: trial for variant, trial in tried.items() if trial["milliseconds"]}
+            for variant, trial in measured.items():
+                if variant != PLAIN:
+                    print(f"| {Path(name).name} | {variant} | {row(trial, tried[PLAIN])} |", flush=True)
+            for variant, trial in tried.items():
+                if variant not in measured:
+                    print(f"| {Path(name).name} | {variant} | {trial['verdict'].splitlines()[0]} |", flush=True)
+            best.append(relative(tried[version.card["optimization"]["variant"]]))
+    means = [statistics.geometric_mean(column) for column in zip(*best, strict=True)]
+    print(f"| **all** | published | {' | '.join(f'**{mean:.2f}**' for mean in means)} |" + " |" * 5)
+
+
+def trained(name: str, folder: Path) -> recipes.Run:
+    """A Run of a moment's training."""
+    recipe, data, options = MODELS[name]
+    return getattr(recipes, recipe)(name, data, run_dir=folder, **{**MOMENT, **options})
+
+
+def relative(trial) -> list[float]:
+    """Geometric mean over the signatures, for every batch size."""
+    return [
+        statistics.geometric_mean(value for key, value in trial["relative"].items() if key.endswith(f"@{size}"))
+        for size in BATCH_SIZES
+    ]
+
+
+def row(trial, plain) -> str:
+    """The cells of a variant."""
+    error = max((value for of in trial["largest_difference"].values() for value in of.values()), default=0.0)
+    cells = [f"{value:.2f}" for value in relative(trial)]
+    cells += [f"{error:.1e}", *(f"{trial[what] / plain[what]:.2f}" for what in ("bytes", "load", "first"))]
+    slowest = statistics.geometric_mean(ms for key, ms in plain["milliseconds"].items() if key.endswith("@1"))
+    return " | ".join([*cells, f"{slowest:.1f}"])
+
+
+if __name__ == "__main__":
+    main()
