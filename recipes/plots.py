@@ -139,8 +139,7 @@ def styled(run: Run, answers, truth) -> Figure:
     made = run.bundle.predict({"image_bytes": shown})["image_bytes"]
     style = (_read((run.dir / "style.png").read_bytes()), "style", "black")
     before, after = ([(_read(data), "", "black") for data in row] for row in (shown, made))
-    filling = [None] * (COLUMNS - 1 - len(shown))
-    return _grid([style, *before, *filling, None, *after, *filling])
+    return _grid([style, *before, None, *after], columns=1 + len(shown))
 
 
 def _colour(picture: np.ndarray) -> np.ndarray:
@@ -212,22 +211,23 @@ def _read(data: bytes) -> np.ndarray:
     return np.asarray(Image.open(io.BytesIO(data)).convert("RGBA"))
 
 
-def _grid(tiles: list[tuple[np.ndarray, str, str] | None]) -> Figure:
-    """Pictures with a title each, and its colour, in rows of `COLUMNS`; None leaves a place empty."""
-    rows = math.ceil(len(tiles) / COLUMNS)
-    figure = Figure(figsize=(TILE[0] * COLUMNS, TILE[1] * rows))
+def _grid(tiles: list[tuple[np.ndarray, str, str] | None], columns: int = COLUMNS) -> Figure:
+    """Pictures with a title each, and its colour, in rows, larger where these are short; None leaves a place empty."""
+    rows, larger = math.ceil(len(tiles) / columns), min(2, COLUMNS / columns)
+    wide, high = TILE[0] * larger, TILE[1] * larger
+    figure = Figure(figsize=(wide * columns, high * rows))
     axes = figure.add_axes((0, 0, 1, 1))  # one for all, in inches: one for each would take a second to draw
     axes.set_axis_off()
     for i, tile in enumerate(tiles):
         if tile is None:
             continue
         image, title, colour = tile
-        row, column = divmod(i, COLUMNS)
-        x, bottom = (column + 0.5) * TILE[0], (row + 1) * TILE[1]
-        height, width = (PICTURE * side / max(image.shape[:2]) for side in image.shape[:2])
+        row, column = divmod(i, columns)
+        x, bottom = (column + 0.5) * wide, (row + 1) * high
+        height, width = (PICTURE * larger * side / max(image.shape[:2]) for side in image.shape[:2])
         axes.imshow(image, extent=(x - width / 2, x + width / 2, bottom, bottom - height), aspect="auto")
         axes.text(x, bottom - height - 0.04, title, fontsize=8, color=colour, ha="center", va="bottom")
-    axes.set(xlim=(0, TILE[0] * COLUMNS), ylim=(TILE[1] * rows + 0.05, 0))
+    axes.set(xlim=(0, wide * columns), ylim=(high * rows + 0.05, 0))
     return figure
 
 
