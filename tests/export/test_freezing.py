@@ -26,7 +26,7 @@ RUNS = {
     "styles": lambda: small_runs.of_pictures("style_transfer"),
     "makes": lambda: small_runs.of_pictures("dcgan"),
 }
-FAST = ("residuals", "words", "writer", "boxes")
+FAST = ("residuals", "words")
 
 
 @pytest.mark.parametrize(
