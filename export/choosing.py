@@ -155,7 +155,7 @@ def choose(
         chosen = _judged({name: trials[name] for name in folders}, optimize, batch_sizes)
         if chosen != PLAIN:
             _replace(folder, folders[chosen])
-    for trial in trials.values():
+    for trial in trials.values() if variants else ():
         tell(f"tried     {trial}")
     return Choice(trials, chosen, *proofs[chosen])
 

@@ -175,7 +175,6 @@ def _share_of_others(answer, expected) -> float:
 
 
 def _record(examples: Golden, allowed: Mapping[str, Tolerance], found: Comparison) -> dict[str, Any]:
-
     def of_output(name, array):
         if name not in allowed:
             return _described(array)

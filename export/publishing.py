@@ -165,7 +165,7 @@ def _build(
 def _document(folder: Path, run: Run, model_name: str, record: Mapping[str, Any], proved: Mapping[str, Any]) -> None:
     """Write card, proof and what a person reads of them."""
     write_json(folder / CARD, record)
-    proved = {"created": card.now(), **card.environment(), "lineage": card.lineage(run), **proved}
+    proved = {"created": record["created"], **card.environment(), "lineage": record["lineage"], **proved}
     write_json(folder / PROOF, proved)
     picture = run.dir / document.PICTURE
     if picture.is_file():

@@ -47,7 +47,7 @@ def _lstm(
     stands behind the last of them is not looked at.
 
     Raises:
-        NotImplementedError: other gates, which Keras then computes in a loop.
+        NotImplementedError: other gates. It is how a backend tells Keras to compute them in a loop.
     """
     same_gates = activation is keras.activations.tanh and recurrent_activation is keras.activations.sigmoid
     if not same_gates or bias is None or inputs.dtype != tf.float32:
