@@ -12,12 +12,16 @@ geometric means of what would be published, the variant that is best at batch 1,
 
 import argparse
 import statistics
+import sys
 import tempfile
 from pathlib import Path
 
-import export
-import recipes
-from export.variants import PLAIN
+# Python puts a script's own folder first on the path, and there this script is what "export" means.
+sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != Path(__file__).resolve().parent]
+
+import export  # noqa: E402 - only now is it the package
+import recipes  # noqa: E402
+from export.variants import PLAIN  # noqa: E402
 
 BATCH_SIZES = (1, 8)
 MOMENT = {"epochs": 1, "batch_size": 8, "verbose": False}
