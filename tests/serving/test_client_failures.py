@@ -146,11 +146,11 @@ def test_every_other_failure_is_raised_at_once_and_alike(scripted, code, kind):
 
 
 def test_the_deadline_ends_a_slow_answer(scripted):
-    _, target = scripted([], delay=2.0)
+    _, target = scripted([], delay=5.0)
     start = time.monotonic()
     with serving.Client(target, timeout=0.3) as client, pytest.raises(serving.DeadlineExceeded):
         client.status("m")
-    assert time.monotonic() - start < 1.5
+    assert time.monotonic() - start < 4.5
 
 
 def test_the_deadline_covers_the_retries(scripted):
@@ -158,9 +158,9 @@ def test_the_deadline_covers_the_retries(scripted):
     start = time.monotonic()
     either = serving.Unavailable, serving.DeadlineExceeded  # the latter if the last attempt is cut off
     with serving.Client(target, retries=50) as client, pytest.raises(either):
-        client.status("m", timeout=0.5)
-    assert time.monotonic() - start < 1.0
-    assert 1 < state.asked < 20
+        client.status("m", timeout=2.0)
+    assert time.monotonic() - start < 8.0  # all the retries would take a minute
+    assert 1 < state.asked < 50
 
 
 @pytest.mark.parametrize("transport", [0, 1], ids=["rest", "grpc"])
@@ -221,11 +221,11 @@ def serve_bytes(*chunks: bytes, pause: float = 0.0):
 
 def test_a_trickling_answer_does_not_outlive_the_deadline():
     head = b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n"
-    listener, url = serve_bytes(head, *[b" "] * 100, pause=0.05)
+    listener, url = serve_bytes(head, *[b" "] * 200, pause=0.05)
     start = time.monotonic()
     with listener, serving.Client(url, timeout=0.4) as client, pytest.raises(serving.DeadlineExceeded):
         client.status("m")
-    assert time.monotonic() - start < 2
+    assert time.monotonic() - start < 8
 
 
 @pytest.mark.parametrize(
