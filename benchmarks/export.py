@@ -2,6 +2,7 @@
 
     python benchmarks/export.py                             # ten networks, each trained for a moment on real data
     python benchmarks/export.py --models lenet5,lstm        # some of them
+    python benchmarks/export.py --keep runs                 # their Runs are kept there, and taken from there
     python benchmarks/export.py --runs runs/lenet5 runs/bert    # Runs that are there
 
 Every Run is published with all variants: see `export.choosing`. Each line is a variant that proved itself: its times
@@ -49,6 +50,7 @@ def main():
     """Print a Markdown table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", default=",".join(MODELS), help="names, separated by commas")
+    parser.add_argument("--keep", metavar="DIR", help="where the models' Runs are kept; what is there is not trained")
     parser.add_argument("--runs", nargs="+", default=(), help="folders of Runs, in place of models")
     options = parser.parse_args()
 
@@ -58,7 +60,8 @@ def main():
     best = []
     with tempfile.TemporaryDirectory() as folder:
         for name in options.runs or options.models.split(","):
-            run = recipes.load_run(name) if options.runs else trained(name, Path(folder) / "runs" / name)
+            kept = Path(options.keep or Path(folder) / "runs") / name
+            run = recipes.load_run(name) if options.runs else trained(name, kept)
             version = export.publish(
                 run, Path(folder) / "served" / Path(name).name, optimize="latency", batch_sizes=BATCH_SIZES
             )
@@ -76,7 +79,9 @@ def main():
 
 
 def trained(name: str, folder: Path) -> recipes.Run:
-    """A Run of a moment's training."""
+    """A Run of a moment's training, or the one that is there."""
+    if folder.exists():
+        return recipes.load_run(folder)
     recipe, data, options = MODELS[name]
     return getattr(recipes, recipe)(name, data, run_dir=folder, **{**MOMENT, **options})
 

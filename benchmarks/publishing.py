@@ -1,0 +1,103 @@
+"""What a publish takes, in seconds and memory, and how long the first request to the new version waits.
+
+    python benchmarks/publishing.py runs/lenet5 runs/resnet50                          # as it was traced
+    python benchmarks/publishing.py runs/resnet50 runs/bert_small --optimize latency
+
+Each Run is published by a process of its own. Its memory is the most that it, and the process of the proof beside it,
+held at a time, less what a process holds that has only imported TensorFlow and Keras; in proportion to the bytes of
+the weights. Then a server is started on the version, and once that is AVAILABLE, it is asked one golden example after
+the other over gRPC: the first answer beside the median of those that follow.
+"""
+
+import argparse
+import multiprocessing
+import os
+import resource
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+# Python puts a script's own folder first on the path, and there other scripts are what "export" and "serving" mean.
+sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != Path(__file__).resolve().parent]
+
+FOLLOWING = 30
+"""Requests after the first."""
+MEGABYTE = 2**20
+
+
+def main():
+    """Print a Markdown table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("runs", nargs="+", metavar="RUN", help="folders of Runs")
+    parser.add_argument("--optimize", default="none", help="as `zoo publish` takes it")
+    parser.add_argument("--engine", default="embedded", help="what serves: embedded, binary, docker or auto")
+    options = parser.parse_args()
+    print(
+        "| Run | variant | weights, MB | publish, s | memory | of the proof | first answer, ms | median, ms | ratio |"
+    )
+    print("|---|---|" + "---:|" * 7)
+    for run in options.runs:
+        with tempfile.TemporaryDirectory() as folder:
+            print(f"| {Path(run).name} | {row(run, str(Path(folder) / Path(run).name), options)} |", flush=True)
+
+
+def row(run: str, base_path: str, options: argparse.Namespace) -> str:
+    """The cells of a Run."""
+    context = multiprocessing.get_context("spawn")
+    mine, theirs = context.Pipe(duplex=False)
+    child = context.Process(target=publish, args=(run, base_path, options.optimize, theirs))
+    child.start()
+    theirs.close()
+    try:
+        variant, weights, seconds, own, proof = mine.recv()
+    except EOFError:
+        raise SystemExit(f"{run} could not be published") from None
+    child.join()
+    first, median = asked(base_path, options.engine)
+    held = [f"{held / weights:.1f} x weights" for held in (own, proof)]
+    cells = [variant, f"{weights / MEGABYTE:.1f}", f"{seconds:.1f}", *held]
+    return " | ".join([*cells, f"{first * 1e3:.1f}", f"{median * 1e3:.1f}", f"{first / median:.2f}"])
+
+
+def publish(run: str, base_path: str, optimize: str, connection) -> None:
+    """Publish, and send what was published, its bytes, the seconds, and the bytes that both processes held."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    import export.publishing
+    import recipes
+
+    imported = _most_held(resource.RUSAGE_SELF)
+    started = time.perf_counter()
+    loaded = recipes.load_run(run)
+    version = export.publish(loaded, base_path, optimize=optimize)
+    seconds = time.perf_counter() - started
+    weights = sum(weight.numpy().nbytes for weight in loaded.model.weights)
+    held = [_most_held(who) - imported for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    connection.send((version.card["optimization"]["variant"], weights, seconds, *held))
+
+
+def _most_held(who: int) -> int:
+    """Bytes."""
+    return resource.getrusage(who).ru_maxrss * 1024
+
+
+def asked(base_path: str, engine: str) -> tuple[float, float]:
+    """Seconds of the first request after AVAILABLE, and the median of those that follow."""
+    import serving
+    from export import golden, version
+
+    newest = version.find(base_path)
+    signature, examples = next(reversed(golden.load(newest.path).items()))
+    seconds = []
+    with serving.serve(base_path, engine=engine) as server, serving.Client(server.grpc_address) as client:
+        for _ in range(1 + FOLLOWING):
+            inputs = golden.rows(examples.inputs, 1)
+            started = time.perf_counter()
+            client.predict(server.name, inputs, signature=signature)
+            seconds.append(time.perf_counter() - started)
+    return seconds[0], statistics.median(seconds[1:])
+
+
+if __name__ == "__main__":
+    main()
