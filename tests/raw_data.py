@@ -26,6 +26,14 @@ def of_task(task, spec):
     }[task](tuple(shape))
 
 
+def repeated(data, times):
+    """`COUNT` examples, so many times, one round after the other: `data` is inputs, or a pair of inputs and targets."""
+    if isinstance(data, tuple):
+        return tuple(repeated(part, times) for part in data)
+    rounds = np.arange(times * COUNT) % len(data)
+    return data[rounds] if isinstance(data, np.ndarray) else [data[i] for i in rounds]
+
+
 def pictures(shape):
     """Uint8 pictures of three classes: bright above, bright on the left, bright in the middle; with noise."""
     rng = np.random.default_rng(0)
