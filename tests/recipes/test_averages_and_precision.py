@@ -130,7 +130,7 @@ def witnessed():
     return keras.Model(image, keras.layers.Dense(3, name="logits")(x), name="witnessed")
 
 
-@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+@pytest.mark.parametrize("precision", ["bfloat16", pytest.param("float16", marks=pytest.mark.slow)])
 def test_training_computes_in_16_bits_and_the_run_in_32(precision, train):
     Witness.seen.clear()
     model = witnessed()
@@ -244,6 +244,7 @@ def test_auxiliary_heads_through_a_recipe(train):
     assert run.metrics["accuracy"] > 0.9
 
 
+@pytest.mark.slow
 def test_mixed_pictures_temper_the_answers(train):
     """Between two pictures the network learns to be in between: it is less sure of its answers."""
     data = raw_data.pictures((12, 12, 1))

@@ -161,6 +161,7 @@ def test_a_grey_picture_gets_the_answer_of_its_coloured_copy(trained, tmp_path):
     np.testing.assert_allclose(first[0](answers[0]), first[1](answers[1]), atol=1e-4)
 
 
+@pytest.mark.slow
 def test_other_labels_of_the_same_number_get_a_fresh_head(trained, tmp_path):
     x, y = raw_data.pictures(SHAPE)
     names = tmp_path / "pictures"
@@ -210,6 +211,7 @@ def test_layers_inside_of_models_are_frozen_too(tmp_path):
     assert all((new == old).all() for new, old in zip(norm.get_weights(), before[norm], strict=True))
 
 
+@pytest.mark.slow
 def test_layers_that_were_frozen_before_stay_so(tmp_path):
     model = nested_model()
     conv = model.get_layer("base").get_layer("conv")

@@ -156,7 +156,7 @@ def test_a_loss_that_becomes_nan_stops_with_the_last_good_weights(train, tmp_pat
     assert len((tmp_path / "run" / "history.csv").read_text().splitlines()) == 3
 
 
-@pytest.mark.parametrize("model", ["wgan_gp", pytest.param("vae", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("model", [pytest.param("wgan_gp", marks=pytest.mark.slow), "vae"])
 def test_a_training_goes_on_bit_for_bit(train, tmp_path, model, monkeypatch):
     monkeypatch.setattr(checkpoint, "EVERY_SECONDS", 0)
     options = {"ema": 0.9, "measured": 12, "samples": 4, "critic_steps": 2} if model == "wgan_gp" else {"samples": 4}
@@ -200,6 +200,7 @@ def test_bad_options_are_named(train, model, options, said, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_the_defaults_are_those_of_the_papers(train):
     run = train("wgan_gp", epochs=1)
     options = run.facts["options"]

@@ -69,7 +69,9 @@ def test_the_schedule_is_what_training_used(tmp_path):
     np.testing.assert_allclose(run.history["learning_rate"], [0.05] * 3 + [0.005] * 2 + [0.0005] * 3, rtol=1e-5)
 
 
-@pytest.mark.parametrize("penalty", [{"l2": 0.1}, {"l1": 0.1}, {"weight_decay": 2.0}])
+@pytest.mark.parametrize(
+    "penalty", [{"l2": 0.1}, pytest.param({"l1": 0.1}, marks=pytest.mark.slow), {"weight_decay": 2.0}]
+)
 def test_penalties_and_decay_keep_kernels_small(tmp_path, penalty):
     plain = trained(tmp_path, run_dir="plain")
     small = trained(tmp_path, run_dir="small", **penalty)
@@ -84,6 +86,7 @@ def test_clipping_bounds_a_step(tmp_path):
     assert np.linalg.norm(moved) == pytest.approx(1e-3, rel=0.01)
 
 
+@pytest.mark.slow
 def test_label_smoothing_tempers_the_answers(tmp_path):
     sure = trained(tmp_path, run_dir="sure", epochs=60)
     tempered = trained(tmp_path, run_dir="tempered", epochs=60, label_smoothing=0.3)
@@ -91,6 +94,7 @@ def test_label_smoothing_tempers_the_answers(tmp_path):
     assert means[1] < means[0] - 0.03
 
 
+@pytest.mark.slow
 def test_balanced_class_weights_find_the_rare_class(tmp_path):
     rare = (X[:, 0] + 0.8 * RNG.normal(size=200) > 1.6).astype(int)
     assert 0.02 < rare.mean() < 0.25

@@ -115,6 +115,7 @@ def train(tmp_path, model=None, data=SQUARES, **options):
     return recipes.semantic_segmentation(model or small_network(), data, **{**arguments, **options})
 
 
+@pytest.mark.slow
 def test_any_network_that_answers_every_pixel_learns(tmp_path, drawing):
     with drawing():
         run = train(tmp_path, augment="flip,contrast", class_weights="balanced", loss="cross_entropy_dice")

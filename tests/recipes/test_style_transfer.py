@@ -30,6 +30,7 @@ def own_data(monkeypatch, data_dir):
     monkeypatch.setenv("TFDS_DATA_DIR", data_dir)
 
 
+@pytest.mark.slow
 def test_a_network_learns_a_style_from_photographs(tmp_path, own_data, drawing):
     with drawing():
         run = train(tmp_path)

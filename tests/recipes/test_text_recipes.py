@@ -142,6 +142,7 @@ def test_the_examples_of_a_masked_language_model_hide_a_word(masked):
         assert text.decode().replace("[MASK]", word) in TEXTS
 
 
+@pytest.mark.slow
 def test_a_vocabulary_without_a_mask_is_refused(train, tmp_path):
     train(recipes.text_classification, "bert_tiny", (TEXTS * 2, [0, 1] * 5), tokenizer="words")
     with pytest.raises(ValueError, match="has no mask"):
@@ -259,6 +260,7 @@ def test_more_places_than_the_weights_have_are_not_made_up(masked):
         zoo.load_weights(model, "bert_tiny", str(masked.dir))
 
 
+@pytest.mark.slow
 def test_longer_texts_than_the_weights_have_read_fill_their_places(train, masked):
     """As BERT is pre-trained: on short windows first, then on long ones."""
     options = {"weights": str(masked.dir), "max_length": 32, "samples": 0}

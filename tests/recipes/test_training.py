@@ -39,7 +39,9 @@ def train(tmp_path, data_dir):
     return trained
 
 
-@pytest.mark.parametrize(("gate", "accuracy"), [("and", 1.0), ("or", 1.0), ("xor", None)])
+@pytest.mark.parametrize(
+    ("gate", "accuracy"), [("and", 1.0), pytest.param("or", 1.0, marks=pytest.mark.slow), ("xor", None)]
+)
 def test_logistic_regression_learns_and_and_or_but_not_xor(train, gate, accuracy):
     options = {"epochs": 150, "batch_size": 4, "optimizer": "sgd", "learning_rate": 2.0}
     run = train(recipes.binary_classification, "logistic_regression", f"gates/{gate}", **options)

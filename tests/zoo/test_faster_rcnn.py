@@ -179,16 +179,7 @@ class Training:
         return loss
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_every_weight_learns(name):
-    keras.utils.set_random_seed(0)
-    model = tiny(name)
-    _, gradients = Training(model, pictures(model)).gradients()
-    for weight, gradient in zip(model.trainable_variables, gradients, strict=True):
-        assert gradient is not None, f"{weight.path} has no gradient"
-        assert np.any(gradient), f"the gradient of {weight.path} is 0"
-
-
+@pytest.mark.slow
 def test_it_learns_where_things_are():
     keras.utils.set_random_seed(0)
     model = tiny("faster_rcnn_small")
