@@ -104,7 +104,7 @@ def test_a_refusal_is_the_callers_fault_and_no_alert_of_ours(page):
     assert not re.fullmatch(ours, "INTERNAL")
 
 
-def test_the_dashboard_has_a_panel_for_everything(page):
+def test_the_panels_of_the_dashboard_lie_side_by_side():
     board = json.loads(dashboard.files()["dashboard.json"])
     places = [(panel["gridPos"]["x"], panel["gridPos"]["y"]) for panel in board["panels"]]
     assert len(set(places)) == len(places) == len({panel["id"] for panel in board["panels"]}) == 6
