@@ -19,10 +19,19 @@ def check_base_path(base_path: str | os.PathLike) -> Path:
     if not versions:
         there = ", ".join(sorted(entry.name for entry in path.iterdir())[:5]) or "nothing"
         raise ValueError(f"No version in {base_path}: a version is a folder with a number for a name. It has: {there}")
-    newest = versions[max(versions)]
-    if not _is_saved_model(newest):
-        raise ValueError(f"{newest} holds no SavedModel (no saved_model.pb), and a server would end at it")
+    check_version(path, max(versions))
     return path
+
+
+def check_version(base_path: Path, number: int) -> Path:
+    """The folder of a version. ValueError where it is not there or holds no model."""
+    versions = version_folders(base_path)
+    if number not in versions:
+        raise ValueError(f"No version {number} in {base_path}. It has: {', '.join(map(str, sorted(versions)))}")
+    folder = versions[number]
+    if not _is_saved_model(folder):
+        raise ValueError(f"{folder} holds no SavedModel (no saved_model.pb), and a server would end at it")
+    return folder
 
 
 def version_folders(path: Path) -> dict[int, Path]:

@@ -30,12 +30,14 @@ from serving.server import Server
 
 IMAGE = "tensorflow/serving:2.20.0"
 BINARY = "tensorflow_model_server"
+MODELS = "/models"  # where base paths lie inside of a container
+REST_PORT, GRPC_PORT = 8501, 8500
+NOBODY = 65534  # user and group without a name or a file
 
 _logger = logging.getLogger("serving")
 
 _LEGAL_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 _TRIES = 4  # how often ports are chosen anew when somebody else was quicker
-_NOBODY = "65534:65534"
 _ASK_DOCKER_SECONDS = 20.0
 _PULL_SECONDS = 900.0
 
@@ -47,11 +49,11 @@ class Options:
     name: str
     base_path: Path
     host: str = "127.0.0.1"
-    rest_port: int = 8501
-    grpc_port: int = 8500
+    rest_port: int = REST_PORT
+    grpc_port: int = GRPC_PORT
 
     def __post_init__(self):
-        _check_name(self.name)
+        check_name(self.name)
         _check_host(self.host)
         _check_ports(self.rest_port, self.grpc_port)
         if not self.base_path.is_absolute():
@@ -104,7 +106,7 @@ def serve(
     # what is wrong is said before Docker is asked, which may take minutes
     name = path.name if name is None else name
     host = "127.0.0.1" if host == "localhost" else host
-    _check_name(name)
+    check_name(name)
     _check_host(host)
     _check_ports(*(port for port in (rest_port, grpc_port) if port != 0))
     chosen = choose_engine(engine)
@@ -144,7 +146,7 @@ def choose_engine(name: str = "auto") -> Engine:
 
 def binary_command(options: Options, binary: str = BINARY) -> list[str]:
     """TensorFlow Serving's own command line. It has no flag for the host: the binary listens on every address."""
-    return [binary, *_flags(options.name, str(options.base_path), options.rest_port, options.grpc_port)]
+    return [binary, *server_flags(**_flags_here(options))]
 
 
 def docker_command(options: Options, container: str, user: str, image: str = IMAGE) -> list[str]:
@@ -153,17 +155,17 @@ def docker_command(options: Options, container: str, user: str, image: str = IMA
     The image's entry point is a shell script, and a process that is PID 1 ignores SIGTERM: so the server itself is the
     entry point, under Docker's own init.
     """
-    inside = f"/models/{options.name}"
+    inside = f"{MODELS}/{options.name}"
     host = f"[{options.host}]" if ":" in options.host else options.host
     return [
         *("docker", "run", "--rm", "--init", "--pull=never", f"--name={container}", f"--user={user}"),
         *("--read-only", "--tmpfs=/tmp", "--cap-drop=ALL", "--security-opt=no-new-privileges"),
-        f"--publish={host}:{options.rest_port}:8501",
-        f"--publish={host}:{options.grpc_port}:8500",
+        f"--publish={host}:{options.rest_port}:{REST_PORT}",
+        f"--publish={host}:{options.grpc_port}:{GRPC_PORT}",
         "--mount=" + _mount("type=bind", f"source={options.base_path}", f"target={inside}", "readonly"),
         f"--entrypoint={BINARY}",
         image,
-        *_flags(options.name, inside, 8501, 8500),
+        *server_flags(port=GRPC_PORT, rest_api_port=REST_PORT, model_name=options.name, model_base_path=inside),
     ]
 
 
@@ -171,11 +173,22 @@ def embedded_command(options: Options, python: str = sys.executable) -> list[str
     """Our own server, under TensorFlow Serving's flag names."""
     return [
         *(python, "-m", "serving.embedded", f"--host={options.host}"),
-        *_model_flags(options.name, str(options.base_path), options.rest_port, options.grpc_port),
+        *_spelled(**_flags_here(options)),
     ]
 
 
-def _check_name(name: str) -> None:
+def server_flags(**flags: str | int | bool) -> list[str]:
+    """The flags as TensorFlow Serving reads them, and the one that all servers of ours get."""
+    # The profiler is an endpoint that anyone may call; a server that does not know the flag says so and starts.
+    return _spelled(**flags, enable_profiler=False)
+
+
+def container_user() -> str:
+    """``UID:GID`` for a container that reads the files of whoever started this process: nobody's if that is root."""
+    return f"{os.getuid()}:{os.getgid()}" if os.getuid() else f"{NOBODY}:{NOBODY}"
+
+
+def check_name(name: str) -> None:
     if not _LEGAL_NAME.fullmatch(name):
         raise ValueError(
             "A model's name is letters, digits, '_', '.' and '-', and starts with none of the last two. "
@@ -200,18 +213,17 @@ def _check_ports(*ports: int) -> None:
         raise ValueError(f"REST and gRPC need two ports. Received: {ports[0]} for both")
 
 
-def _flags(name: str, base_path: str, rest_port: int, grpc_port: int) -> list[str]:
-    # The profiler is an endpoint that anyone may call; a server that does not know the flag says so and starts.
-    return [*_model_flags(name, base_path, rest_port, grpc_port), "--enable_profiler=false"]
+def _flags_here(options: Options) -> dict[str, str | int]:
+    return {
+        "port": options.grpc_port,
+        "rest_api_port": options.rest_port,
+        "model_name": options.name,
+        "model_base_path": str(options.base_path),
+    }
 
 
-def _model_flags(name: str, base_path: str, rest_port: int, grpc_port: int) -> list[str]:
-    return [
-        f"--port={grpc_port}",
-        f"--rest_api_port={rest_port}",
-        f"--model_name={name}",
-        f"--model_base_path={base_path}",
-    ]
+def _spelled(**flags: str | int | bool) -> list[str]:
+    return [f"--{name}={str(value).lower() if isinstance(value, bool) else value}" for name, value in flags.items()]
 
 
 def _mount(*fields: str) -> str:
@@ -223,8 +235,7 @@ def _mount(*fields: str) -> str:
 
 def _launch_docker(options: Options) -> Launch:
     container = f"servable-zoo-{options.name}-{secrets.token_hex(4)}"
-    user = f"{os.getuid()}:{os.getgid()}" if os.getuid() else _NOBODY
-    return Launch(docker_command(options, container, user), cleanup=["docker", "rm", "--force", container])
+    return Launch(docker_command(options, container, container_user()), cleanup=["docker", "rm", "--force", container])
 
 
 def _launch_binary(options: Options) -> Launch:

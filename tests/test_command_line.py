@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-ROAD = "list show pretrained train evaluate explain publish versions verify rollback prune serve query demo"
+ROAD = "list show pretrained train evaluate explain publish versions verify rollback prune serve query deploy demo"
 COMMANDS = ROAD.split()
 
 

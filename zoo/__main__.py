@@ -33,6 +33,7 @@ class LazyGroup(click.Group):
         "prune",
         "serve",
         "query",
+        "deploy",
     )
 
     def list_commands(self, ctx):
