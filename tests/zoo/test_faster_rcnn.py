@@ -11,7 +11,6 @@ from zoo import boxes as bx
 from zoo import detection_losses, matching
 from zoo.architectures.faster_rcnn import RegionBoxes, RegionProposals
 
-NAMES = ("faster_rcnn_r50_fpn", "faster_rcnn_small")
 TRUTH = np.float32([[[0.1, 0.2, 0.4, 0.45], [0.55, 0.5, 0.95, 0.9]], [[0.3, 0.1, 0.7, 0.6], [0, 0, 0, 0]]])
 LABELS = np.int32([[0, 2], [1, -1]])
 STEPS = 100
