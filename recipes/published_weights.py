@@ -16,7 +16,7 @@ from PIL import Image
 from sklearn.datasets import load_sample_images
 
 import zoo
-from recipes import command_line, initial_weights, published_input
+from recipes import command_line, initial_weights, licenses, published_input
 from recipes.answers import ClassAnswer, MaskedAnswer, NextTokenAnswer, TagAnswer, head_of
 from recipes.batches import objects
 from recipes.bundle import Bundle
@@ -96,6 +96,7 @@ def pretrained(
             "data": {"name": weights, "source": None, "fingerprint": None, "examples": {}},
             "evaluated_on": None,
             **versions(),
+            licenses.FACT: licenses.of_weights(model, weights),
         }
         run = Run(folder, bundle, pd.DataFrame(columns=["epoch", "loss"]), {}, facts, given)
         run.save()

@@ -72,6 +72,7 @@ class Data:
         fingerprint: SHA-256, hexadecimal, of the examples (what it covers is said where each source is opened). It does
             not depend on where they lie, nor on the seed.
         continuous: whether the examples, which are texts, follow one another in one text.
+        license: under which the data is published, where it says so itself: an SPDX identifier, or in words.
     """
 
     name: str
@@ -86,6 +87,7 @@ class Data:
     evaluated_on: str
     fingerprint: str
     continuous: bool = False
+    license: str | None = None
 
 
 def load(
@@ -246,6 +248,7 @@ def finish(source: Source, parts: dict[str, Part]) -> Data:
         evaluated_on="test" if "test" in parts else "train",
         fingerprint=source.fingerprint,
         continuous=source.continuous,
+        license=source.license,
     )
 
 

@@ -85,6 +85,11 @@ def find_builder(name: str, data_dir=None) -> tfds.core.DatasetBuilder:
     return _downloaded(name, folder)
 
 
+def license_of(builder: tfds.core.DatasetBuilder) -> str | None:
+    """Under which licence a data set is published, in one line; None where it does not say so."""
+    return " ".join(builder.info.redistribution_info.license.split()) or None
+
+
 def _own_builder(name: str, folder: Path) -> tfds.core.DatasetBuilder:
     dataset, arguments = naming.parse_builder_name_kwargs(name)
     builder = datasets.BUILDERS[dataset.name]

@@ -17,6 +17,7 @@ def test_a_run_of_published_weights_answers_as_they_do(mirror, tmp_path):
     mirror.vouch()
     run = recipes.pretrained("mobilenet_v3_small", run_dir=tmp_path / "run")
     assert len(run.examples) == 64
+    assert [each["license"] for each in run.facts["licenses"]] == ["Apache-2.0"]
     assert len(set(run.bundle.labels)) == 1000  # names that occur twice have got their WordNet ids
     # The answer to a photograph is the published network's, on the same pixels.
     picture = run.examples.raw["image_bytes"][:4]
