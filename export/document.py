@@ -34,6 +34,8 @@ def readme(card: Mapping[str, Any], proof: Mapping[str, Any], model_name: str, p
         *_speed(card.get("optimization", {})),
         "## Where it comes from",
         _table(("what", "of this version"), _lineage(card)),
+        "## Licences",
+        _table(("of", "licence", "stated by"), _licenses(card["licenses"])),
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -45,14 +47,14 @@ def _table(header: tuple[str, ...], rows: Iterable[tuple]) -> str:
 
 def _facts(card: Mapping[str, Any]) -> list[tuple[str, str]]:
     figures = ", ".join(f"{name} {value:.4g}" for name, value in card["metrics"].items())
-    data = card.get("data")
     labels = card["labels"]
     facts = {
         "parameters": f"{card['parameters']:,}" if "parameters" in card else None,
-        "trained on": data,
+        "trained on": card.get("data"),
         f"figures of the {card.get('evaluated_on', 'test')} part": figures or None,
         "classes": f"{len(labels)}: {', '.join(labels[:20])}{', …' if len(labels) > 20 else ''}" if labels else None,
-        "intended use": f"inputs like those of {data}; on others nobody has judged it" if data else None,
+        "intended use": card["intended_use"],
+        "limitations": " ".join(card["limitations"]),
         "published": card["created"],
     }
     return [(name, value) for name, value in facts.items() if value is not None]
@@ -120,3 +122,10 @@ def _lineage(card: Mapping[str, Any]) -> list[tuple[str, str]]:
         "made with": ", ".join(f"{name} {version}" for name, version in card["versions"].items()),
     }
     return [(name, value) for name, value in facts.items() if value is not None]
+
+
+def _licenses(licenses: Iterable[Mapping[str, Any]]) -> list[tuple[str, str, str]]:
+    return [
+        (f"{one['of']}: {one['name']}", one["license"] or "unknown: for the owner to state", one["stated"] or "")
+        for one in licenses
+    ]

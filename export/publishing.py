@@ -1,5 +1,6 @@
 """`publish`: a Run becomes the next version of a base path, if it can prove itself."""
 
+import functools
 import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
@@ -11,6 +12,7 @@ import numpy as np
 
 import recipes
 from export import (
+    bom,
     card,
     checks,
     choosing,
@@ -49,14 +51,15 @@ def publish(
     batch_sizes: Sequence[int] = warmup.BATCH_SIZES,
     allow_breaking: bool = False,
     allow_worse: bool = False,
+    license: str | None = None,
     tell: Callable[[str], None] = lambda line: None,
 ) -> Version:
     """Publish a Run under the next number of a base path, with its proof.
 
     The signatures are traced into a SavedModel in a staging folder; a fresh process that has no Keras loads it and
     answers the golden inputs; the answers are compared with Keras'. Then the folder is completed (`README.md`,
-    `labels.txt`, `card.json`, `proof.json`, warm-up records, SHA-256 manifest), written through to the disk and
-    renamed. The version is there whole or not at all.
+    `labels.txt`, `card.json`, `proof.json`, `bom.json`, warm-up records, SHA-256 manifest), written through to the disk
+    and renamed. The version is there whole or not at all.
 
     Args:
         run: a Run, or the folder of one.
@@ -72,6 +75,8 @@ def publish(
         batch_sizes: examples of the requests that the version is warmed up with, and timed by.
         allow_breaking: publish it even if requests to the newest version there is would fail, or mean something else.
         allow_worse: publish it even if its first figure is worse than the newest version's, on the same test data.
+        license: under which the owner gives on what is theirs, the weights of this version and data of their own that
+            they were trained on; best an SPDX identifier, such as "CC-BY-4.0".
         tell: called with a line of text at every step.
 
     Returns:
@@ -84,7 +89,7 @@ def publish(
             than that; or `base_path` is a file.
         OSError: `base_path` cannot be written.
     """
-    options = _Options(golden, explain, optimize, tuple(batch_sizes), allow_breaking, allow_worse)
+    options = _Options(golden, explain, optimize, tuple(batch_sizes), allow_breaking, allow_worse, license)
     if not isinstance(run, Run):
         run = recipes.load_run(run)
     checks.check(run)
@@ -96,7 +101,7 @@ def publish(
             _build(run, folder, Path(base_path).resolve().name, options, process, tell)
         except (ProofFailed, ChildProcessError) as error:
             raise ProofFailed(f"Nothing was published: {error}") from error
-        version = store.commit(folder)
+        version = store.commit(folder, functools.partial(bom.number, folder))
     tell(f"published {version.path}")
     return version
 
@@ -109,6 +114,7 @@ class _Options:
     batch_sizes: tuple[int, ...]
     allow_breaking: bool
     allow_worse: bool
+    license: str | None
 
     def __post_init__(self):
         if self.golden < 1:
@@ -116,6 +122,8 @@ class _Options:
         if not self.batch_sizes or min(self.batch_sizes) < 1:
             raise ValueError(f"batch_sizes must be whole numbers from 1 on. Received: {list(self.batch_sizes)}.")
         choosing.variants_of(self.optimize)
+        if self.license is not None and len(self.license.strip().splitlines()) != 1:
+            raise ValueError(f"license is one line, such as CC-BY-4.0. Received: {self.license!r}.")
 
 
 def _build(
@@ -156,9 +164,10 @@ def _build(
         folder, claim, found, options.optimize, options.batch_sizes, real, trace_blocks, process, tell
     )
 
-    record = card.describe(run, model_name, described, examples, options.explain, choice.record())
+    record = card.describe(run, model_name, described, examples, options.explain, choice.record(), options.license)
     record["hashes"] = hashes.hashes(folder, described, record["lineage"]["weights_sha256"])
     _document(folder, run, model_name, record, {"edge_cases": list(odd), **choice.claim.record(choice.found)})
+    bom.write(folder, record, model_name)
     manifest.write(folder)
 
 

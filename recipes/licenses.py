@@ -1,7 +1,8 @@
 """Under which licences that is published of which a Run is made, as far as those say so who publish it.
 
 A record says `of` what kind it is ("data" or "weights"), its `name`, its `license`, which is an SPDX identifier or in
-words, and by whom that is `stated`; both None where nobody states it. JSON values, kept with the facts of the Run.
+words, and by whom that is `stated`; both None where there is nobody to ask but the owner. JSON values, kept with the
+facts of the Run.
 """
 
 import json
@@ -9,6 +10,7 @@ import json
 import zoo
 from recipes import initial_weights
 from recipes.data import Data
+from recipes.data.prepared import NONE_STATED
 from recipes.run import METRICS_FILE
 from zoo import huggingface
 from zoo.huggingface import HUB
@@ -43,7 +45,8 @@ def of_weights(model: str, weights: str | None) -> list[Record]:
         name = f"{weights} ({published.application} of keras.applications)"
         return [record(WEIGHTS, name, published.license, "keras.applications")]
     if weights.startswith(HUB):
-        return [record(WEIGHTS, weights, huggingface.license_of(weights.removeprefix(HUB)), "its model card")]
+        license = huggingface.license_of(weights.removeprefix(HUB)) or NONE_STATED
+        return [record(WEIGHTS, weights, license, "its model card")]
     folder = initial_weights.bundle_folder(weights)
     facts = folder / METRICS_FILE if folder else None
     inherited = json.loads(facts.read_text()).get(FACT, []) if facts and facts.is_file() else []

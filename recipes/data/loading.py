@@ -72,7 +72,8 @@ class Data:
         fingerprint: SHA-256, hexadecimal, of the examples (what it covers is said where each source is opened). It does
             not depend on where they lie, nor on the seed.
         continuous: whether the examples, which are texts, follow one another in one text.
-        license: under which the data is published, where it says so itself: an SPDX identifier, or in words.
+        license: under which the data is published, as it says itself: an SPDX identifier, or in words; None for a
+            person's own.
     """
 
     name: str

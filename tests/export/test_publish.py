@@ -1,5 +1,6 @@
 """What is in a version, and what is refused before there is one."""
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -12,7 +13,8 @@ import tensorflow as tf
 from tensorflow_serving.apis import prediction_log_pb2
 
 import export
-from export import golden, saved_model
+from export import card, golden, saved_model
+from recipes import licenses
 from recipes.answers import ValueAnswer
 from recipes.bundle import Bundle
 from tests.export import small_runs
@@ -26,10 +28,9 @@ def refused(run, base, match):
 
 def test_a_version_is_complete(image_version):
     assert image_version.number == 1
-    names = (
-        "README.md SHA256SUMS assets assets.extra card.json fingerprint.pb golden labels.txt proof.json saved_model.pb"
-    )
-    assert sorted(path.name for path in image_version.path.iterdir()) == [*names.split(), "variables"]
+    names = ["README.md", "SHA256SUMS", "assets", "assets.extra", "bom.json", "card.json", "fingerprint.pb", "golden"]
+    names += ["labels.txt", "proof.json", "saved_model.pb", "variables"]
+    assert sorted(path.name for path in image_version.path.iterdir()) == names
     assert (image_version.path / "labels.txt").read_text().split() == list(small_runs.LABELS)
     assert [path.name for path in image_version.path.parent.iterdir() if not path.name.startswith(".")] == ["1"]
 
@@ -63,13 +64,57 @@ def test_the_proof_says_what_was_compared(image_version, image_run):
 
 def test_the_card_describes_the_version(image_version):
     """What `zoo versions` and a person deciding on a rollback read."""
-    card = image_version.card
-    assert card["architecture"] == "lenet5"
-    assert card["task"] == "image-classification"
-    assert card["metrics"] == {"accuracy": 0.5}
-    assert card["lineage"]["seed"] == 7
-    assert len(card["lineage"]["weights_sha256"]) == 64
-    assert card["signatures"] == saved_model.describe(image_version.path)
+    found = image_version.card
+    assert found["architecture"] == "lenet5"
+    assert found["task"] == "image-classification"
+    assert found["intended_use"].startswith("image-classification of inputs like those of")
+    assert found["metrics"] == {"accuracy": 0.5}
+    assert found["lineage"]["seed"] == 7
+    assert len(found["lineage"]["weights_sha256"]) == 64
+    assert found["signatures"] == saved_model.describe(image_version.path)
+
+
+def test_the_owner_states_the_licence_of_what_is_theirs(classifier_run):
+    """Of the weights, and of their own data; not of what others have published, nor of weights of unknown origin."""
+    of_others = [
+        licenses.record("data", "digits", "CC-BY-4.0", "the data set"),
+        licenses.record("data", "mnist", "none stated", "the data set"),
+        licenses.record("weights", "/some/file.keras"),
+    ]
+    run = dataclasses.replace(classifier_run, facts={"licenses": [licenses.record("data", "mine.csv"), *of_others]})
+    assert card.all_licenses(run, "pets", None) == [
+        licenses.record("weights", "pets"),
+        licenses.record("data", "mine.csv"),
+        *of_others,
+    ]
+    assert card.all_licenses(run, "pets", "MIT") == [
+        licenses.record("weights", "pets", "MIT", "the owner"),
+        licenses.record("data", "mine.csv", "MIT", "the owner"),
+        *of_others,
+    ]
+
+
+@pytest.mark.parametrize("license", ["", " ", "MIT\nApache-2.0"])
+def test_a_licence_is_one_line(license, classifier_run, tmp_path):
+    with pytest.raises(ValueError, match="license is one line, such as CC-BY"):
+        export.publish(classifier_run, tmp_path / "m", license=license)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("run", "facts", "said"),
+    [
+        (small_runs.image_run, {"evaluated_on": "test"}, ["the test part", "knows 3 classes", "at 12 x 12 pixels"]),
+        (lambda: small_runs.text_run("words", too_long="refuse"), {}, ["Nobody", "3 classes", "12 tokens is refused"]),
+        (lambda: small_runs.table_run("linear_regression"), {}, ["Nobody", "a missing value"]),
+    ],
+)
+def test_the_card_says_what_not_to_expect(run, facts, said):
+    run = run()
+    found = card.limitations(dataclasses.replace(run, facts=facts))
+    assert len(found) == len(said)
+    for sentence, part in zip(found, said, strict=True):
+        assert part in sentence
 
 
 @pytest.mark.parametrize("kind", ["image", "classifier"])
