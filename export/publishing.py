@@ -27,9 +27,8 @@ from export import (
     warmup,
 )
 from export.comparison import Comparison
-from export.edges import edge_cases, with_edge_cases
 from export.fresh_process import FreshProcess
-from export.proof import Claim, ProofFailed
+from export.proof import ProofFailed
 from export.rewriting import recurrence
 from export.signatures import signatures_of
 from export.version import CARD, PROOF, Version, versions
@@ -132,9 +131,6 @@ def _build(
     """Make `folder` a complete version."""
     bundle = run.bundle
     raw = {name: np.asarray(array) for name, array in run.examples.raw.items()}
-    odd = edge_cases(bundle, raw)
-    of_proof = with_edge_cases({name: array[: options.golden] for name, array in raw.items()}, odd)
-
     signatures = signatures_of(bundle, options.explain)
     resources = [bundle.model, *bundle.preprocessing.trackables]
     saved_model.write(resources, signatures, folder)
@@ -142,15 +138,13 @@ def _build(
     _check_against_newest(folder.parent, run, described, options)
     tell("traced    " + ", ".join(described))
 
-    examples = {signature.name: proof.collect(signature, of_proof) for signature in signatures}
-    for name, of_signature in examples.items():
-        of_signature.save(folder, name)
-    warmup.write(folder, examples, options.batch_sizes)
+    claim = proof.claim(bundle, signatures, raw, options.golden)
+    for name, examples in claim.examples.items():
+        examples.save(folder, name)
+    warmup.write(folder, claim.examples, options.batch_sizes)
     if bundle.labels:
         (folder / LABELS).write_text("".join(f"{label}\n" for label in bundle.labels), encoding="utf-8")
 
-    allowed = {s.name: proof.tolerances(s, examples[s.name], of_proof, bundle.model) for s in signatures}
-    claim = Claim(examples, allowed)
     found = claim.proved(process.replay(folder))
     for of_signature in found.values():
         tell(f"proved    {summary(of_signature)}")
@@ -164,9 +158,12 @@ def _build(
         folder, claim, found, options.optimize, options.batch_sizes, real, trace_blocks, process, tell
     )
 
-    record = card.describe(run, model_name, described, examples, options.explain, choice.record(), options.license)
+    kept = claim.kept()
+    for name, examples in kept.items():
+        examples.save(folder, name)
+    record = card.describe(run, model_name, described, kept, options.explain, choice.record(), options.license)
     record["hashes"] = hashes.hashes(folder, described, record["lineage"]["weights_sha256"])
-    _document(folder, run, model_name, record, {"edge_cases": list(odd), **choice.claim.record(choice.found)})
+    _document(folder, run, model_name, record, choice.claim.record(choice.found, kept))
     bom.write(folder, record, model_name)
     manifest.write(folder)
 

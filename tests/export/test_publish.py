@@ -54,6 +54,7 @@ def test_the_proof_says_what_was_compared(image_version, image_run):
     proof = image_version.proof
     assert proof["versions"]["tensorflow"] == tf.__version__
     assert proof["lineage"]["run"] == image_run.dir.name
+    assert proof["refused"] == ["no picture"]
     for signature in ("serving_default", "bytes"):
         record = proof["signatures"][signature]
         assert record["examples"] == len(image_run.examples) + len(proof["edge_cases"])
@@ -152,15 +153,19 @@ def test_every_signature_is_warmed_at_one_and_more_rows(kind, request):
 
 
 def test_golden_examples_stay_small(here, tmp_path, monkeypatch, image_run):
-    """Big tensors would make a version mostly proof: fewer are kept, never none."""
+    """Big tensors would make a version mostly proof: all are proved, fewer kept; never none, and the edge cases."""
     from export import proof
 
-    monkeypatch.setattr(proof, "STORED_BYTES", 3 * 12 * 12 * 4)
-    version = export.publish(image_run, tmp_path / "m")
-    assert len(golden.load(version.path)["serving_default"]) == 3
     monkeypatch.setattr(proof, "STORED_BYTES", 1)
-    version = export.publish(image_run, tmp_path / "m", golden=5)
-    assert [len(examples) for examples in golden.load(version.path).values()] == [1, 1]
+    version = export.publish(image_run, tmp_path / "m", golden=7)
+    odd = len(version.proof["edge_cases"])
+    assert {name: len(examples) for name, examples in golden.load(version.path).items()} == {
+        "bytes": 1 + odd,
+        "serving_default": 1 + odd,
+    }
+    for record in version.proof["signatures"].values():
+        assert (record["examples"], record["stored"]) == (7 + odd, 1 + odd)
+    assert export.verify(version.path).ok
 
 
 def test_a_run_is_published_from_its_folder(here, tmp_path):
