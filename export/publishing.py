@@ -73,7 +73,8 @@ def publish(
             try those alone. "none": as it was traced. What was tried is in the card: see `export.choosing`.
         batch_sizes: examples of the requests that the version is warmed up with, and timed by.
         allow_breaking: publish it even if requests to the newest version there is would fail, or mean something else.
-        allow_worse: publish it even if its first figure is worse than the newest version's, on the same test data.
+        allow_worse: publish it even if its first figure is worse than the newest version's, on the same test data, or a
+            classifier is right about fewer examples than its own figure says, see `checks.check_answers`.
         license: under which the owner gives on what is theirs, the weights of this version and data of their own that
             they were trained on; best an SPDX identifier, such as "CC-BY-4.0".
         tell: called with a line of text at every step.
@@ -84,8 +85,8 @@ def publish(
     Raises:
         ProofFailed: the version answers otherwise than Keras; names signature, output, example and both values.
         ValueError: an option is not what is accepted; the Run cannot be published (NaN in a weight, an unnamed input,
-            labels that do not match, …), or explained as asked for; it breaks what asks the newest version, or is worse
-            than that; or `base_path` is a file.
+            labels that do not match, no example right, …), or explained as asked for; it breaks what asks the newest
+            version, or is worse than that; or `base_path` is a file.
         OSError: `base_path` cannot be written.
     """
     options = _Options(golden, explain, optimize, tuple(batch_sizes), allow_breaking, allow_worse, license)
@@ -141,6 +142,9 @@ def _build(
     claim = proof.claim(bundle, signatures, raw, options.golden)
     for name, examples in claim.examples.items():
         examples.save(folder, name)
+    if bundle.answer.kind == "class" and not options.allow_worse:
+        classes = claim.examples[bundle.preprocessing.signature].outputs["classes"]
+        checks.check_answers(run, classes[: len(classes) - len(claim.edge_cases)])
     warmup.write(folder, claim.examples, options.batch_sizes)
     if bundle.labels:
         (folder / LABELS).write_text("".join(f"{label}\n" for label in bundle.labels), encoding="utf-8")

@@ -13,7 +13,7 @@ import tensorflow as tf
 from tensorflow_serving.apis import prediction_log_pb2
 
 import export
-from export import card, golden, saved_model
+from export import card, checks, golden, saved_model
 from recipes import licenses
 from recipes.answers import ValueAnswer
 from recipes.bundle import Bundle
@@ -195,6 +195,35 @@ def test_an_input_without_a_name_is_refused(tmp_path):
 
 def test_labels_must_match_the_head(tmp_path):
     refused(small_runs.image_run(labels=("cat", "dog")), tmp_path / "m", "Received: 2 labels for 3 outputs")
+
+
+def labelled(run, right, count=64, accuracy=None):
+    """The Run with examples of which its network is right about the first `right` ones."""
+    pictures = small_runs.pictures(count)
+    said = [name.decode() for name in run.bundle.predict({"image_bytes": pictures})["classes"]]
+    others = [run.bundle.labels[run.bundle.labels.index(name) - 1] for name in said]
+    truth = np.array([*said[:right], *others[right:]], object)
+    metrics = {} if accuracy is None else {"accuracy": accuracy}
+    return dataclasses.replace(
+        run, metrics=metrics, examples=dataclasses.replace(run.examples, raw={"image_bytes": pictures}, truth=truth)
+    )
+
+
+@pytest.mark.parametrize(("right", "accuracy"), [(0, None), (0, 0.0), (40, 0.95)])
+def test_a_model_that_is_not_the_one_that_was_judged_is_refused(right, accuracy, here, tmp_path, image_run):
+    """Labels in another order make every metric a lie; so few right examples tell."""
+    run = labelled(image_run, right, accuracy=accuracy)
+    refused(run, tmp_path / "m", rf"is right about {right} of its 64 examples.*Accepted: allow_worse=True")
+    assert export.publish(run, tmp_path / "m", allow_worse=True).number == 1
+
+
+@pytest.mark.parametrize(
+    ("right", "count", "accuracy"), [(1, 64, None), (55, 64, 0.95), (62, 64, 1.0), (0, 15, 0.5), (0, 0, 0.9)]
+)
+def test_what_may_be_bad_luck_is_published(right, count, accuracy, image_run):
+    run = labelled(image_run, right, count or 1, accuracy)
+    classes = run.bundle.predict(run.examples.raw)["classes"][:count]
+    checks.check_answers(run, classes)
 
 
 def test_a_run_without_examples_cannot_be_proved(tmp_path):
