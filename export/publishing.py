@@ -101,6 +101,8 @@ def publish(
             _build(run, folder, Path(base_path).resolve().name, options, process, tell)
         except (ProofFailed, ChildProcessError) as error:
             raise ProofFailed(f"Nothing was published: {error}") from error
+        except OSError as error:
+            raise OSError(f"Nothing was published under {base_path}: {error}") from error
         version = store.commit(folder, functools.partial(bom.number, folder))
     tell(f"published {version.path}")
     return version

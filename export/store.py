@@ -58,6 +58,9 @@ def commit(folder: Path, finish: Callable[[int], None] = lambda number: None) ->
     Args:
         folder: what `staged` gave.
         finish: writes the number into the folder; called with the one that is tried next.
+
+    Raises:
+        OSError: the folder cannot be finished, or the base path not be written.
     """
     base = folder.parent
     _sync_tree(folder)  # before others have to wait
@@ -65,8 +68,11 @@ def commit(folder: Path, finish: Callable[[int], None] = lambda number: None) ->
         number = max((int(path.name) for path in base.iterdir() if is_number(path.name)), default=0)
         while True:
             number += 1
-            finish(number)
-            _sync_tree(folder)
+            try:
+                finish(number)
+                _sync_tree(folder)
+            except OSError as error:
+                raise _cannot_write(base, error) from error
             try:
                 folder.rename(base / str(number))
                 break

@@ -6,7 +6,7 @@ import shutil
 import pytest
 
 import export
-from export import manifest
+from export import manifest, store
 
 
 @pytest.fixture
@@ -55,6 +55,17 @@ def test_a_damaged_version_does_not_come_back(base):
     with pytest.raises(ValueError, match=r"Version 2 is not what was published: labels.txt: changed"):
         export.rollback(base)
     assert numbers(base) == [1, 2, 5]
+
+
+def test_a_disk_that_is_full_takes_nothing_and_leaves_nothing(base, monkeypatch):
+    def full(folder):
+        raise OSError(28, "No space left on device")
+
+    before = sorted(base.iterdir())
+    monkeypatch.setattr(manifest, "write", full)
+    with pytest.raises(OSError, match="No space left"):
+        export.rollback(base)
+    assert sorted(path for path in base.iterdir() if path.name != store.LOCK) == before
 
 
 def test_there_is_nothing_before_the_first(base):
