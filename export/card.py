@@ -3,9 +3,11 @@
 import hashlib
 import json
 import platform
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -15,6 +17,7 @@ from export.golden import Golden
 from recipes import licenses
 from recipes.run import Run
 
+CPUINFO = Path("/proc/cpuinfo")
 OWNER = "the owner"
 PACKAGES = ("servable-zoo", "keras", "tensorflow", "numpy")
 
@@ -109,8 +112,15 @@ def fingerprint(model: keras.Model) -> str:
 
 
 def environment() -> dict[str, Any]:
-    """Where and with what a proof was made."""
-    return {"platform": platform.platform(), "machine": platform.machine(), "versions": package_versions()}
+    """Where and with what a proof was made: how numbers are rounded depends on it."""
+    told = CPUINFO.read_text() if CPUINFO.is_file() else ""
+    name = re.search(r"^model name\s*:\s*(.+)$", told, re.MULTILINE)
+    return {
+        "platform": platform.platform(),
+        "machine": platform.machine(),
+        "processor": name[1] if name else platform.processor(),
+        "versions": package_versions(),
+    }
 
 
 def package_versions() -> dict[str, str]:

@@ -25,11 +25,12 @@ def readme(card: Mapping[str, Any], proof: Mapping[str, Any], model_name: str, p
         _table(("signature", "inputs", "outputs"), _signatures(card["signatures"])),
         *(["Golden inputs and answers:", f"![predictions]({PICTURE})"] if pictured else []),
         "## Proof",
-        "A fresh process without Keras was asked the golden inputs (`golden/`): all in one batch, the same again, one "
-        "by one, and none. These are the largest differences from what Keras answered.",
-        _table(("signature", "output", "examples", "difference", "allowed", "same class"), _proof(proof)),
-        *_edge_cases(proof),
-        f"Made on {proof['machine']}, {proof['platform']}. To check the files, and to ask again:",
+        "A fresh process without Keras was asked real examples, of which `golden/` keeps as many as are not too large: "
+        "all in one batch, the same again, one by one, and none. These are the largest differences from what Keras "
+        "answered.",
+        _table(("signature", "output", "examples", "difference", "allowed", "same answer"), _proof(proof)),
+        " ".join(_odd_cases(proof)),
+        f"Made on {proof['processor'] or proof['machine']}, {proof['platform']}. To check the files, and to ask again:",
         "```console\n$ sha256sum -c SHA256SUMS\n$ zoo verify .\n```",
         *_speed(card.get("optimization", {})),
         "## Where it comes from",
@@ -85,9 +86,10 @@ def _proof(proof: Mapping[str, Any]) -> Iterable[tuple]:
             yield f"`{name}`", f"`{output}`", signature["examples"], f"{difference['absolute']:.1e}", limit, same
 
 
-def _edge_cases(proof: Mapping[str, Any]) -> list[str]:
-    found = proof.get("edge_cases")
-    return [f"Real examples of the test part, and edge cases: {', '.join(found)}."] if found else []
+def _odd_cases(proof: Mapping[str, Any]) -> list[str]:
+    found, refused = proof["edge_cases"], proof["refused"]
+    told = [f"Edge cases are among them: {', '.join(found)}."] if found else []
+    return told + ([f"Refused, as by Keras: {', '.join(refused)}."] if refused else [])
 
 
 def _speed(optimization: Mapping[str, Any]) -> list[str]:

@@ -22,6 +22,7 @@ def test_it_tells_what_a_person_needs(image_version):
     assert " ".join(card["limitations"]) in text
     assert "| weights: lenet5 | unknown: for the owner to state |  |" in text
     assert "another size, grey, alpha, turned, one pixel" in text
+    assert "Refused, as by Keras: no picture." in text
     for name, signature in card["signatures"].items():
         assert f"| `{name}` | `{next(iter(signature['inputs']))}` " in text
     largest = proof["signatures"]["bytes"]["outputs"]["probabilities"]["largest_difference"]["absolute"]

@@ -229,6 +229,15 @@ def test_a_tie_may_go_either_way_and_nothing_else():
     assert problem == "Signature 's', output 'class_ids', example 1: received 1, expected 0 (1 of 2 examples differ)."
 
 
+def test_texts_that_agree_are_counted():
+    written = np.array([b"357", b"12"], object)
+    examples = Golden({"x": np.zeros(2)}, {"generated_text": written, "log_probability": np.zeros(2, np.float32)})
+    answers = {**examples.outputs, "generated_text": np.array([b"357", b"21"], object)}
+    found = comparison.compare("s", examples, answers, {"log_probability": Tolerance(1e-5, 1e-3)})
+    assert found.class_agreement == 0.5
+    assert len(found.problems) == 1
+
+
 @pytest.mark.parametrize(
     ("answers", "said"),
     [({}, "is missing"), ({"y": np.zeros((3, 1))}, "shape"), ({"y": np.array([[np.nan], [1.0]])}, "example 0")],

@@ -55,6 +55,7 @@ def test_the_proof_says_what_was_compared(image_version, image_run):
     assert proof["versions"]["tensorflow"] == tf.__version__
     assert proof["lineage"]["run"] == image_run.dir.name
     assert proof["refused"] == ["no picture"]
+    assert proof["machine"] == os.uname().machine
     for signature in ("serving_default", "bytes"):
         record = proof["signatures"][signature]
         assert record["examples"] == len(image_run.examples) + len(proof["edge_cases"])
