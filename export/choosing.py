@@ -212,7 +212,7 @@ def _check_agreement(path: Path, signature: Signature, raw: Arrays, process: Fre
         Declined: there are too few examples.
         ProofFailed: too many differ.
     """
-    examples = proof.collect(signature, raw, stored=False)
+    examples = proof.collect(signature, raw)
     name = next((name for name in comparison.PROBABILITIES if name in examples.outputs), None)
     if name is None:
         return  # no classes: the tolerance says it all

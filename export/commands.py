@@ -29,9 +29,14 @@ as_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSO
     "--batch-sizes", default="1,8", show_default=True, help="Examples of requests to warm up with and to measure."
 )
 @click.option("--allow-breaking", is_flag=True, help="Even if requests to the newest version would fail.")
-@click.option("--allow-worse", is_flag=True, help="Even if the newest version is better on the same test data.")
+@click.option(
+    "--allow-worse",
+    is_flag=True,
+    help="Even if the newest version is better on the same test data, or its examples show that its figure is wrong.",
+)
+@click.option("--license", help="Of its weights, and of data of your own that they were trained on, such as CC-BY-4.0.")
 @as_json_option
-def publish(run, base, golden, explain, optimize, batch_sizes, allow_breaking, allow_worse, as_json):
+def publish(run, base, golden, explain, optimize, batch_sizes, allow_breaking, allow_worse, license, as_json):
     """Publish a Run as the next version under BASE, with its proof.
 
     \b
@@ -54,6 +59,7 @@ def publish(run, base, golden, explain, optimize, batch_sizes, allow_breaking, a
         batch_sizes=[int(size) for size in batch_sizes.split(",")],
         allow_breaking=allow_breaking,
         allow_worse=allow_worse,
+        license=license,
         tell=tell,
     )
     if as_json:

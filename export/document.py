@@ -25,15 +25,18 @@ def readme(card: Mapping[str, Any], proof: Mapping[str, Any], model_name: str, p
         _table(("signature", "inputs", "outputs"), _signatures(card["signatures"])),
         *(["Golden inputs and answers:", f"![predictions]({PICTURE})"] if pictured else []),
         "## Proof",
-        "A fresh process without Keras was asked the golden inputs (`golden/`): all in one batch, the same again, one "
-        "by one, and none. These are the largest differences from what Keras answered.",
-        _table(("signature", "output", "examples", "difference", "allowed", "same class"), _proof(proof)),
-        *_edge_cases(proof),
-        f"Made on {proof['machine']}, {proof['platform']}. To check the files, and to ask again:",
+        "A fresh process without Keras was asked real examples, of which `golden/` keeps as many as are not too large: "
+        "all in one batch, the same again, one by one, and none. These are the largest differences from what Keras "
+        "answered.",
+        _table(("signature", "output", "examples", "difference", "allowed", "same answer"), _proof(proof)),
+        " ".join(_odd_cases(proof)),
+        f"Made on {proof['processor'] or proof['machine']}, {proof['platform']}. To check the files, and to ask again:",
         "```console\n$ sha256sum -c SHA256SUMS\n$ zoo verify .\n```",
         *_speed(card.get("optimization", {})),
         "## Where it comes from",
         _table(("what", "of this version"), _lineage(card)),
+        "## Licences",
+        _table(("of", "licence", "stated by"), _licenses(card["licenses"])),
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -45,14 +48,14 @@ def _table(header: tuple[str, ...], rows: Iterable[tuple]) -> str:
 
 def _facts(card: Mapping[str, Any]) -> list[tuple[str, str]]:
     figures = ", ".join(f"{name} {value:.4g}" for name, value in card["metrics"].items())
-    data = card.get("data")
     labels = card["labels"]
     facts = {
         "parameters": f"{card['parameters']:,}" if "parameters" in card else None,
-        "trained on": data,
+        "trained on": card.get("data"),
         f"figures of the {card.get('evaluated_on', 'test')} part": figures or None,
         "classes": f"{len(labels)}: {', '.join(labels[:20])}{', …' if len(labels) > 20 else ''}" if labels else None,
-        "intended use": f"inputs like those of {data}; on others nobody has judged it" if data else None,
+        "intended use": card["intended_use"],
+        "limitations": " ".join(card["limitations"]),
         "published": card["created"],
     }
     return [(name, value) for name, value in facts.items() if value is not None]
@@ -83,9 +86,10 @@ def _proof(proof: Mapping[str, Any]) -> Iterable[tuple]:
             yield f"`{name}`", f"`{output}`", signature["examples"], f"{difference['absolute']:.1e}", limit, same
 
 
-def _edge_cases(proof: Mapping[str, Any]) -> list[str]:
-    found = proof.get("edge_cases")
-    return [f"Real examples of the test part, and edge cases: {', '.join(found)}."] if found else []
+def _odd_cases(proof: Mapping[str, Any]) -> list[str]:
+    found, refused = proof["edge_cases"], proof["refused"]
+    told = [f"Edge cases are among them: {', '.join(found)}."] if found else []
+    return told + ([f"Refused, as by Keras: {', '.join(refused)}."] if refused else [])
 
 
 def _speed(optimization: Mapping[str, Any]) -> list[str]:
@@ -120,3 +124,10 @@ def _lineage(card: Mapping[str, Any]) -> list[tuple[str, str]]:
         "made with": ", ".join(f"{name} {version}" for name, version in card["versions"].items()),
     }
     return [(name, value) for name, value in facts.items() if value is not None]
+
+
+def _licenses(licenses: Iterable[Mapping[str, Any]]) -> list[tuple[str, str, str]]:
+    return [
+        (f"{one['of']}: {one['name']}", one["license"] or "unknown: for the owner to state", one["stated"] or "")
+        for one in licenses
+    ]

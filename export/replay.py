@@ -18,21 +18,22 @@ from export import arrays, golden, timing
 from export.arrays import Arrays
 from recipes.batches import all_joined
 
-ALL, AGAIN, ALONE, NONE = "all", "again", "alone", "none"
+ALL, AGAIN, ALONE, NONE, REFUSED = "all", "again", "alone", "none", "refused"
 WARMUP = "warm-up"
 ERROR = "error"
 
 
 def replay(folder: str | Path, examples: str | Path | None = None) -> dict[str, Arrays]:
-    """Answer every golden input, all at once, the same once more, one by one, and none at all.
+    """Answer every golden input, all at once, the same once more, one by one, and none at all; refuse what is to be.
 
     Args:
         folder: of the version.
         examples: the folder that holds the golden inputs and the warm-up records; None: the version's.
 
     Returns:
-        `signature|question` → outputs by name, where question is one of `all`, `again`, `alone`, `none`; or, where a
-        signature or a warm-up record failed, `signature|error` → `{"error": text}`. `none` may be left out: see below.
+        `signature|question` → outputs by name, where question is one of `all`, `again`, `alone`, `none`; `refused` →
+        `{"refused": bool}`, one for every input that is to be. Or, where a signature or a warm-up record failed,
+        `signature|error` → `{"error": text}`. `none` may be left out: see below.
     """
     import tensorflow as tf
 
@@ -52,6 +53,8 @@ def replay(folder: str | Path, examples: str | Path | None = None) -> dict[str, 
                 replies[f"{name}|{question}"] = _ask(signatures[name], of_signature.inputs)
             alone = [_ask(signatures[name], row) for row in golden.one_by_one(of_signature.inputs)]
             replies[f"{name}|{ALONE}"] = all_joined(alone)
+            refused = [_is_refused(signatures[name], row) for row in golden.one_by_one(of_signature.refused)]
+            replies[f"{name}|{REFUSED}"] = {REFUSED: np.array(refused, bool)}
         except Exception as error:  # the graph's own, of any kind: it is the finding, not a fault of this program
             replies[f"{name}|{ERROR}"] = _error(error)
         # TensorFlow's own convolutions fail on an empty batch where oneDNN runs them (a fused convolution gives the
@@ -66,6 +69,16 @@ def _ask(signature: Callable, inputs: Arrays) -> Arrays:
 
     outputs = signature(**{name: tf.constant(array, _dtype(array), array.shape) for name, array in inputs.items()})
     return {name: tensor.numpy() for name, tensor in outputs.items()}
+
+
+def _is_refused(signature: Callable, row: Arrays) -> bool:
+    import tensorflow as tf
+
+    try:
+        _ask(signature, row)
+    except tf.errors.InvalidArgumentError:
+        return True
+    return False
 
 
 def _dtype(array: np.ndarray):

@@ -18,13 +18,20 @@ BATCH_SIZES = (1, 8)
 
 
 def write(folder: Path, golden: Mapping[str, Golden], batch_sizes: tuple[int, ...] = BATCH_SIZES) -> None:
-    """Write a record for every signature at every batch size, taken from the golden inputs."""
+    """Write a record for every signature at every batch size, taken from the golden inputs.
+
+    Raises:
+        OSError: they cannot be written.
+    """
     path = folder / FILE
     path.parent.mkdir(exist_ok=True)
-    with tf.io.TFRecordWriter(str(path)) as writer:
-        for signature, examples in golden.items():
-            for size in batch_sizes:
-                writer.write(_record(signature, rows(examples.inputs, size)).SerializeToString())
+    try:
+        with tf.io.TFRecordWriter(str(path)) as writer:
+            for signature, examples in golden.items():
+                for size in batch_sizes:
+                    writer.write(_record(signature, rows(examples.inputs, size)).SerializeToString())
+    except tf.errors.OpError as error:
+        raise OSError(f"Warm-up records cannot be written: {error.message}") from error
 
 
 def read(folder: Path) -> Iterator[tuple[str, dict[str, tf.Tensor]]]:
