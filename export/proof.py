@@ -18,6 +18,7 @@ max(0.001, 16 noise) of a picture's pixels may have another one, where `noise` i
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -57,10 +58,12 @@ class Claim:
     Attributes:
         examples: signature → golden examples.
         allowed: signature → float output → tolerance.
+        real: the signature of raw input, and all raw examples that there are.
     """
 
     examples: Mapping[str, Golden]
     allowed: Mapping[str, Mapping[str, Tolerance]]
+    real: tuple[Signature, Arrays]
 
     def in_precision(self, dtype: str) -> "Claim":
         """The same of a version that computes in that dtype, by the rule above."""
@@ -80,8 +83,8 @@ class Claim:
             },
         )
 
-    def proved(self, replies: Mapping[str, Arrays]) -> dict[str, Comparison]:
-        """Compare what `export.replay` brought: signature → what was found.
+    def proved(self, path: Path, replies: Mapping[str, Arrays]) -> "Proved":
+        """Compare what `export.replay` brought of a SavedModel.
 
         Raises:
             ProofFailed: something differs by more than it may.
@@ -93,11 +96,28 @@ class Claim:
         problems = [problem for of_signature in found.values() for problem in of_signature.problems]
         if problems:
             raise ProofFailed("the version does not answer as Keras does.\n" + "\n".join(problems))
-        return found
+        return Proved(path, self, found)
 
-    def record(self, found: Mapping[str, Comparison]) -> dict[str, Any]:
+
+@dataclass(frozen=True)
+class Proved:
+    """What was held to a claim, and held.
+
+    Attributes:
+        path: folder of a SavedModel.
+        claim: the claim.
+        found: signature → what was found.
+    """
+
+    path: Path
+    claim: Claim
+    found: Mapping[str, Comparison]
+
+    def record(self) -> dict[str, Any]:
         """What `proof.json` says of it."""
-        signatures = {name: _record(self.examples[name], self.allowed[name], found[name]) for name in self.examples}
+        signatures = {
+            name: _record(of, self.claim.allowed[name], self.found[name]) for name, of in self.claim.examples.items()
+        }
         return {"rule": RULE, "signatures": signatures}
 
 

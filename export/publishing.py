@@ -27,6 +27,7 @@ from export import (
 from export.comparison import Comparison
 from export.edges import edge_cases, with_edge_cases
 from export.fresh_process import FreshProcess
+from export.objective import NONE, Objective
 from export.proof import Claim, ProofFailed
 from export.rewriting import recurrence
 from export.signatures import signatures_of
@@ -45,7 +46,7 @@ def publish(
     *,
     golden: int = GOLDEN_EXAMPLES,
     explain: str | None = None,
-    optimize: str | Sequence[str] = choosing.NONE,
+    optimize: str | Sequence[str] = NONE,
     batch_sizes: Sequence[int] = warmup.BATCH_SIZES,
     allow_breaking: bool = False,
     allow_worse: bool = False,
@@ -84,7 +85,7 @@ def publish(
             than that; or `base_path` is a file.
         OSError: `base_path` cannot be written.
     """
-    options = _Options(golden, explain, optimize, tuple(batch_sizes), allow_breaking, allow_worse)
+    options = _Options(golden, explain, Objective(optimize, tuple(batch_sizes)), allow_breaking, allow_worse)
     if not isinstance(run, Run):
         run = recipes.load_run(run)
     checks.check(run)
@@ -105,17 +106,13 @@ def publish(
 class _Options:
     golden: int
     explain: str | None
-    optimize: str | Sequence[str]
-    batch_sizes: tuple[int, ...]
+    objective: Objective
     allow_breaking: bool
     allow_worse: bool
 
     def __post_init__(self):
         if self.golden < 1:
             raise ValueError(f"A version is proved on at least one example. Received: golden={self.golden}.")
-        if not self.batch_sizes or min(self.batch_sizes) < 1:
-            raise ValueError(f"batch_sizes must be whole numbers from 1 on. Received: {list(self.batch_sizes)}.")
-        choosing.variants_of(self.optimize)
 
 
 def _build(
@@ -137,28 +134,29 @@ def _build(
     examples = {signature.name: proof.collect(signature, of_proof) for signature in signatures}
     for name, of_signature in examples.items():
         of_signature.save(folder, name)
-    warmup.write(folder, examples, options.batch_sizes)
+    warmup.write(folder, examples, options.objective.batch_sizes)
     if bundle.labels:
         (folder / LABELS).write_text("".join(f"{label}\n" for label in bundle.labels), encoding="utf-8")
 
     allowed = {s.name: proof.tolerances(s, examples[s.name], of_proof, bundle.model) for s in signatures}
-    claim = Claim(examples, allowed)
-    found = claim.proved(process.replay(folder))
-    for of_signature in found.values():
-        tell(f"proved    {summary(of_signature)}")
     real = next(s for s in signatures if s.name == bundle.preprocessing.signature), raw
+    claim = Claim(examples, allowed, real)
+    plain = claim.proved(folder, process.replay(folder))
+    for of_signature in plain.found.values():
+        tell(f"proved    {summary(of_signature)}")
 
     def trace_again(target):
         saved_model.write(resources, signatures_of(replace(bundle), options.explain), target)
 
     trace_blocks = trace_again if recurrence.has_lstm(bundle.model) else None
-    choice = choosing.choose(
-        folder, claim, found, options.optimize, options.batch_sizes, real, trace_blocks, process, tell
-    )
+    choice = choosing.choose(plain, options.objective, trace_blocks, process)
+    if len(choice.trials) > 1:
+        for trial in choice.trials.values():
+            tell(f"tried     {trial}")
 
     record = card.describe(run, model_name, described, examples, options.explain, choice.record())
     record["hashes"] = hashes.hashes(folder, described, record["lineage"]["weights_sha256"])
-    _document(folder, run, model_name, record, {"edge_cases": list(odd), **choice.claim.record(choice.found)})
+    _document(folder, run, model_name, record, {"edge_cases": list(odd), **choice.proved.record()})
     manifest.write(folder)
 
 
