@@ -1,7 +1,8 @@
 """Which variant of a version is published: the one that answers as Keras does, in the least time.
 
 Every variant asked for goes through the proof. Those that hold are timed beside the plain version in one process, in
-turns. The best takes the place of the plain version if it is more than 5 % better; else that one stays.
+turns. The best takes the place of the plain version if it is more than 5 % better; else that one stays. Companions are
+timed, too, and never take its place.
 
 A variant of less precision is held to more: of at least 256 real examples, 99.5 % must be given the same class, with a
 probability within 0.02.
@@ -37,7 +38,7 @@ class Choice:
     """What was tried, and what is published of it.
 
     Attributes:
-        trials: by variant, the plain version first.
+        trials: by variant or companion, the plain version first.
         chosen: the variant that is published.
         proved: what that one was held to, and what its proof found.
     """
@@ -52,12 +53,17 @@ class Choice:
 
 
 def choose(
-    plain: Proved, objective: Objective, trace_blocks: Callable[[Path], None] | None, process: FreshProcess
+    plain: Proved,
+    beside: Mapping[str, Proved],
+    objective: Objective,
+    trace_blocks: Callable[[Path], None] | None,
+    process: FreshProcess,
 ) -> Choice:
-    """Try variants of a plain version, and put the best one in its place.
+    """Try variants of a plain version, and put the best one in its place. Its companions are timed with them.
 
     Args:
         plain: the version folder, with golden examples and warm-up records.
+        beside: its companions by name.
         objective: what is tried, and which is better.
         trace_blocks: as `variants.Material` has it.
         process: where variants are loaded.
@@ -79,8 +85,9 @@ def choose(
                 continue
             trials[variant.name], proofs[variant.name] = trial_of(variant.name, proved), proved
         del material  # whose graphs are as large as the model
-        if len(proofs) > 1:
-            paths = {name: one.path for name, one in proofs.items()}
+        trials |= {name: trial_of(name, one, f"beside it, in {one.path.name}") for name, one in beside.items()}
+        paths = {name: one.path for name, one in (*proofs.items(), *beside.items())}
+        if len(paths) > 1:
             record_times(trials, process.measure(paths, folder, objective.batch_sizes))
         chosen = _judged({name: trials[name] for name in proofs}, objective)
         if chosen != PLAIN:

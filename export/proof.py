@@ -83,8 +83,12 @@ class Claim:
             },
         )
 
-    def proved(self, path: Path, replies: Mapping[str, Arrays]) -> "Proved":
-        """Compare what `export.replay` brought of a SavedModel.
+    def of(self, name: str) -> "Claim":
+        """The same of one signature."""
+        return replace(self, examples={name: self.examples[name]}, allowed={name: self.allowed[name]})
+
+    def proved(self, path: Path, replies: Mapping[str, Arrays], called: str = "the version") -> "Proved":
+        """Compare what `export.replay` brought of a SavedModel, or of a companion.
 
         Raises:
             ProofFailed: something differs by more than it may.
@@ -95,7 +99,7 @@ class Claim:
         }
         problems = [problem for of_signature in found.values() for problem in of_signature.problems]
         if problems:
-            raise ProofFailed("the version does not answer as Keras does.\n" + "\n".join(problems))
+            raise ProofFailed(f"{called} does not answer as Keras does.\n" + "\n".join(problems))
         return Proved(path, self, found)
 
 
@@ -104,7 +108,7 @@ class Proved:
     """What was held to a claim, and held.
 
     Attributes:
-        path: folder of a SavedModel.
+        path: folder of a SavedModel, or file of a companion.
         claim: the claim.
         found: signature → what was found.
     """

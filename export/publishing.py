@@ -24,6 +24,8 @@ from export import (
     store,
     warmup,
 )
+from export.companions import making
+from export.companions.companion import Companion
 from export.comparison import Comparison
 from export.edges import edge_cases, with_edge_cases
 from export.fresh_process import FreshProcess
@@ -31,7 +33,7 @@ from export.objective import NONE, Objective
 from export.proof import Claim, ProofFailed
 from export.rewriting import recurrence
 from export.signatures import signatures_of
-from export.version import CARD, PROOF, Version, versions
+from export.version import CARD, DEFAULT, PROOF, Version, versions
 from recipes import explanation
 from recipes.run import Run
 
@@ -48,6 +50,7 @@ def publish(
     explain: str | None = None,
     optimize: str | Sequence[str] = NONE,
     batch_sizes: Sequence[int] = warmup.BATCH_SIZES,
+    companions: Sequence[str] = (),
     allow_breaking: bool = False,
     allow_worse: bool = False,
     tell: Callable[[str], None] = lambda line: None,
@@ -71,6 +74,8 @@ def publish(
             of the batch sizes most quickly; "size": the smallest of them. Or names of `export.variants.VARIANTS`, to
             try those alone. "none": as it was traced. What was tried is in the card: see `export.choosing`.
         batch_sizes: examples of the requests that the version is warmed up with, and timed by.
+        companions: names of `export.companions.COMPANIONS`, "litert" or "onnx": files to publish beside the SavedModel,
+            which answer `serving_default` where there is no TensorFlow. Each is proved and timed as the version is.
         allow_breaking: publish it even if requests to the newest version there is would fail, or mean something else.
         allow_worse: publish it even if its first figure is worse than the newest version's, on the same test data.
         tell: called with a line of text at every step.
@@ -81,11 +86,12 @@ def publish(
     Raises:
         ProofFailed: the version answers otherwise than Keras; names signature, output, example and both values.
         ValueError: an option is not what is accepted; the Run cannot be published (NaN in a weight, an unnamed input,
-            labels that do not match, …), or explained as asked for; it breaks what asks the newest version, or is worse
-            than that; or `base_path` is a file.
+            labels that do not match, …), explained as asked for, or had as a companion; it breaks what asks the newest
+            version, or is worse than that; or `base_path` is a file.
         OSError: `base_path` cannot be written.
     """
-    options = _Options(golden, explain, Objective(optimize, tuple(batch_sizes)), allow_breaking, allow_worse)
+    objective = Objective(optimize, tuple(batch_sizes))
+    options = _Options(golden, explain, objective, making.named(companions), allow_breaking, allow_worse)
     if not isinstance(run, Run):
         run = recipes.load_run(run)
     checks.check(run)
@@ -107,6 +113,7 @@ class _Options:
     golden: int
     explain: str | None
     objective: Objective
+    companions: Sequence[Companion]
     allow_breaking: bool
     allow_worse: bool
 
@@ -145,18 +152,24 @@ def _build(
     for of_signature in plain.found.values():
         tell(f"proved    {summary(of_signature)}")
 
+    beside = making.add(options.companions, plain, process)
+    for one in beside.values():
+        tell(f"proved    {summary(one.found[DEFAULT])}, in {one.path.name}")
+
     def trace_again(target):
         saved_model.write(resources, signatures_of(replace(bundle), options.explain), target)
 
     trace_blocks = trace_again if recurrence.has_lstm(bundle.model) else None
-    choice = choosing.choose(plain, options.objective, trace_blocks, process)
+    choice = choosing.choose(plain, beside, options.objective, trace_blocks, process)
     if len(choice.trials) > 1:
         for trial in choice.trials.values():
             tell(f"tried     {trial}")
 
     record = card.describe(run, model_name, described, examples, options.explain, choice.record())
+    record["companions"] = {name: one.path.name for name, one in beside.items()}
     record["hashes"] = hashes.hashes(folder, described, record["lineage"]["weights_sha256"])
-    _document(folder, run, model_name, record, {"edge_cases": list(odd), **choice.proved.record()})
+    proved = {"edge_cases": list(odd), **choice.proved.record(), "companions": making.records(beside)}
+    _document(folder, run, model_name, record, proved)
     manifest.write(folder)
 
 

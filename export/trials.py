@@ -1,4 +1,4 @@
-"""What became of the variants of a version that were tried, as its card keeps it."""
+"""What became of the variants of a version that were tried, and of its companions, as its card keeps it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,12 +17,12 @@ PARTS = (SAVED_MODEL, "fingerprint.pb", "variables", "assets")
 
 @dataclass
 class Trial:
-    """What became of a variant.
+    """What became of a variant, or of a companion.
 
     Attributes:
         variant: its name.
-        verdict: "published", or why it is not.
-        bytes: size of its SavedModel.
+        verdict: "published", or why it is not; of a companion where it is.
+        bytes: size of its SavedModel, or file.
         load, first: seconds that it took to load, and to answer the first request of all, before any warm-up.
         milliseconds: signature at a batch size, as `timing.key` writes it → median time of a request.
         relative: the same in proportion to the plain version.
@@ -43,12 +43,13 @@ class Trial:
         return f"{self.variant}: {self.verdict}" + (f" ({times})" if times else "")
 
 
-def trial_of(name: str, proved: Proved) -> Trial:
-    """The trial of a variant that has proved itself, before its times and its verdict are known."""
-    parts = [proved.path / part for part in PARTS]
+def trial_of(name: str, proved: Proved, verdict: str = "") -> Trial:
+    """The trial of a variant or companion that has proved itself, before its times are known."""
+    parts = [proved.path] if proved.path.is_file() else [proved.path / part for part in PARTS]
     files = [path for part in parts for path in (part, *part.rglob("*")) if path.is_file()]
     return Trial(
         name,
+        verdict,
         bytes=sum(path.stat().st_size for path in files),
         largest_difference={signature: dict(one.absolute) for signature, one in proved.found.items()},
     )
