@@ -3,6 +3,9 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from export.companions import COMPANIONS
+from export.version import DEFAULT
+
 PICTURE = "predictions.png"
 
 
@@ -32,6 +35,7 @@ def readme(card: Mapping[str, Any], proof: Mapping[str, Any], model_name: str, p
         " ".join(_odd_cases(proof)),
         f"Made on {proof['processor'] or proof['machine']}, {proof['platform']}. To check the files, and to ask again:",
         "```console\n$ sha256sum -c SHA256SUMS\n$ zoo verify .\n```",
+        *_companions(card["signatures"], proof.get("companions", {})),
         *_speed(card.get("optimization", {})),
         "## Where it comes from",
         _table(("what", "of this version"), _lineage(card)),
@@ -73,7 +77,10 @@ def _shape(shape: list[int | None]) -> str:
 
 
 def _proof(proof: Mapping[str, Any]) -> Iterable[tuple]:
-    for name, signature in proof["signatures"].items():
+    proved = [(f"`{name}`", signature) for name, signature in proof["signatures"].items()]
+    for companion in proof.get("companions", {}).values():
+        proved += [(f"`{name}` of `{companion['file']}`", one) for name, one in companion["signatures"].items()]
+    for name, signature in proved:
         agreement = signature["class_agreement"]
         same = "" if agreement is None else f"{agreement:.1%}"
         for output, found in signature["outputs"].items():
@@ -83,13 +90,28 @@ def _proof(proof: Mapping[str, Any]) -> Iterable[tuple]:
             limit = f"{allowed['absolute']:.1e} + {allowed['relative']:.1e} of it"
             if allowed["share"]:
                 limit = f"{allowed['share']:.1%} of the pixels"
-            yield f"`{name}`", f"`{output}`", signature["examples"], f"{difference['absolute']:.1e}", limit, same
+            yield name, f"`{output}`", signature["examples"], f"{difference['absolute']:.1e}", limit, same
 
 
 def _odd_cases(proof: Mapping[str, Any]) -> list[str]:
     found, refused = proof["edge_cases"], proof["refused"]
     told = [f"Edge cases are among them: {', '.join(found)}."] if found else []
     return told + ([f"Refused, as by Keras: {', '.join(refused)}."] if refused else [])
+
+
+def _companions(signatures: Mapping[str, Any], proved: Mapping[str, Any]) -> list[str]:
+    if not proved:
+        return []
+    others = ", ".join(f"`{name}`" for name in signatures if name != DEFAULT)
+    inputs = ", ".join(f'"{name}": golden["inputs/array/{name}"]' for name in signatures[DEFAULT]["inputs"])
+    parts = ["## Without TensorFlow", f"These files answer `{DEFAULT}` as the SavedModel does. It alone has {others}."]
+    for name, record in proved.items():
+        companion = COMPANIONS[name]
+        made_with = ", ".join(f"{package} {version}" for package, version in record["versions"].items())
+        example = companion.example.format(inputs="{" + inputs + "}")
+        parts += [f"`{companion.file}`, made and proved with {made_with}:", f"```python\n{example}\n```"]
+        parts += [companion.served] if companion.served else []
+    return parts
 
 
 def _speed(optimization: Mapping[str, Any]) -> list[str]:

@@ -18,6 +18,7 @@ max(0.001, 16 noise) of a picture's pixels may have another one, where `noise` i
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -58,12 +59,14 @@ class Claim:
     Attributes:
         examples: signature → golden examples.
         allowed: signature → float output → tolerance.
+        real: the signature of raw input, and all raw examples that there are.
         edge_cases: what the last examples of every signature are.
         refused: what is to be refused.
     """
 
     examples: Mapping[str, Golden]
     allowed: Mapping[str, Mapping[str, Tolerance]]
+    real: tuple[Signature, Arrays]
     edge_cases: tuple[str, ...] = ()
     refused: tuple[str, ...] = ()
 
@@ -85,8 +88,12 @@ class Claim:
             },
         )
 
-    def proved(self, replies: Mapping[str, Arrays]) -> dict[str, Comparison]:
-        """Compare what `export.replay` brought: signature → what was found.
+    def of(self, name: str) -> "Claim":
+        """The same of one signature."""
+        return replace(self, examples={name: self.examples[name]}, allowed={name: self.allowed[name]})
+
+    def proved(self, path: Path, replies: Mapping[str, Arrays], called: str = "the version") -> "Proved":
+        """Compare what `export.replay` brought of a SavedModel, or of a companion.
 
         Raises:
             ProofFailed: something differs by more than it may.
@@ -97,23 +104,39 @@ class Claim:
         }
         problems = [problem for of_signature in found.values() for problem in of_signature.problems]
         if problems:
-            raise ProofFailed("the version does not answer as Keras does.\n" + "\n".join(problems))
-        return found
+            raise ProofFailed(f"{called} does not answer as Keras does.\n" + "\n".join(problems))
+        return Proved(path, self, found)
 
     def kept(self) -> dict[str, Golden]:
         """Signature → the golden examples that stay in the version: what is large is proved and let go."""
         return {name: one.within(STORED_BYTES, len(self.edge_cases)) for name, one in self.examples.items()}
 
-    def record(self, found: Mapping[str, Comparison], stored: Mapping[str, Golden]) -> dict[str, Any]:
+
+@dataclass(frozen=True)
+class Proved:
+    """What was held to a claim, and held.
+
+    Attributes:
+        path: folder of a SavedModel, or file of a companion.
+        claim: the claim.
+        found: signature → what was found.
+    """
+
+    path: Path
+    claim: Claim
+    found: Mapping[str, Comparison]
+
+    def record(self, stored: Mapping[str, Golden]) -> dict[str, Any]:
         """What `proof.json` says of it, and of the golden examples that are kept in the version."""
+        claim = self.claim
         signatures = {
-            name: {**_record(self.examples[name], self.allowed[name], found[name]), "stored": len(stored[name])}
-            for name in self.examples
+            name: {**_record(of, claim.allowed[name], self.found[name]), "stored": len(stored[name])}
+            for name, of in claim.examples.items()
         }
         return {
             "rule": RULE,
-            "edge_cases": list(self.edge_cases),
-            "refused": list(self.refused),
+            "edge_cases": list(claim.edge_cases),
+            "refused": list(claim.refused),
             "signatures": signatures,
         }
 
@@ -132,7 +155,8 @@ def claim(bundle: Bundle, signatures: Sequence[Signature], raw: Arrays, count: i
         is_raw = signature.name == bundle.preprocessing.signature
         examples[signature.name] = collect(signature, rows, edges.together(refused.values()) if is_raw else {})
         allowed[signature.name] = tolerances(signature, examples[signature.name], rows, bundle.model)
-    return Claim(examples, allowed, tuple(odd), tuple(refused))
+    real = next(signature for signature in signatures if signature.name == bundle.preprocessing.signature), raw
+    return Claim(examples, allowed, real, tuple(odd), tuple(refused))
 
 
 def collect(signature: Signature, raw: Arrays, refused: Arrays = MappingProxyType({})) -> Golden:

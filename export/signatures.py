@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from export.version import DEFAULT
 from recipes import explanation, writing
 from recipes.answers import NextTokenAnswer
 from recipes.batches import all_joined
@@ -21,7 +22,6 @@ from recipes.bundle import Bundle
 Tensors = dict[str, tf.Tensor]
 Arrays = dict[str, np.ndarray]
 
-DEFAULT = "serving_default"
 CLASSIFY = "classify"
 REGRESS = "regress"
 EXPLAIN = "explain"

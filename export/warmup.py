@@ -34,11 +34,11 @@ def write(folder: Path, golden: Mapping[str, Golden], batch_sizes: tuple[int, ..
         raise OSError(f"Warm-up records cannot be written: {error.message}") from error
 
 
-def read(folder: Path) -> Iterator[tuple[str, dict[str, tf.Tensor]]]:
+def read(folder: Path) -> Iterator[tuple[str, Arrays]]:
     """The requests of a version's warm-up file: signature and inputs."""
     for data in tf.data.TFRecordDataset(str(folder / FILE)).as_numpy_iterator():
         request = prediction_log_pb2.PredictionLog.FromString(data).predict_log.request
-        inputs = {name: tf.constant(tf.make_ndarray(proto)) for name, proto in request.inputs.items()}
+        inputs = {name: tf.make_ndarray(proto) for name, proto in request.inputs.items()}
         yield request.model_spec.signature_name, inputs
 
 
