@@ -26,7 +26,7 @@ from export import manifest
 
 FILE = "bom.json"
 DISTRIBUTION = "servable-zoo"
-EXTRAS = (None, "huggingface", "text")
+EXTRAS = (None, "huggingface", "litert", "onnx", "text")
 """Of this package, those that a version may be made with; the others are for working on it."""
 
 _REQUIREMENT = re.compile(r"""([\w.-]+)(?:.*\bextra\s*==\s*["'](\w+))?""")
