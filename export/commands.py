@@ -34,6 +34,8 @@ as_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSO
 def publish(run, base, golden, explain, optimize, batch_sizes, allow_breaking, allow_worse, as_json):
     """Publish a Run as the next version under BASE, with its proof.
 
+    BASE is a folder, or a URL: s3://bucket/lenet5, gs://… or az://… (extras s3, gcs and azure).
+
     \b
     Example: zoo publish runs/lenet5 served/lenet5 --optimize latency
     """

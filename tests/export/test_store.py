@@ -10,7 +10,7 @@ import pytest
 
 import export
 from export import store
-from export.version import is_number
+from export.base_path import is_number
 from tests.export import conftest
 
 ROOT = Path(__file__).parents[2]
@@ -53,13 +53,13 @@ def test_a_publisher_killed_at_any_step_leaves_nothing_visible(tmp_path, here, c
 def test_two_publishers_at_once_get_two_numbers(tmp_path, here, classifier_run, regressor_run, monkeypatch):
     """Both are ready at the same moment; each version holds its own model."""
     together = threading.Barrier(2, timeout=60)
-    commit = store.commit
+    commit = store.Folder.commit
 
-    def at_once(folder):
+    def at_once(base, folder):
         together.wait()
-        return commit(folder)
+        return commit(base, folder)
 
-    monkeypatch.setattr(store, "commit", at_once)
+    monkeypatch.setattr(store.Folder, "commit", at_once)
     with futures.ThreadPoolExecutor(2) as pool:
         jobs = [pool.submit(export.publish, run, tmp_path / "m") for run in (classifier_run, regressor_run)]
         first, second = (job.result() for job in jobs)
@@ -82,11 +82,12 @@ def test_many_processes_at_once_get_as_many_numbers(tmp_path, here, classifier_r
 
 def test_the_staging_folder_of_a_living_publisher_stays(tmp_path):
     """Cleaning up must not take the folder from under someone who is still at work."""
-    with store.staged(tmp_path) as mine:
+    base = store.Folder(tmp_path)
+    with base.staged() as mine:
         (mine / "work").write_text("half done")
-        with store.staged(tmp_path) as theirs:
+        with base.staged() as theirs:
             (theirs / "work").write_text("done")
-            store.commit(theirs)
+            base.commit(theirs)
         assert (mine / "work").read_text() == "half done"
     assert numbers(tmp_path) == [1]
     assert not left_over(tmp_path)
@@ -104,11 +105,11 @@ def test_numbers_taken_by_hand_are_passed_over(tmp_path, monkeypatch):
         return rename(self, target)
 
     monkeypatch.setattr(Path, "rename", taken)
-    with store.staged(tmp_path) as folder:
+    base = store.Folder(tmp_path)
+    with base.staged() as folder:
         (folder / "mine").write_text("")
-        version = store.commit(folder)
-    assert version.number == 9
-    assert (version.path / "mine").exists()
+        assert base.commit(folder) == "9"
+    assert (tmp_path / "9" / "mine").exists()
     assert (tmp_path / "8" / "theirs").exists()
 
 
