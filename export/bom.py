@@ -1,9 +1,9 @@
 """`bom.json`: what a version is made of and with, as a CycloneDX 1.6 bill of materials.
 
 The model is a component with the hashes of what it holds and its model card; its data sets, the weights that its
-training began with, and the Python packages that made it are others. Two equal exports have the same one, but for the
-time (`metadata.timestamp`), the version's number (`metadata.component.version`) and what follows from that
-(`serialNumber`).
+training began with, and the Python packages that made it are others. The version's number is not among what it says:
+that is the folder's name. Two equal exports have the same one, but for the time (`metadata.timestamp`) and what follows
+from that (`serialNumber`).
 """
 
 import json
@@ -22,8 +22,6 @@ from cyclonedx.model.component import Component, ComponentType, Pedigree
 from cyclonedx.output.json import JsonV1Dot6
 from packageurl import PackageURL
 
-from export import manifest
-
 FILE = "bom.json"
 DISTRIBUTION = "servable-zoo"
 EXTRAS = (None, "huggingface", "litert", "onnx", "text")
@@ -33,7 +31,7 @@ _REQUIREMENT = re.compile(r"""([\w.-]+)(?:.*\bextra\s*==\s*["'](\w+))?""")
 
 
 def write(folder: Path, card: Mapping[str, Any], model_name: str) -> None:
-    """Write `bom.json` of a version that has no number yet.
+    """Write `bom.json` of a version.
 
     Args:
         folder: of the version.
@@ -68,20 +66,10 @@ def write(folder: Path, card: Mapping[str, Any], model_name: str) -> None:
     record = json.loads(JsonV1Dot6(bom).output_as_string())
     # The library has no model cards yet: https://github.com/CycloneDX/cyclonedx-python-lib/issues/912
     record["metadata"]["component"]["modelCard"] = _model_card(card, [str(each.bom_ref) for each in data])
-    _save(folder, record)
-
-
-def number(folder: Path, number: int) -> None:
-    """Write the version's number into its `bom.json`, if it has one, and into the manifest what that is now."""
-    if not (folder / FILE).is_file():
-        return
-    record = json.loads((folder / FILE).read_text(encoding="utf-8"))
-    about = record["metadata"]
-    about["component"]["version"] = str(number)
-    said = {**record, "serialNumber": None, "metadata": {**about, "timestamp": None}}
+    said = {name: value for name, value in record.items() if name != "serialNumber"}
     record["serialNumber"] = uuid.uuid5(uuid.NAMESPACE_OID, json.dumps(said, sort_keys=True)).urn
-    _save(folder, record)
-    manifest.renew(folder, FILE)
+    text = json.dumps(record, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+    (folder / FILE).write_text(text, encoding="utf-8")
 
 
 def packages() -> Iterator[tuple[str, str]]:
@@ -93,11 +81,6 @@ def packages() -> Iterator[tuple[str, str]]:
             yield name, metadata.version(name)
         except metadata.PackageNotFoundError:  # of an extra, or of another system
             continue
-
-
-def _save(folder: Path, record: Mapping[str, Any]) -> None:
-    text = json.dumps(record, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
-    (folder / FILE).write_text(text, encoding="utf-8")
 
 
 def _dataset(each: Mapping[str, Any], lineage: Mapping[str, Any]) -> Component:

@@ -48,6 +48,8 @@ def publish(
 ):
     """Publish a Run as the next version under BASE, with its proof.
 
+    BASE is a folder, or a URL: s3://bucket/lenet5, gs://… or az://… (extras s3, gcs and azure).
+
     \b
     Example: zoo publish runs/lenet5 served/lenet5 --optimize latency
     """

@@ -50,10 +50,13 @@ def diff(base_path: str | Path, older: int, newer: int) -> Differences:
     Raises:
         ValueError: there is no such version.
         ChildProcessError: the newer version cannot be loaded.
+        OSError: the object store does not give them.
     """
     found = versions(base_path)
     first, second = choose(found, older), choose(found, newer)
     breaking, compatible = changes(first.card, second.card)
+    with first.fetched() as first_here, second.fetched() as second_here:
+        answers = _answers(first_here, second_here)
     return Differences(
         first,
         second,
@@ -63,7 +66,7 @@ def diff(base_path: str | Path, older: int, newer: int) -> Differences:
         _pairs(first.card.get("metrics", {}), second.card.get("metrics", {})),
         (_variant(first), _variant(second)),
         _pairs(_milliseconds(first), _milliseconds(second)),
-        _answers(first, second),
+        answers,
     )
 
 

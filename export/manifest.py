@@ -15,20 +15,18 @@ def write(folder: Path) -> None:
     (folder / FILE).write_text("".join(lines), encoding="utf-8")
 
 
-def renew(folder: Path, name: str) -> None:
-    """Write into `SHA256SUMS` what one file of the folder is now."""
-    lines = (folder / FILE).read_text(encoding="utf-8").splitlines(keepends=True)
-    others = [line for line in lines if not line.endswith(f"  {name}\n")]
-    (folder / FILE).write_text("".join([*others, f"{_sha256(folder / name)}  {name}\n"]), encoding="utf-8")
+def read(folder: Path) -> dict[str, str]:
+    """File → SHA-256, as `SHA256SUMS` records it."""
+    lines = (folder / FILE).read_text(encoding="utf-8").splitlines()
+    return {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
 
 
 def check(folder: Path) -> list[str]:
     """What differs from the manifest: one line per changed, missing or extra file, naming it. Empty: nothing."""
     try:
-        lines = (folder / FILE).read_text(encoding="utf-8").splitlines()
+        recorded = read(folder)
     except FileNotFoundError:
         return [f"{FILE}: missing, so nothing can be checked"]
-    recorded = {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
     found = _files(folder)
     changed = [name for name in found if name in recorded and _sha256(folder / name) != recorded[name]]
     return [

@@ -1,6 +1,5 @@
 """`publish`: a Run becomes the next version of a base path, if it can prove itself."""
 
-import functools
 import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
@@ -23,9 +22,9 @@ from export import (
     manifest,
     proof,
     saved_model,
-    store,
     warmup,
 )
+from export.base_path import BasePath
 from export.companions import making
 from export.companions.companion import Companion
 from export.comparison import Comparison
@@ -34,7 +33,7 @@ from export.objective import NONE, Objective
 from export.proof import ProofFailed
 from export.rewriting import recurrence
 from export.signatures import signatures_of
-from export.version import CARD, DEFAULT, PROOF, Version, versions
+from export.version import CARD, DEFAULT, PROOF, Version, at
 from recipes import explanation
 from recipes.run import Run
 
@@ -62,11 +61,12 @@ def publish(
     The signatures are traced into a SavedModel in a staging folder; a fresh process that has no Keras loads it and
     answers the golden inputs; the answers are compared with Keras'. Then the folder is completed (`README.md`,
     `labels.txt`, `card.json`, `proof.json`, `bom.json`, warm-up records, SHA-256 manifest), written through to the disk
-    and renamed. The version is there whole or not at all.
+    and renamed; or uploaded to an object store (see `export.bucket`). The version is there whole or not at all.
 
     Args:
         run: a Run, or the folder of one.
-        base_path: folder of the model's versions; its last part is the name servers will know the model by.
+        base_path: folder of the model's versions, or its URL in an object store, such as `s3://bucket/lenet5`; its last
+            part is the name servers will know the model by.
         golden: most examples to prove the version on; taken from the Run's, which are raw and real. Edge cases are
             added: see `export.edges`.
         explain: "cam", "grad_cam" or "auto" (the first of them that the model allows) adds the signature `explain`: the
@@ -92,25 +92,27 @@ def publish(
         ProofFailed: the version answers otherwise than Keras; names signature, output, example and both values.
         ValueError: an option is not what is accepted; the Run cannot be published (NaN in a weight, an unnamed input,
             labels that do not match, no example right, …), explained as asked for, or had as a companion; it breaks
-            what asks the newest version, or is worse than that; or `base_path` is a file.
+            what asks the newest version, or is worse than that; or `base_path` is a file, or no URL that is known.
+        ImportError: what reaches the object store is not installed.
         OSError: `base_path` cannot be written.
     """
     objective = Objective(optimize, tuple(batch_sizes))
     options = _Options(golden, explain, objective, making.named(companions), allow_breaking, allow_worse, license)
+    base = at(base_path)
     if not isinstance(run, Run):
         run = recipes.load_run(run)
     checks.check(run)
     if explain is not None:
         explanation.check_image_classifier(run.bundle)
         options = replace(options, explain=explanation.resolve_method(run.model, explain, explanation.SERVED_METHODS))
-    with store.staged(Path(base_path)) as folder, fresh_process.started() as process:
+    with base.staged() as folder, fresh_process.started() as process:
         try:
-            _build(run, folder, Path(base_path).resolve().name, options, process, tell)
+            _build(run, base, folder, options, process, tell)
         except (ProofFailed, ChildProcessError) as error:
             raise ProofFailed(f"Nothing was published: {error}") from error
         except OSError as error:
-            raise OSError(f"Nothing was published under {base_path}: {error}") from error
-        version = store.commit(folder, functools.partial(bom.number, folder))
+            raise OSError(f"Nothing was published under {base}: {error}") from error
+        version = Version(base, base.commit(folder))
     tell(f"published {version.path}")
     return version
 
@@ -133,7 +135,12 @@ class _Options:
 
 
 def _build(
-    run: Run, folder: Path, model_name: str, options: _Options, process: FreshProcess, tell: Callable[[str], None]
+    run: Run,
+    base: BasePath,
+    folder: Path,
+    options: _Options,
+    process: FreshProcess,
+    tell: Callable[[str], None],
 ) -> None:
     """Make `folder` a complete version."""
     bundle = run.bundle
@@ -142,7 +149,7 @@ def _build(
     resources = [bundle.model, *bundle.preprocessing.trackables]
     saved_model.write(resources, signatures, folder)
     described = saved_model.describe(folder)
-    _check_against_newest(folder.parent, run, described, options)
+    _check_against_newest(base, run, described, options)
     tell("traced    " + ", ".join(described))
 
     claim = proof.claim(bundle, signatures, raw, options.golden)
@@ -175,12 +182,12 @@ def _build(
     kept = claim.kept()
     for name, examples in kept.items():
         examples.save(folder, name)
-    record = card.describe(run, model_name, described, kept, options.explain, choice.record(), options.license)
+    record = card.describe(run, base.name, described, kept, options.explain, choice.record(), options.license)
     record["hashes"] = hashes.hashes(folder, described, record["lineage"]["weights_sha256"])
     record["companions"] = {name: one.path.name for name, one in beside.items()}
     proved = {**choice.proved.record(kept), "companions": making.records(beside, kept)}
-    _document(folder, run, model_name, record, proved)
-    bom.write(folder, record, model_name)
+    _document(folder, run, base.name, record, proved)
+    bom.write(folder, record, base.name)
     manifest.write(folder)
 
 
@@ -196,12 +203,12 @@ def _document(folder: Path, run: Run, model_name: str, record: Mapping[str, Any]
     (folder / README).write_text(said, encoding="utf-8")
 
 
-def _check_against_newest(base: Path, run: Run, described: Mapping[str, Any], options: _Options) -> None:
+def _check_against_newest(base: BasePath, run: Run, described: Mapping[str, Any], options: _Options) -> None:
     """Raise ValueError if a version breaks what asks the newest one there is, or is worse, and may not."""
-    found = versions(base)
+    found = base.versions()
     if not found:
         return
-    newest, labels = found[-1], list(run.bundle.labels)
+    newest, labels = Version(base, found[-1]), list(run.bundle.labels)
     new = {"signatures": described, "labels": labels, "metrics": run.metrics, "lineage": run.facts}
     breaking, _ = differences.changes(newest.card, new)
     if breaking and not options.allow_breaking:

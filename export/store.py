@@ -1,4 +1,4 @@
-"""Version folders on disk: staged, durable, numbered, and visible by one rename.
+"""Base paths on this machine: versions are staged, durable, numbered, and visible by one rename.
 
 A server that watches a base path sees integers only. So a version is built under another name, written through to the
 disk, and renamed; before the rename nothing is visible, after it everything is. Every change of what is visible
@@ -12,12 +12,13 @@ import contextlib
 import os
 import shutil
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from export.version import Version, is_number
+from export.base_path import BasePath, numbered
 
 LOCK = ".lock"
 STAGING = ".staging-"
@@ -25,89 +26,107 @@ OWNER = ".owner"
 REMOVED = ".removed-"
 
 
-@contextlib.contextmanager
-def staged(base: Path) -> Iterator[Path]:
-    """A new folder in the base path, invisible to servers, in which to build a version.
+@dataclass(frozen=True)
+class Folder(BasePath):
+    """A base path on this machine."""
 
-    Left behind is what `commit` made of it, and nothing else; also of the base path, if it was made for this.
+    path: Path
 
-    Raises:
-        ValueError: the base path is a file.
-        OSError: the base path cannot be written.
-    """
-    made = _make(base)
-    folder = base / f"{STAGING}{uuid.uuid4().hex}"
-    owner = FileLock(f"{folder}{OWNER}")
-    try:
-        with locked(base):
-            _sweep(base)
-            owner.acquire()
-            folder.mkdir()
-        yield folder
-    finally:
-        with contextlib.suppress(OSError):
-            shutil.rmtree(folder, ignore_errors=True)
-            Path(owner.lock_file).unlink(missing_ok=True)
-        owner.release()
-        _unmake(made)
+    def __str__(self) -> str:
+        return str(self.path)
 
+    @property
+    def name(self) -> str:
+        return self.path.resolve().name
 
-def commit(folder: Path, finish: Callable[[int], None] = lambda number: None) -> Version:
-    """Make a staged folder durable and visible, under the next free number of its base path.
+    @property
+    def parent(self) -> "Folder":
+        return Folder(self.path.resolve().parent)
 
-    Args:
-        folder: what `staged` gave.
-        finish: writes the number into the folder; called with the one that is tried next.
+    def path_of(self, version: str) -> Path:
+        return self.path / version
 
-    Raises:
-        OSError: the folder cannot be finished, or the base path not be written.
-    """
-    base = folder.parent
-    _sync_tree(folder)  # before others have to wait
-    with locked(base):
-        number = max((int(path.name) for path in base.iterdir() if is_number(path.name)), default=0)
-        while True:
-            number += 1
-            try:
-                finish(number)
-                _sync_tree(folder)
-            except OSError as error:
-                raise _cannot_write(base, error) from error
-            try:
-                folder.rename(base / str(number))
-                break
-            except OSError:
-                # Taken by hand since we looked.
-                if not (base / str(number)).exists():
-                    raise
-        _sync(base)
-    return Version(base / str(number), number)
+    def entries(self) -> set[str]:
+        """Names of all that lies directly in it. ValueError: it is no folder."""
+        if not self.path.is_dir():
+            raise ValueError(f"{self} is no folder. Accepted: a base path, whose folders are versions 1, 2, ….")
+        return {path.name for path in self.path.iterdir()}
 
+    def versions(self) -> list[str]:
+        """Names of the versions, oldest first. ValueError: it is no folder."""
+        return [name for name in numbered(self.entries()) if self.path_of(name).is_dir()]
 
-def remove(version: Version) -> None:
-    """Take a version out of sight, then delete it. For a holder of the base path's lock."""
-    grave = version.path.parent / f"{REMOVED}{version.number}-{uuid.uuid4().hex}"
-    version.path.rename(grave)
-    _sync(grave.parent)
-    shutil.rmtree(grave)
+    def read(self, version: str, file: str) -> str | None:
+        path = self.path_of(version) / file
+        return path.read_text(encoding="utf-8") if path.is_file() else None
 
+    @contextlib.contextmanager
+    def fetched(self, version: str) -> Iterator["Folder"]:
+        """Itself."""
+        yield self
 
-@contextlib.contextmanager
-def locked(base: Path) -> Iterator[None]:
-    """Hold the lock of a base path.
+    @contextlib.contextmanager
+    def staged(self) -> Iterator[Path]:
+        """A new folder in the base path, which is made if it is not there. ValueError: the base path is a file."""
+        made = _make(self.path)
+        folder = self.path / f"{STAGING}{uuid.uuid4().hex}"
+        owner = FileLock(f"{folder}{OWNER}")
+        try:
+            with self._locked():
+                _sweep(self.path)
+                owner.acquire()
+                folder.mkdir()
+            yield folder
+        finally:
+            with contextlib.suppress(OSError):
+                shutil.rmtree(folder, ignore_errors=True)
+                Path(owner.lock_file).unlink(missing_ok=True)
+            owner.release()
+            _unmake(made)
 
-    Raises:
-        OSError: the base path cannot be written.
-    """
-    lock = FileLock(base / LOCK)
-    try:
-        lock.acquire()
-    except OSError as error:
-        raise _cannot_write(base, error) from error
-    try:
-        yield
-    finally:
-        lock.release()
+    def commit(self, folder: Path) -> str:
+        """Write a staged folder through to the disk, and rename it to the next free number."""
+        try:
+            _sync_tree(folder)
+        except OSError as error:
+            raise _cannot_write(self.path, error) from error
+        with self._locked():
+            number = max(map(int, numbered(self.entries())), default=0)
+            while True:
+                number += 1
+                try:
+                    folder.rename(self.path / str(number))
+                    break
+                except OSError:
+                    # Taken by hand since we looked.
+                    if not (self.path / str(number)).exists():
+                        raise
+            _sync(self.path)
+        return str(number)
+
+    def prune(self, keep: int) -> list[str]:
+        """Each goes out of sight by a rename before its files are deleted: no server meets half a version."""
+        self.entries()  # says so if this is no base path, before a lock is made there
+        with self._locked():
+            oldest = self.versions()[:-keep]
+            for name in oldest:
+                grave = self.path / f"{REMOVED}{name}-{uuid.uuid4().hex}"
+                self.path_of(name).rename(grave)
+                _sync(self.path)
+                shutil.rmtree(grave)
+        return oldest
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        lock = FileLock(self.path / LOCK)
+        try:
+            lock.acquire()
+        except OSError as error:
+            raise _cannot_write(self.path, error) from error
+        try:
+            yield
+        finally:
+            lock.release()
 
 
 def _make(base: Path) -> list[Path]:

@@ -55,7 +55,7 @@ def verify(path: str | Path, *, rest: str | None = None, grpc: str | None = None
     the version.
 
     Args:
-        path: a version folder, or a base path, whose newest version is meant.
+        path: a version folder, or a base path, whose newest version is meant; the URL of one in an object store.
         rest: address of a REST server, `http://host:port`.
         grpc: address of a gRPC server, `host:port`.
         name: the name the server knows the model by; by default the base folder's.
@@ -66,24 +66,26 @@ def verify(path: str | Path, *, rest: str | None = None, grpc: str | None = None
     Raises:
         ValueError: there is no version at `path`; or the server lacks the model or this version of it.
         ConnectionError: the server does not answer.
+        OSError: the object store does not give the version.
     """
     if rest and grpc:
         raise ValueError("A proof is replayed at one server. Received: rest and grpc. Accepted: one of them.")
     version = find(path)
     server = _server(version, rest, grpc, name)
     where = "a fresh process" if server is None else f"{server.address}, as {server.model!r}"
-    changed = manifest.check(version.path)
-    if changed:
-        # What these files would answer proves nothing, and to load a stranger's graph is to run a stranger's program.
-        return Report(version, where, problems=tuple(changed))
-    not_asked = {} if server else _not_asked(version)
-    found = _replayed_at(server, version) if server else _replayed_here(version, not_asked)
+    with version.fetched() as here:
+        changed = manifest.check(here.path)
+        if changed:
+            # What these files would answer proves nothing; to load a stranger's graph is to run a stranger's program.
+            return Report(version, where, problems=tuple(changed))
+        not_asked = {} if server else _not_asked(here)
+        found = _replayed_at(server, here) if server else _replayed_here(here, not_asked)
     problems = dict.fromkeys(problem for of_signature in found.values() for problem in of_signature.problems)
     return Report(version, where, found, tuple(problems), tuple(not_asked.values()))
 
 
 def _server(version: Version, rest: str | None, grpc: str | None, name: str | None) -> Server | None:
-    model = name or version.path.resolve().parent.name
+    model = name or version.base.name
     if rest:
         from export.over_rest import Rest
 

@@ -1,11 +1,19 @@
 """Base paths as TensorFlow Serving reads them: a folder whose integer-named folders are the versions of one model."""
 
 import os
+import re
 from pathlib import Path
+
+_SCHEME = re.compile(r"[a-z][a-z0-9+.-]+:/", re.IGNORECASE)  # of two letters at least: C:/ is a drive
 
 
 def check_base_path(base_path: str | os.PathLike) -> Path:
     """The absolute path of a base path whose newest version holds a model. ValueError says what is wrong with it."""
+    if is_url(base_path):
+        raise ValueError(
+            f"{base_path} is a URL. The engines serve folders of this machine; copy the versions into one, with "
+            "aws s3 sync, gcloud storage rsync or azcopy sync. What reads a bucket by itself: serving/README.md"
+        )
     path = Path(base_path).expanduser().resolve()
     if path.is_file():
         raise ValueError(f"{base_path} is a file. A base path is a folder that holds version folders, such as 1 and 2")
@@ -32,6 +40,11 @@ def check_version(base_path: Path, number: int) -> Path:
     if not _is_saved_model(folder):
         raise ValueError(f"{folder} holds no SavedModel (no saved_model.pb), and a server would end at it")
     return folder
+
+
+def is_url(path: str | os.PathLike) -> bool:
+    """Whether that is a URL, or what a ``Path`` makes of one (``s3:/bucket``), and no folder."""
+    return _SCHEME.match(str(path)) is not None
 
 
 def version_folders(path: Path) -> dict[int, Path]:

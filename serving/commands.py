@@ -31,7 +31,7 @@ _LOOK_SECONDS = 2.0  # for finding out whether a server listens
 
 
 @click.command()
-@click.argument("base_path", type=click.Path(path_type=Path))
+@click.argument("base_path", type=click.Path(path_type=str))
 @click.option("--name", help="The model's name.  [default: the folder's]")
 @click.option("--engine", type=click.Choice(ENGINES), default="auto", show_default=True, help="What serves.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
@@ -39,7 +39,7 @@ _LOOK_SECONDS = 2.0  # for finding out whether a server listens
 @click.option("--grpc-port", type=click.IntRange(0, 65535), default=8500, show_default=True, help="0: a free one.")
 @click.option("--json", "as_json", is_flag=True, help="Print the addresses as one line of JSON.")
 def serve(
-    base_path: Path, name: str | None, engine: str, host: str, rest_port: int, grpc_port: int, as_json: bool
+    base_path: str, name: str | None, engine: str, host: str, rest_port: int, grpc_port: int, as_json: bool
 ) -> None:
     """Serve the versions in BASE_PATH over REST and gRPC, in the foreground.
 
@@ -171,7 +171,7 @@ def _sigterm_interrupts() -> Iterator[None]:
         signal.signal(signal.SIGTERM, previous)
 
 
-def _started(base_path: Path, name: str | None, engine: str, host: str, rest_port: int, grpc_port: int) -> Server:
+def _started(base_path: str, name: str | None, engine: str, host: str, rest_port: int, grpc_port: int) -> Server:
     from serving.engines import serve as start
     from serving.errors import ServingError
 

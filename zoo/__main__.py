@@ -70,7 +70,7 @@ def main():
             raise
         sys.stdout.flush()
         os._exit(end.code)  # TensorFlow's threads are still at work, and must not meet a dying interpreter
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, ImportError) as error:
         # What the packages raise for the person who called: a message, not a stack.
         click.secho("Error: ", fg="red", err=True, nl=False)
         click.echo(error, err=True)

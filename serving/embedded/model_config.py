@@ -4,6 +4,7 @@ from pathlib import Path
 
 from google.protobuf import text_format
 
+from serving.base_path import is_url
 from serving.embedded.status import invalid_argument, not_found
 from serving.protos import serving_pb2 as pb
 
@@ -51,6 +52,11 @@ def check(config: pb.ModelServerConfig) -> list[pb.ModelConfig]:
 
 
 def _check_path(model: pb.ModelConfig) -> None:
+    if is_url(model.base_path):
+        raise invalid_argument(
+            f"Expected model {model.name} to lie in a folder of this machine; the embedded server reads no "
+            f"{model.base_path}"
+        )
     if not Path(model.base_path).is_absolute():
         raise invalid_argument(
             f"Expected model {model.name} to have an absolute path or URI; got base_path()={model.base_path}"

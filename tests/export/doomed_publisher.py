@@ -23,7 +23,6 @@ HOMES = {
     "replay": (conftest, "replay_here"),
     "bom.write": (bom, "write"),
     "manifest.write": (manifest, "write"),
-    "bom.number": (bom, "number"),
     "sync": (store, "_sync_tree"),
     "mkdir": (Path, "mkdir"),
     "rename": (Path, "rename"),

@@ -1,7 +1,6 @@
 """The bill of materials: whoever must account for what runs reads it with tools that never heard of this package."""
 
 import json
-import shutil
 from importlib import metadata
 
 import pytest
@@ -41,7 +40,7 @@ def test_it_is_valid_and_says_what_the_version_is_made_of(made):
     assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(text) is None
     record = json.loads(text)
     model = record["metadata"]["component"]
-    assert (model["type"], model["name"], model["version"]) == ("machine-learning-model", "pets", "1")
+    assert (model["type"], model["name"]) == ("machine-learning-model", "pets")
     assert model["licenses"] == [{"expression": "MIT OR Apache-2.0"}]
     assert {each["name"]: each["hashes"][0]["content"] for each in model["components"]} == made[0].card["hashes"]
     (begun_with,) = model["pedigree"]["ancestors"]
@@ -68,22 +67,13 @@ def test_it_holds_the_model_card(made):
     assert card["considerations"]["technicalLimitations"] == made[0].card["limitations"]
 
 
-def test_equal_exports_differ_in_time_and_number_alone(made):
+def test_equal_exports_differ_in_time_alone(made):
     first, second = map(read, made)
     assert first["serialNumber"] != second["serialNumber"]
-    assert second["metadata"]["component"]["version"] == "2"
     for record in (first, second):
-        del record["serialNumber"], record["metadata"]["timestamp"], record["metadata"]["component"]["version"]
+        del record["serialNumber"], record["metadata"]["timestamp"]
     assert first == second
 
 
-def test_it_is_in_the_manifest_whatever_its_number(made, tmp_path):
-    folder = shutil.copytree(made[0].path, tmp_path / "7")
-    bom.number(folder, 7)
-    assert manifest.check(folder) == []
-    before = json.loads((folder / bom.FILE).read_text())
-    bom.number(folder, 7)
-    assert json.loads((folder / bom.FILE).read_text()) == before
-    (folder / bom.FILE).unlink()
-    bom.number(folder, 8)
-    assert not (folder / bom.FILE).exists(), "older versions have none"
+def test_it_is_in_the_manifest(made):
+    assert bom.FILE in manifest.read(made[0].path)

@@ -1,6 +1,5 @@
 """Going back to an earlier version, and letting old ones go."""
 
-import json
 import shutil
 
 import pytest
@@ -35,10 +34,9 @@ def test_rollback_publishes_the_previous_version_again(base):
     assert version.number == 6
     assert numbers(base) == [1, 2, 5, 6]
     assert version.card["copy_of"] == {"version": 2, "manifest_sha256": manifest.digest(base / "2")}
-    assert json.loads((version.path / "bom.json").read_text())["metadata"]["component"]["version"] == "6"
     assert not manifest.check(version.path)
     for path in (base / "2").rglob("*"):
-        if path.is_file() and path.name not in ("bom.json", "card.json", "SHA256SUMS"):
+        if path.is_file() and path.name not in ("card.json", "SHA256SUMS"):
             copied = version.path / path.relative_to(base / "2")
             assert copied.read_bytes() == path.read_bytes()
             assert not copied.samefile(path)

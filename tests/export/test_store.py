@@ -11,7 +11,7 @@ import pytest
 
 import export
 from export import store
-from export.version import is_number
+from export.base_path import is_number
 
 ROOT = Path(__file__).parents[2]
 
@@ -25,7 +25,7 @@ def left_over(base):
 
 
 KILLED = ["mkdir", "saved_model.write", "golden.save", "warmup.write", "replay", "bom.write", "manifest.write", "sync"]
-FULL = ["saved_model.write", "golden.save", "warmup.write", "bom.write", "manifest.write", "bom.number"]
+FULL = ["saved_model.write", "golden.save", "warmup.write", "bom.write", "manifest.write"]
 FILES = 15
 """That a publisher of a table opens one after the other, to write to them."""
 
@@ -65,13 +65,13 @@ def test_a_publisher_that_comes_to_grief_leaves_nothing_visible(tmp_path, here, 
 def test_two_publishers_at_once_get_two_numbers(tmp_path, here, classifier_run, regressor_run, monkeypatch):
     """Both are ready at the same moment; each version holds its own model."""
     together = threading.Barrier(2, timeout=60)
-    commit = store.commit
+    commit = store.Folder.commit
 
-    def at_once(*arguments):
+    def at_once(base, folder):
         together.wait()
-        return commit(*arguments)
+        return commit(base, folder)
 
-    monkeypatch.setattr(store, "commit", at_once)
+    monkeypatch.setattr(store.Folder, "commit", at_once)
     with futures.ThreadPoolExecutor(2) as pool:
         jobs = [pool.submit(export.publish, run, tmp_path / "m") for run in (classifier_run, regressor_run)]
         first, second = (job.result() for job in jobs)
@@ -94,11 +94,12 @@ def test_many_processes_at_once_get_as_many_numbers(tmp_path, here, classifier_r
 
 def test_the_staging_folder_of_a_living_publisher_stays(tmp_path):
     """Cleaning up must not take the folder from under someone who is still at work."""
-    with store.staged(tmp_path) as mine:
+    base = store.Folder(tmp_path)
+    with base.staged() as mine:
         (mine / "work").write_text("half done")
-        with store.staged(tmp_path) as theirs:
+        with base.staged() as theirs:
             (theirs / "work").write_text("done")
-            store.commit(theirs)
+            base.commit(theirs)
         assert (mine / "work").read_text() == "half done"
     assert numbers(tmp_path) == [1]
     assert not left_over(tmp_path)
@@ -116,11 +117,11 @@ def test_numbers_taken_by_hand_are_passed_over(tmp_path, monkeypatch):
         return rename(self, target)
 
     monkeypatch.setattr(Path, "rename", taken)
-    with store.staged(tmp_path) as folder:
+    base = store.Folder(tmp_path)
+    with base.staged() as folder:
         (folder / "mine").write_text("")
-        version = store.commit(folder)
-    assert version.number == 9
-    assert (version.path / "mine").exists()
+        assert base.commit(folder) == "9"
+    assert (tmp_path / "9" / "mine").exists()
     assert (tmp_path / "8" / "theirs").exists()
 
 

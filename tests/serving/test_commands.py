@@ -332,6 +332,7 @@ def _assert_nobody_listens(url: str) -> None:
     [
         (["nowhere"], "No such folder: nowhere"),
         ([os.devnull], "No such folder"),
+        (["s3://models/m"], "s3://models/m is a URL. The engines serve folders of this machine"),
         (["nowhere", "--engine", "podman"], "podman"),
         (["nowhere", "--rest-port", "99999"], "99999"),
     ],

@@ -233,6 +233,11 @@ def test_a_model_taken_off_the_list_is_let_go(core, tmp_path):
         ask(core)
 
 
+def test_a_bucket_is_refused(core):
+    with pytest.raises(ServingError, match=r"INVALID_ARGUMENT: .*folder of this machine; .* reads no s3://models/m"):
+        configure(core, "s3://models/m")
+
+
 def test_a_label_in_use_moves_only_to_a_version_that_answers(core, tmp_path):
     publish(tmp_path, 1)
     configure(core, tmp_path)
