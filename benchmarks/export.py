@@ -4,6 +4,7 @@
     python benchmarks/export.py --models lenet5,lstm        # some of them
     python benchmarks/export.py --keep runs                 # their Runs are kept there, and taken from there
     python benchmarks/export.py --runs runs/lenet5 runs/bert    # Runs that are there
+    python benchmarks/export.py --models mobilenet_v2 --companions litert,onnx    # at serving_default alone
 
 Every Run is published with all variants: see `export.choosing`. Each line is a variant that proved itself: its times
 are geometric means over the signatures, in proportion to those of the plain version, which were taken in turns in one
@@ -52,6 +53,7 @@ def main():
     parser.add_argument("--models", default=",".join(MODELS), help="names, separated by commas")
     parser.add_argument("--keep", metavar="DIR", help="where the models' Runs are kept; what is there is not trained")
     parser.add_argument("--runs", nargs="+", default=(), help="folders of Runs, in place of models")
+    parser.add_argument("--companions", default="", help="names, separated by commas")
     options = parser.parse_args()
 
     sizes = [f"batch {size}" for size in BATCH_SIZES]
@@ -63,7 +65,11 @@ def main():
             kept = Path(options.keep or Path(folder) / "runs") / name
             run = recipes.load_run(name) if options.runs else trained(name, kept)
             version = export.publish(
-                run, Path(folder) / "served" / Path(name).name, optimize="latency", batch_sizes=BATCH_SIZES
+                run,
+                Path(folder) / "served" / Path(name).name,
+                optimize="latency",
+                batch_sizes=BATCH_SIZES,
+                companions=options.companions.split(",") if options.companions else (),
             )
             tried = {trial["variant"]: trial for trial in version.card["optimization"]["tried"]}
             measured = {variant: trial for variant, trial in tried.items() if trial["milliseconds"]}
@@ -99,7 +105,8 @@ def row(trial, plain) -> str:
     error = max((value for of in trial["largest_difference"].values() for value in of.values()), default=0.0)
     cells = [f"{value:.2f}" for value in relative(trial)]
     cells += [f"{error:.1e}", *(f"{trial[what] / plain[what]:.2f}" for what in ("bytes", "load", "first"))]
-    slowest = statistics.geometric_mean(ms for key, ms in plain["milliseconds"].items() if key.endswith("@1"))
+    those = [key for key in trial["milliseconds"] if key.endswith("@1")]
+    slowest = statistics.geometric_mean(plain["milliseconds"][key] for key in those)
     return " | ".join([*cells, f"{slowest:.1f}"])
 
 
