@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 ENGINES = ("auto", "docker", "binary", "embedded")
 DEFAULT_REST = "http://127.0.0.1:8501"
 
-_BATCH = 32  # questions in one request
 _CURL_VALUES = 64  # numbers that a ready-made curl line may hold
 _LONGEST_CELL = 1000  # characters of a text that are shown
 _LOOK_SECONDS = 2.0  # for finding out whether a server listens
@@ -122,6 +121,7 @@ def query(
         zoo query served/unet street.jpg --pictures masks
         zoo query served/dcgan --row seed=7,count=16 --pictures made
     """
+    from serving.answers import read_answers
     from serving.errors import ServingError, Unavailable
 
     if rest and grpc:
@@ -132,13 +132,13 @@ def query(
         with _connected(model, rest or grpc, timeout) as (client, name):
             metadata = client.metadata(name, version=version)
             chosen, questions = _questions(metadata, inputs, texts, rows, settings, signature, limit)
-            labels = _labels(Path(model), metadata.version)
-            answers = _ask(client, metadata, chosen, questions, version, top, labels)
+            outputs = client.predict_questions(name, questions, signature=chosen, version=version)
     except Unavailable as error:
         hint = "" if rest or grpc else "\nStart a server with zoo serve, or give a base path for MODEL."
         raise click.ClickException(f"{error}{hint}") from None
     except (ServingError, OSError) as error:
         raise click.ClickException(str(error)) from None
+    answers = read_answers(questions, outputs, top=top, labels=_labels(Path(model), metadata.version))
     if folder is not None:
         _write_pictures(folder, answers)
     if as_json:
@@ -364,38 +364,6 @@ def _labels(base_path: Path, version: int) -> list[str]:
         return (base_path / str(version) / "labels.txt").read_text(encoding="utf-8").splitlines()
     except OSError:
         return []
-
-
-def _ask(
-    client: Client,
-    metadata: ModelMetadata,
-    signature: str,
-    questions: Sequence[Question],
-    version: int | None,
-    top: int,
-    labels: Sequence[str],
-) -> list[Row]:
-    from serving.answers import read_answers
-    from serving.errors import InvalidInput
-    from serving.questions import stack
-
-    def ask(batch: Sequence[Question]) -> list[Row]:
-        inputs = stack(batch, metadata.signatures[signature])
-        outputs = client.predict(metadata.name, inputs, signature=signature, version=version)
-        return read_answers(batch, outputs, top=top, labels=labels)
-
-    rows = []
-    for start in range(0, len(questions), _BATCH):
-        batch = questions[start : start + _BATCH]
-        try:
-            rows += ask(batch)
-        except InvalidInput:
-            for question in batch:  # one of them is at fault: ask each alone, and name it
-                try:
-                    rows += ask([question])
-                except InvalidInput as error:
-                    raise click.ClickException(f"{_cell(question.shown)}: {error}") from None
-    return rows
 
 
 def _write_pictures(folder: Path, rows: Sequence[Row]) -> None:
