@@ -2,6 +2,7 @@
 
 import io
 import os
+import re
 
 import aiohttp
 from yarl import URL
@@ -40,7 +41,8 @@ class AsyncHttp:
 
 
 def _reason(error: Exception) -> str:
-    """The words of a connection error: the operating system's, where asyncio has left them out."""
-    if isinstance(error, OSError) and error.errno:
-        return f"{error} ({os.strerror(error.errno)})"
-    return str(error) or type(error).__name__
+    """The words of a connection error, with the operating system's where asyncio leaves them out."""
+    words = str(error.__cause__ or error) or type(error).__name__
+    return re.sub(
+        r"(?<=\[Errno )(\d+)\] Connect call failed", lambda found: f"{found[1]}] {os.strerror(int(found[1]))}", words
+    )

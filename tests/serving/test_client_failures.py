@@ -1,35 +1,16 @@
 """Servers that misbehave, scripted: what the client retries, how long it waits, and what it says in the end."""
 
-import contextlib
-import json
 import socket
 import threading
 import time
 from concurrent import futures
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import grpc
 import pytest
 
 import serving
-from serving.errors import CODE_OF_HTTP_STATUS
 from serving.protos import serving_pb2 as pb
-
-OK = "OK"
-
-
-class Scripted:
-    """A server that fails with each of ``script`` in turn, then answers. ``asked`` counts the requests."""
-
-    def __init__(self, script: list[str], delay: float = 0.0):
-        self.script = list(script)
-        self.delay = delay
-        self.asked = 0
-
-    def next(self) -> str:
-        self.asked += 1
-        time.sleep(self.delay)
-        return self.script.pop(0) if self.script else OK
+from tests.serving.scripted import Scripted, over_grpc, over_rest
 
 
 @pytest.fixture(params=["rest", "grpc"])
@@ -39,62 +20,13 @@ def scripted(request):
 
     def start(script: list[str], delay: float = 0.0) -> tuple[Scripted, str]:
         state = Scripted(script, delay)
-        target, close = (_rest if request.param == "rest" else _grpc)(state)
+        target, close = (over_rest if request.param == "rest" else over_grpc)(state)
         closers.append(close)
         return state, target
 
     yield start
     for close in closers:
         close()
-
-
-def _rest(state: Scripted):
-    status_of = {code: status for status, code in reversed(CODE_OF_HTTP_STATUS.items())}
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self):
-            outcome = state.next()
-            if outcome == OK:
-                status, reply = 200, {"model_version_status": [{"version": "1", "state": "AVAILABLE"}]}
-            else:
-                status, reply = status_of[outcome], {"error": f"scripted {outcome}"}
-            body = json.dumps(reply).encode()
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            with contextlib.suppress(BrokenPipeError):  # the client gave up waiting
-                self.wfile.write(body)
-
-        def log_message(self, *_):
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
-
-    def close():
-        server.shutdown()
-        server.server_close()
-
-    return f"http://127.0.0.1:{server.server_port}", close
-
-
-def _grpc(state: Scripted):
-    def status(_request, context):
-        outcome = state.next()
-        if outcome != OK:
-            context.abort(grpc.StatusCode[outcome], f"scripted {outcome}")
-        available = pb.ModelVersionStatus(version=1, state=pb.ModelVersionStatus.AVAILABLE)
-        return pb.GetModelStatusResponse(model_version_status=[available])
-
-    handler = grpc.unary_unary_rpc_method_handler(
-        status, pb.GetModelStatusRequest.FromString, pb.GetModelStatusResponse.SerializeToString
-    )
-    server = grpc.server(futures.ThreadPoolExecutor(4))
-    service = grpc.method_handlers_generic_handler("tensorflow.serving.ModelService", {"GetModelStatus": handler})
-    server.add_generic_rpc_handlers([service])
-    port = server.add_insecure_port("127.0.0.1:0")
-    server.start()
-    return f"grpc://127.0.0.1:{port}", lambda: server.stop(0)
 
 
 @pytest.fixture
