@@ -305,8 +305,11 @@ class Asking:
 
     async def _known_metadata(self, model: ModelRef, deadline: "_Deadline") -> ModelMetadata:
         metadata, fetched = self._cache.get(model, (None, 0.0))
+        if metadata is None:
+            return await self._fetch_metadata(model, deadline)
         unverified = not self._transport.tells_version and model.version is None
-        if metadata is None or (unverified and time.monotonic() - fetched > _REST_METADATA_SECONDS):
+        if unverified and time.monotonic() - fetched > _REST_METADATA_SECONDS:
+            self._cache[model] = metadata, time.monotonic()  # one asks again, who comes meanwhile does not
             return await self._fetch_metadata(model, deadline)
         return metadata
 

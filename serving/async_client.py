@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 class AsyncClient(Asking):
     """``Client`` for ``asyncio``: the same methods, answers and errors, to be awaited, ``close()`` too.
 
-    It is made, used and closed in one running event loop. Any number of coroutines may share it.
+    It is made, used and closed in one running event loop. Any number of coroutines may share it. What takes no waiting
+    is done in the loop: JSON is written and read there, and pictures are read, a batch at a time.
     """
 
     def __init__(self, target: str, *, timeout: float = 60.0, retries: int = 4, tls: "Tls | None" = None):

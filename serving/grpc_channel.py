@@ -136,7 +136,10 @@ def _parse_spec(info: pb.TensorInfo) -> TensorSpec:
 
 
 def _output_array(name: str, tensor: pb.TensorProto) -> np.ndarray:
-    array = to_array(tensor)
+    try:
+        array = to_array(tensor)
+    except ValueError as error:
+        raise Failure("UNIMPLEMENTED", f"output {name!r} cannot be read: {error}") from None
     if array.dtype == object:
         return decode_strings(name, array)
     return array if array.flags.writeable else array.copy()  # REST's arrays can be written to, so can these

@@ -32,11 +32,8 @@ class BlockingHttp:
                 preload_content=False,
             )
             data = bytearray()
-            while chunk := response.read1(_CHUNK):  # urllib3's time-out is for each read: a trickle would never end
+            while chunk := _next(response, deadline):
                 data += chunk
-                if time.monotonic() > deadline:
-                    response.close()
-                    raise Failure("DEADLINE_EXCEEDED", f"the answer was still coming after {timeout:.3g} s")
             response.release_conn()
             return response.status, bytes(data)
         except urllib3.exceptions.NewConnectionError as error:  # a subclass of a time-out, though it is none
@@ -50,6 +47,17 @@ class BlockingHttp:
 
     async def close(self) -> None:
         self._pool.clear()
+
+
+def _next(response: urllib3.BaseHTTPResponse, deadline: float) -> bytes:
+    """The next part of the body. urllib3's own time-out is for each read, so that a trickle would never end."""
+    left = deadline - time.monotonic()
+    if left <= 0:
+        response.close()
+        raise urllib3.exceptions.TimeoutError
+    if response.connection and response.connection.sock:  # it has none where the server closes after this answer
+        response.connection.sock.settimeout(left)
+    return response.read1(_CHUNK)
 
 
 def _reason(error: Exception) -> str:

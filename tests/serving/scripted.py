@@ -18,15 +18,20 @@ OK = "OK"
 
 
 class Scripted:
-    """A server that fails with each of ``script`` in turn, then answers. ``asked`` counts the requests."""
+    """A server that fails with each of ``script`` in turn, then answers. ``asked`` counts the requests.
+
+    ``peers`` are the other ends of its connections.
+    """
 
     def __init__(self, script: list[str], delay: float = 0.0):
         self.script = list(script)
         self.delay = delay
         self.asked = 0
+        self.peers = set()
 
-    def next(self) -> str:
+    def next(self, peer: object) -> str:
         self.asked += 1
+        self.peers.add(peer)
         time.sleep(self.delay)
         return self.script.pop(0) if self.script else OK
 
@@ -36,8 +41,10 @@ def over_rest(state: Scripted, tls: ssl.SSLContext | None = None) -> tuple[str, 
     status_of = {code: status for status, code in reversed(CODE_OF_HTTP_STATUS.items())}
 
     class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"  # keeps connections
+
         def do_GET(self):
-            outcome = state.next()
+            outcome = state.next(self.client_address)
             if outcome == OK:
                 status, reply = 200, {"model_version_status": [{"version": "1", "state": "AVAILABLE"}]}
             else:
@@ -68,7 +75,7 @@ def over_grpc(state: Scripted, tls: grpc.ServerCredentials | None = None) -> tup
     """The same over gRPC."""
 
     def status(_request, context):
-        outcome = state.next()
+        outcome = state.next(context.peer())
         if outcome != OK:
             context.abort(grpc.StatusCode[outcome], f"scripted {outcome}")
         available = pb.ModelVersionStatus(version=1, state=pb.ModelVersionStatus.AVAILABLE)

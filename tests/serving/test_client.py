@@ -181,6 +181,22 @@ def test_coroutines_share_a_client(target):
     np.testing.assert_allclose(asyncio.run(ask_all()), np.arange(200) + 0.1, rtol=1e-6)
 
 
+def test_coroutines_do_not_all_ask_for_metadata_again(target):
+    """Over REST it is old after a second: one of them asks."""
+
+    async def count() -> int:
+        async with serving.AsyncClient(target) as client:
+            await client.predict("tiny", [[1, 0, 0]])
+            asked = []
+            fetch = client._fetch_metadata
+            client._fetch_metadata = lambda *arguments: asked.append(arguments) or fetch(*arguments)
+            await asyncio.sleep(1.1)
+            await asyncio.gather(*(client.predict("tiny", [[1, 0, 0]]) for _ in range(50)))
+            return len(asked)
+
+    assert asyncio.run(count()) == (1 if target.startswith("http") else 0)
+
+
 def test_a_coroutine_that_is_cancelled_leaves_the_client_whole(target):
     async def ask() -> np.ndarray:
         async with serving.AsyncClient(target) as client:

@@ -9,6 +9,8 @@ import grpc
 import pytest
 
 import serving
+from serving.errors import Failure
+from serving.grpc_channel import decode_answer
 from serving.protos import serving_pb2 as pb
 from tests.serving.scripted import Scripted, over_grpc, over_rest
 
@@ -45,6 +47,14 @@ def test_unavailable_is_retried_until_it_is_not(connect, scripted):
     with connect(target) as client:
         assert client.status("m")[0].state == "AVAILABLE"
     assert state.asked == 3
+
+
+def test_a_connection_is_kept(connect, scripted):
+    state, target = scripted([])
+    with connect(target) as client:
+        for _ in range(3):
+            client.status("m")
+    assert (state.asked, len(state.peers)) == (3, 1)
 
 
 def test_retries_end(connect, scripted):
@@ -160,6 +170,13 @@ def test_a_trickling_answer_does_not_outlive_the_deadline(connect):
     assert time.monotonic() - start < 8
 
 
+def test_an_answer_that_stalls_halfway_does_not_outlive_the_deadline(connect):
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n"
+    listener, url = serve_bytes(head, b" ", pause=0.9)  # the next that happens is an end after 1.8 s
+    with listener, connect(url, timeout=1.0, retries=0) as client, pytest.raises(serving.DeadlineExceeded):
+        client.status("m")
+
+
 @pytest.mark.parametrize(
     ("answer", "words"),
     [
@@ -186,3 +203,11 @@ def test_a_target_that_is_no_address_is_refused(connect, target):
 def test_options_that_make_no_sense_are_refused(connect, options):
     with pytest.raises(ValueError):
         connect("127.0.0.1:1", **options)
+
+
+def test_an_output_that_cannot_be_read_is_named():
+    response = pb.PredictResponse()
+    response.outputs["y"].dtype = pb.DT_VARIANT
+    with pytest.raises(Failure) as failure:
+        decode_answer(response)
+    assert failure.value.words.startswith("output 'y' cannot be read: No NumPy dtype for DT_VARIANT")
