@@ -54,8 +54,8 @@ class Asking:
             raise ValueError(f"timeout must be positive, in seconds. Received: {timeout}")
         if retries < 0:
             raise ValueError(f"retries must not be negative. Received: {retries}")
-        self.timeout = timeout
-        self.retries = retries
+        self._timeout = timeout
+        self._retries = retries
         self._pause = pause
         self._transport = transport_to(target, tls, blocking=blocking)
         self._cache: dict[ModelRef, tuple[ModelMetadata, float]] = {}
@@ -252,7 +252,7 @@ class Asking:
             raise ServerError(f"{asked}: the answer does not fit the server's own metadata: {mismatch}") from None
 
     def _deadline(self, timeout: float | None) -> "_Deadline":
-        return _Deadline(self.timeout if timeout is None else timeout)
+        return _Deadline(self._timeout if timeout is None else timeout)
 
     async def _ask(
         self,
@@ -342,7 +342,7 @@ class Asking:
 
     async def _retry(self, attempt: Callable[[float], Awaitable[T]], deadline: "_Deadline") -> T:
         """``attempt(seconds left)`` until it is answered, fails otherwise than by UNAVAILABLE, or time is up."""
-        for pause in [*_pauses(self.retries), None]:
+        for pause in [*_pauses(self._retries), None]:
             try:
                 return await attempt(deadline.left())
             except Failure as failure:
