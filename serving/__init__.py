@@ -1,7 +1,7 @@
 """Version folders to endpoints, and the client that asks them.
 
-``serve`` starts a server for a base path, ``Client`` asks one over REST or gRPC. Neither imports TensorFlow; a name is
-loaded when it is first used, so ``import serving`` costs nothing.
+``serve`` starts a server for a base path, ``Client`` and ``AsyncClient`` ask one over REST or gRPC. None imports
+TensorFlow; a name is loaded when it is first used, so ``import serving`` costs nothing.
 """
 
 import importlib
@@ -10,6 +10,8 @@ _HOMES = {
     "serve": "serving.engines",
     "Server": "serving.server",
     "Client": "serving.client",
+    "AsyncClient": "serving.async_client",
+    "Tls": "serving.tls",
     "ModelMetadata": "serving.metadata",
     "Signature": "serving.metadata",
     "TensorSpec": "serving.metadata",

@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 ENGINES = ("auto", "docker", "binary", "embedded")
 DEFAULT_REST = "http://127.0.0.1:8501"
 
-_BATCH = 32  # questions in one request
 _CURL_VALUES = 64  # numbers that a ready-made curl line may hold
 _LONGEST_CELL = 1000  # characters of a text that are shown
+_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 _LOOK_SECONDS = 2.0  # for finding out whether a server listens
 
 
@@ -71,6 +71,9 @@ def serve(
 @click.option("--row", "rows", multiple=True, metavar="NAME=VALUE,…", help="A row of a table. Can be repeated.")
 @click.option("--rest", metavar="URL", help=f"The server's REST address.  [default: {DEFAULT_REST}]")
 @click.option("--grpc", metavar="HOST:PORT", help="The server's gRPC address.")
+@click.option("--tls-ca", type=_FILE, help="PEM file of the authorities to trust, over https:// or gRPC.")
+@click.option("--tls-certificate", type=_FILE, help="PEM file, for a server that asks its callers for one.")
+@click.option("--tls-key", type=_FILE, help="PEM file of its private key.")
 @click.option("--signature", help="The signature to ask.  [default: the one that fits the inputs]")
 @click.option(
     "--set", "settings", multiple=True, metavar="NAME=VALUE", help="Another input of the signature. Can be repeated."
@@ -93,6 +96,9 @@ def query(
     rows: tuple[str, ...],
     rest: str | None,
     grpc: str | None,
+    tls_ca: Path | None,
+    tls_certificate: Path | None,
+    tls_key: Path | None,
     signature: str | None,
     settings: tuple[str, ...],
     version: int | None,
@@ -116,29 +122,32 @@ def query(
     Example:
         zoo query served/lenet5 seven.png --top 3
         zoo query lenet5 digits.csv --grpc 127.0.0.1:8500
+        zoo query lenet5 seven.png --grpc grpcs://models.example.org:8500 --tls-ca ca.pem
         zoo query served/diabetes --row bmi=32.1,age=59
         zoo query served/reviews --text "I liked it." --text "Never again."
         zoo query served/gpt --text "Once upon" --signature generate --set temperature=0.8
         zoo query served/unet street.jpg --pictures masks
         zoo query served/dcgan --row seed=7,count=16 --pictures made
     """
+    from serving.answers import read_answers
     from serving.errors import ServingError, Unavailable
 
     if rest and grpc:
         raise click.UsageError("Give --rest or --grpc, not both.")
     if [bool(inputs), bool(texts), bool(rows)].count(True) != 1:
         raise click.UsageError("Give INPUTS (pictures, a folder, a CSV or .txt file), --text or --row, and only one.")
+    tls = {"ca": tls_ca, "certificate": tls_certificate, "key": tls_key}
     try:
-        with _connected(model, rest or grpc, timeout) as (client, name):
+        with _connected(model, rest or grpc, timeout, tls) as (client, name):
             metadata = client.metadata(name, version=version)
             chosen, questions = _questions(metadata, inputs, texts, rows, settings, signature, limit)
-            labels = _labels(Path(model), metadata.version)
-            answers = _ask(client, metadata, chosen, questions, version, top, labels)
+            outputs = client.predict_questions(name, questions, signature=chosen, version=version)
     except Unavailable as error:
         hint = "" if rest or grpc else "\nStart a server with zoo serve, or give a base path for MODEL."
         raise click.ClickException(f"{error}{hint}") from None
     except (ServingError, OSError) as error:
         raise click.ClickException(str(error)) from None
+    answers = read_answers(questions, outputs, top=top, labels=_labels(Path(model), metadata.version))
     if folder is not None:
         _write_pictures(folder, answers)
     if as_json:
@@ -247,9 +256,12 @@ def _zeros(signature: Signature) -> dict[str, object] | None:
 
 
 @contextlib.contextmanager
-def _connected(model: str, target: str | None, timeout: float) -> Iterator[tuple[Client, str]]:
+def _connected(
+    model: str, target: str | None, timeout: float, tls: Mapping[str, Path | None]
+) -> Iterator[tuple[Client, str]]:
     """A client of a server that has the model, and the model's name. The server is our own if none was there."""
     from serving.client import Client
+    from serving.tls import Tls
 
     path = Path(model)
     is_path = path.is_dir()
@@ -257,7 +269,7 @@ def _connected(model: str, target: str | None, timeout: float) -> Iterator[tuple
     if "/" in name or ":" in name:
         raise click.BadParameter(f"No such base path: {model}", param_hint="MODEL")
     try:
-        client = Client(target or DEFAULT_REST, timeout=timeout)
+        client = Client(target or DEFAULT_REST, timeout=timeout, tls=Tls(**tls) if any(tls.values()) else None)
     except ValueError as error:
         raise click.BadParameter(str(error)) from None
     with contextlib.ExitStack() as stack:
@@ -364,38 +376,6 @@ def _labels(base_path: Path, version: int) -> list[str]:
         return (base_path / str(version) / "labels.txt").read_text(encoding="utf-8").splitlines()
     except OSError:
         return []
-
-
-def _ask(
-    client: Client,
-    metadata: ModelMetadata,
-    signature: str,
-    questions: Sequence[Question],
-    version: int | None,
-    top: int,
-    labels: Sequence[str],
-) -> list[Row]:
-    from serving.answers import read_answers
-    from serving.errors import InvalidInput
-    from serving.questions import stack
-
-    def ask(batch: Sequence[Question]) -> list[Row]:
-        inputs = stack(batch, metadata.signatures[signature])
-        outputs = client.predict(metadata.name, inputs, signature=signature, version=version)
-        return read_answers(batch, outputs, top=top, labels=labels)
-
-    rows = []
-    for start in range(0, len(questions), _BATCH):
-        batch = questions[start : start + _BATCH]
-        try:
-            rows += ask(batch)
-        except InvalidInput:
-            for question in batch:  # one of them is at fault: ask each alone, and name it
-                try:
-                    rows += ask([question])
-                except InvalidInput as error:
-                    raise click.ClickException(f"{_cell(question.shown)}: {error}") from None
-    return rows
 
 
 def _write_pictures(folder: Path, rows: Sequence[Row]) -> None:

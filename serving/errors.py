@@ -92,7 +92,7 @@ def public_error(failure: Failure, asked: str) -> ServingError:
     """The error to raise for ``failure``: what was ``asked`` (of whom), then the server's words."""
     kind = _CLASS_OF_CODE.get(failure.code, ServerError)
     # An unknown label has the code of a bad argument, but to a caller it is a version that is not there.
-    if kind is InvalidInput and failure.words.startswith("Unrecognized servable version label"):
+    if kind is InvalidInput and "Unrecognized servable version label" in failure.words:
         kind = ModelNotFound
     error = kind(f"{asked}: {failure.words or failure.code}")
     error.code = failure.code

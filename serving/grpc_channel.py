@@ -1,5 +1,10 @@
 """TensorFlow Serving's gRPC API: PredictionService and ModelService over one channel, messages of any size."""
 
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 import grpc
 import numpy as np
 
@@ -9,6 +14,9 @@ from serving.protos import serving_pb2 as pb
 from serving.tensors import dtype_name as data_type_name
 from serving.tensors import to_array, to_tensor
 from serving.transport import Answer, ModelRef
+
+if TYPE_CHECKING:
+    from serving.tls import Tls
 
 _OPTIONS = (
     ("grpc.max_send_message_length", -1),
@@ -24,34 +32,42 @@ _OPTIONS = (
 
 
 class GrpcTransport:
-    """``host:port``, without TLS."""
+    """``host:port``. If ``blocking``, thread-safe; else to be made where its event loop runs."""
 
     tells_version = True
 
-    def __init__(self, address: str):
-        self.address = address
-        self._channel = grpc.insecure_channel(address, options=_OPTIONS)
+    def __init__(self, address: str, tls: Tls | None, *, blocking: bool):
+        self.address = f"grpcs://{address}" if tls else address
+        self._blocking = blocking
+        api = grpc if blocking else grpc.aio
+        if tls:
+            self._channel = api.secure_channel(address, _credentials(tls), options=_OPTIONS)
+        else:
+            self._channel = api.insecure_channel(address, options=_OPTIONS)
         self._predict = self._method("PredictionService/Predict", pb.PredictRequest, pb.PredictResponse)
         self._metadata = self._method(
             "PredictionService/GetModelMetadata", pb.GetModelMetadataRequest, pb.GetModelMetadataResponse
         )
         self._status = self._method("ModelService/GetModelStatus", pb.GetModelStatusRequest, pb.GetModelStatusResponse)
 
-    def predict(
+    async def predict(
         self, model: ModelRef, signature_name: str, signature: Signature, inputs: dict[str, np.ndarray], timeout: float
     ) -> Answer:
         request = encode_request(model, signature_name, inputs)
-        return decode_answer(_call(self._predict, request, timeout))
+        return decode_answer(await self._call(self._predict, request, timeout))
 
-    def metadata(self, model: ModelRef, timeout: float) -> ModelMetadata:
+    async def metadata(self, model: ModelRef, timeout: float) -> ModelMetadata:
         request = pb.GetModelMetadataRequest(model_spec=model_spec(model), metadata_field=["signature_def"])
-        return parse_metadata(_call(self._metadata, request, timeout))
+        return parse_metadata(await self._call(self._metadata, request, timeout))
 
-    def status(self, model: ModelRef, timeout: float) -> tuple[VersionStatus, ...]:
-        return parse_status(_call(self._status, pb.GetModelStatusRequest(model_spec=model_spec(model)), timeout))
+    async def status(self, model: ModelRef, timeout: float) -> tuple[VersionStatus, ...]:
+        request = pb.GetModelStatusRequest(model_spec=model_spec(model))
+        return parse_status(await self._call(self._status, request, timeout))
 
-    def close(self) -> None:
-        self._channel.close()
+    async def close(self) -> None:
+        closing = self._channel.close()
+        if not self._blocking:
+            await closing
 
     def _method(self, path: str, request: type, response: type):
         return self._channel.unary_unary(
@@ -59,6 +75,13 @@ class GrpcTransport:
             request_serializer=request.SerializeToString,
             response_deserializer=response.FromString,
         )
+
+    async def _call(self, method, request, timeout: float):
+        try:
+            call = method(request, timeout=timeout)
+            return call if self._blocking else await call
+        except grpc.RpcError as error:
+            raise Failure(error.code().name, error.details() or "") from None
 
 
 def model_spec(model: ModelRef, signature_name: str = "") -> pb.ModelSpec:
@@ -113,14 +136,15 @@ def _parse_spec(info: pb.TensorInfo) -> TensorSpec:
 
 
 def _output_array(name: str, tensor: pb.TensorProto) -> np.ndarray:
-    array = to_array(tensor)
+    try:
+        array = to_array(tensor)
+    except ValueError as error:
+        raise Failure("UNIMPLEMENTED", f"output {name!r} cannot be read: {error}") from None
     if array.dtype == object:
         return decode_strings(name, array)
     return array if array.flags.writeable else array.copy()  # REST's arrays can be written to, so can these
 
 
-def _call(method, request, timeout: float):
-    try:
-        return method(request, timeout=timeout)
-    except grpc.RpcError as error:
-        raise Failure(error.code().name, error.details() or "") from None
+def _credentials(tls: Tls) -> grpc.ChannelCredentials:
+    ca, key, certificate = (path and Path(path).read_bytes() for path in (tls.ca, tls.key, tls.certificate))
+    return grpc.ssl_channel_credentials(ca, key, certificate)

@@ -154,8 +154,10 @@ def numpy_dtype(name: str) -> np.dtype:
     if name == "string":
         return np.dtype(object)
     if name == "bfloat16":
-        from ml_dtypes import bfloat16
-
+        try:
+            from ml_dtypes import bfloat16
+        except ImportError:  # the client is installed alone
+            raise Failure("UNIMPLEMENTED", "tensors of dtype bfloat16 need the package ml_dtypes here") from None
         return np.dtype(bfloat16)
     try:
         return np.dtype(name)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from serving.metadata import ModelMetadata, Signature, TensorSpec, nearest
 
-PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".gif")
+PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".gif")  # what a folder is searched for
 TEXTS = ".txt"
 LONGEST_FIELD = 2**30
 USUAL = {"max_new_tokens": 64, "temperature": 0.0, "top_k": 0, "top_p": 1.0, "seed": 0}
@@ -22,13 +22,23 @@ _ROW_SIGNATURE = "row"  # the name that published tabular models have
 _TEXT = "text"  # the name of the signature that published models of text have, and of its input
 _EXAMPLES = ("examples", "inputs")  # the names under which serialized tf.Examples are sent
 _PREDICT = "tensorflow/serving/predict"
+_PICTURE = re.compile(rb"\x89PNG|\xff\xd8\xff|GIF8|BM|RIFF....WEBP|\xff\x0a|\0\0\0\x0cJXL ", re.DOTALL)
+"""How the files begin that TensorFlow decodes: PNG, JPEG, GIF, BMP, WebP, JPEG XL."""
+_LONGEST_NAME = 200  # characters of a question in a message
 
 
 @dataclass(frozen=True)
 class Question:
+    """``values`` may be paths: those files are read when they are asked about."""
+
     shown: str
     values: Mapping[str, object]
     truth: str | None = None
+
+    @property
+    def named(self) -> str:
+        """What is shown, for a message: on one line, not too long, and without what a terminal takes for commands."""
+        return repr(self.shown if len(self.shown) <= _LONGEST_NAME else self.shown[: _LONGEST_NAME - 1] + "…")
 
 
 def picture_signature(metadata: ModelMetadata, name: str | None = None) -> tuple[str, str]:
@@ -84,26 +94,47 @@ def row_signature(
     raise ValueError(f"No signature of {metadata.name} takes {', '.join(columns)} by name. It has {_all(metadata)}")
 
 
+def picture_files(paths: str | Path | Iterable[str | Path]) -> list[Path]:
+    """The paths, each of a picture that can be read. ValueError or OSError names the first that is not."""
+    files = [_picture(Path(path)) for path in ([paths] if isinstance(paths, (str, Path)) else paths)]
+    if not files:
+        raise ValueError("Give at least one picture")
+    return files
+
+
 def pictures(paths: Sequence[Path], input_name: str) -> Iterator[Question]:
     """Each picture, and those in each folder. In a folder, the name of a sub-folder is the truth of its pictures."""
     for path in paths:
         if not path.is_dir():
-            yield Question(str(path), {input_name: path.read_bytes()})
+            yield Question(str(path), {input_name: _picture(path)})
             continue
         found = sorted(file for file in path.rglob("*") if file.suffix.lower() in PICTURES)
         if not found:
             raise ValueError(f"No pictures ({', '.join(PICTURES)}) in {path}")
         for file in found:
             inside = file.relative_to(path)
-            yield Question(str(inside), {input_name: file.read_bytes()}, inside.parts[0] if inside.parts[1:] else None)
+            yield Question(str(inside), {input_name: _picture(file)}, inside.parts[0] if inside.parts[1:] else None)
 
 
 def pictures_of_table(table: Path, rows: list[dict[str, str]], input_name: str) -> Iterator[Question]:
     """The pictures that a CSV file names in its column ``file``, relative to itself."""
     truth = truth_column(list(rows[0]), ["file"])
     for row in rows:
-        picture = (table.parent / row["file"]).read_bytes()
+        picture = _picture(table.parent / row["file"])
         yield Question(row["file"], {input_name: picture}, row[truth] if truth else None)
+
+
+def text_lines(texts: str | bytes | Iterable[str | bytes]) -> list[str]:
+    """The texts as str; bytes that are no UTF-8 are kept. ValueError for what is no text, and for none."""
+    lines = [texts] if isinstance(texts, (str, bytes)) else list(texts)
+    for number, line in enumerate(lines):
+        if not isinstance(line, (str, bytes)):
+            raise ValueError(
+                f"text {number} is neither str nor bytes. Received: {line!r} of type {type(line).__name__}"
+            )
+    if not lines:
+        raise ValueError("Give at least one text")
+    return [line.decode("utf-8", "surrogateescape") if isinstance(line, bytes) else line for line in lines]
 
 
 def texts(lines: Iterable[str], input_name: str) -> Iterator[Question]:
@@ -139,21 +170,25 @@ def rows_of_table(rows: list[dict[str, str]], signature: Signature) -> Iterator[
 
 
 def with_settings(
-    questions: Sequence[Question], name: str, signature: Signature, settings: Mapping[str, str]
+    questions: Sequence[Question], name: str, signature: Signature, settings: Mapping[str, object]
 ) -> list[Question]:
     """The questions with the inputs of the signature that they lack: one value for all, as set, else the usual one.
 
-    ValueError for a setting that is no input or is asked for already, and for an input that is not set.
+    A str is read as the input's dtype. ValueError for a setting that is no input or is asked for already, and for an
+    input that is not set.
     """
     asked = questions[0].values
     for each in settings:
         if each not in signature.inputs or each in asked:
-            what = "INPUTS have it already" if each in asked else f"{name!r} takes {_inputs(signature)}"
-            raise ValueError(f"--set {each}: {what}{nearest(each, signature.inputs.keys() - asked.keys())}")
-    further = {each: _parsed(text, signature.inputs[each], f"--set {each}") for each, text in settings.items()}
+            what = "the questions have it already" if each in asked else f"{name!r} takes {_inputs(signature)}"
+            raise ValueError(f"setting {each}: {what}{nearest(each, signature.inputs.keys() - asked.keys())}")
+    further = {
+        each: _parsed(value, signature.inputs[each], f"setting {each}") if isinstance(value, str) else value
+        for each, value in settings.items()
+    }
     lacking = [each for each in signature.inputs if each not in {*asked, *further, *signature.defaults}]
     if unknown := [each for each in lacking if each not in USUAL]:
-        raise ValueError(f"The signature {name!r} also takes {', '.join(unknown)}: give --set {unknown[0]}=VALUE")
+        raise ValueError(f"The signature {name!r} also takes {', '.join(unknown)}. Set it: {unknown[0]}=VALUE")
     further |= {each: USUAL[each] for each in lacking}
     return [replace(question, values={**question.values, **further}) for question in questions]
 
@@ -208,7 +243,7 @@ def truth_column(columns: Sequence[str], used: Iterable[str]) -> str | None:
 def stack(questions: Sequence[Question], signature: Signature) -> dict[str, list]:
     """The questions as one batch: a list per input, with a size-one dimension where a column is declared with one."""
     return {
-        name: [_in_rank(question.values[name], signature.inputs[name]) for question in questions]
+        name: [_in_rank(_read(question.values[name]), signature.inputs[name]) for question in questions]
         for name in questions[0].values
     }
 
@@ -239,6 +274,20 @@ def _named(metadata: ModelMetadata, name: str) -> Signature:
     if name not in metadata.signatures:
         raise ValueError(f"{metadata.name} has no signature {name!r}. It has {_all(metadata)}")
     return metadata.signatures[name]
+
+
+def _picture(path: Path) -> Path:
+    """The path of a file that begins as pictures do. ValueError, or OSError, for any other."""
+    with path.open("rb") as file:
+        head = file.read(12)
+    if not _PICTURE.match(head):
+        begins = f"begins with {head!r}" if head else "is empty"
+        raise ValueError(f"{path} is no picture: it {begins}. Accepted: PNG, JPEG, GIF, BMP, WebP, JPEG XL")
+    return path
+
+
+def _read(value: object) -> object:
+    return value.read_bytes() if isinstance(value, Path) else value
 
 
 def _in_rank(value: object, spec: TensorSpec) -> object:

@@ -1,19 +1,17 @@
-"""TensorFlow Serving's REST API: JSON in column format over a pool of kept-alive connections.
+"""TensorFlow Serving's REST API: JSON in column format. What carries it is ``http_urllib3`` or ``http_aiohttp``.
 
-The pure functions (``encode_request``, ``decode_outputs``, ``parse_metadata``…) know JSON and no sockets.
+The pure functions (``encode_request``, ``decode_outputs``, ``parse_metadata``…) know JSON and no protocol.
 """
 
 import base64
 import json
 import math
 import re
-import time
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Protocol, TypeVar
 from urllib.parse import quote
 
 import numpy as np
-import urllib3
 
 from serving.errors import CODE_OF_HTTP_STATUS, AnswerMismatch, Failure
 from serving.metadata import (
@@ -28,10 +26,15 @@ from serving.metadata import (
 )
 from serving.transport import Answer, ModelRef
 
-_POOL_SIZE = 32  # connections kept per server; more threads than this still work, their connections are not kept
-_CHUNK = 1 << 20
-
 T = TypeVar("T")
+
+
+class Http(Protocol):
+    """One HTTP exchange: the answer's status and body. Raises Failure."""
+
+    async def exchange(self, method: str, url: str, timeout: float, body: bytes | None) -> tuple[int, bytes]: ...
+
+    async def close(self) -> None: ...
 
 
 class RestTransport:
@@ -39,28 +42,28 @@ class RestTransport:
 
     tells_version = False
 
-    def __init__(self, url: str):
+    def __init__(self, url: str, http: Http):
         self.address = url.rstrip("/")
-        self._pool = urllib3.PoolManager(maxsize=_POOL_SIZE, retries=False)
+        self._http = http
 
-    def predict(
+    async def predict(
         self, model: ModelRef, signature_name: str, signature: Signature, inputs: dict[str, np.ndarray], timeout: float
     ) -> Answer:
         body = encode_request(signature_name, inputs)
-        reply = self._ask("POST", f"{model_path(model)}:predict", timeout, body)
+        reply = await self._ask("POST", f"{model_path(model)}:predict", timeout, body)
         return Answer(None, decode_outputs(reply, signature.outputs))
 
-    def metadata(self, model: ModelRef, timeout: float) -> ModelMetadata:
-        return _parsed(parse_metadata, self._ask("GET", f"{model_path(model)}/metadata", timeout))
+    async def metadata(self, model: ModelRef, timeout: float) -> ModelMetadata:
+        return _parsed(parse_metadata, await self._ask("GET", f"{model_path(model)}/metadata", timeout))
 
-    def status(self, model: ModelRef, timeout: float) -> tuple[VersionStatus, ...]:
-        return _parsed(parse_status, self._ask("GET", model_path(model), timeout))
+    async def status(self, model: ModelRef, timeout: float) -> tuple[VersionStatus, ...]:
+        return _parsed(parse_status, await self._ask("GET", model_path(model), timeout))
 
-    def close(self) -> None:
-        self._pool.clear()
+    async def close(self) -> None:
+        await self._http.close()
 
-    def _ask(self, method: str, path: str, timeout: float, body: bytes | None = None) -> dict:
-        status, data = self._exchange(method, self.address + path, timeout, body)
+    async def _ask(self, method: str, path: str, timeout: float, body: bytes | None = None) -> dict:
+        status, data = await self._http.exchange(method, self.address + path, timeout, body)
         try:
             # JSON that TF Serving writes may hold a string tensor's raw bytes, which need not be UTF-8
             reply = json.loads(data.decode("utf-8", "surrogateescape"), strict=False)
@@ -73,36 +76,6 @@ class RestTransport:
         if status in (503, 504):  # a proxy in front speaks for the server
             raise Failure(CODE_OF_HTTP_STATUS[status], f"HTTP {status}: {_plain(data)}")
         raise Failure("UNKNOWN", f"HTTP {status}, not an answer of TF Serving's REST API: {_plain(data)}")
-
-    def _exchange(self, method: str, url: str, timeout: float, body: bytes | None) -> tuple[int, bytes]:
-        """One HTTP exchange, whose every step ends by the deadline."""
-        deadline = time.monotonic() + timeout
-        try:
-            response = self._pool.request(
-                method,
-                url,
-                body=body,
-                headers={"Content-Type": "application/json"} if body else None,
-                timeout=urllib3.Timeout(total=timeout),
-                redirect=False,
-                preload_content=False,
-            )
-            data = bytearray()
-            while chunk := response.read1(_CHUNK):  # urllib3's time-out is for each read: a trickle would never end
-                data += chunk
-                if time.monotonic() > deadline:
-                    response.close()
-                    raise Failure("DEADLINE_EXCEEDED", f"the answer was still coming after {timeout:.3g} s")
-            response.release_conn()
-            return response.status, bytes(data)
-        except urllib3.exceptions.NewConnectionError as error:  # a subclass of a time-out, though it is none
-            raise Failure("UNAVAILABLE", _reason(error)) from None
-        except urllib3.exceptions.TimeoutError:
-            raise Failure("DEADLINE_EXCEEDED", f"no answer in {timeout:.3g} s") from None
-        except (urllib3.exceptions.ProtocolError, urllib3.exceptions.SSLError, OSError) as error:
-            raise Failure("UNAVAILABLE", _reason(error)) from None
-        except urllib3.exceptions.HTTPError as error:
-            raise Failure("UNKNOWN", _reason(error)) from None
 
 
 def model_path(model: ModelRef) -> str:
@@ -245,8 +218,3 @@ def _one_string(value: object) -> bytes:
 def _plain(data: bytes) -> str:
     """A page's text on one line, for a message."""
     return " ".join(re.sub(rb"<[^>]*>", b" ", data).decode("utf-8", "replace").split())[:200] or "an empty page"
-
-
-def _reason(error: Exception) -> str:
-    """The words of a connection error without urllib3's object addresses."""
-    return re.sub(r"^\w*Connection\w*\(.*?\): |<[^>]*>: ", "", str(error)) or type(error).__name__

@@ -11,6 +11,7 @@ from filelock import FileLock
 
 import serving
 from serving.engines import ENGINES
+from tests.serving.awaited import Awaited
 
 HERE = Path(__file__).parent
 
@@ -36,9 +37,21 @@ def server(request: pytest.FixtureRequest, models: Path) -> Iterator[serving.Ser
 
 
 @pytest.fixture(scope="session", params=["rest", "grpc"])
-def client(request: pytest.FixtureRequest, server: serving.Server) -> Iterator[serving.Client]:
-    """A client of ``server``, over both transports."""
-    with serving.Client(server.rest_url if request.param == "rest" else server.grpc_address, timeout=30) as connected:
+def target(request: pytest.FixtureRequest, server: serving.Server) -> str:
+    """Where ``server`` answers, over both transports."""
+    return server.rest_url if request.param == "rest" else server.grpc_address
+
+
+@pytest.fixture(scope="session", params=[serving.Client, Awaited], ids=["blocking", "awaited"])
+def connect(request: pytest.FixtureRequest) -> type[serving.Client]:
+    """``connect(target)``: a client of either kind."""
+    return request.param
+
+
+@pytest.fixture(scope="session")
+def client(connect: type[serving.Client], target: str) -> Iterator[serving.Client]:
+    """A client of ``server``, of both kinds, over both transports."""
+    with connect(target, timeout=30) as connected:
         yield connected
 
 

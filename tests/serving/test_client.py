@@ -1,5 +1,7 @@
-"""One client, two transports, the same answers, from a real server. Each test runs over REST and over gRPC."""
+"""Two clients, two transports, the same answers, from a real server: tests of ``client`` run four times."""
 
+import asyncio
+import inspect
 import shutil
 import subprocess
 import sys
@@ -11,6 +13,7 @@ import numpy as np
 import pytest
 
 import serving
+from tests.serving.awaited import Awaited
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -150,22 +153,77 @@ def test_bad_input_is_one_error_over_both(client, signature, inputs, words):
     assert f"signature {signature!r}, at {client.address}" in str(error.value)
 
 
-def test_threads_share_a_client(client):
+def test_threads_share_a_client(target):
     wrong, barrier = [], threading.Barrier(8)
 
-    def ask(number: int) -> None:
+    def ask(client: serving.Client, number: int) -> None:
         barrier.wait()
         for _ in range(20):
             y = client.predict("tiny", [[number, 0, 0]])["y"]
             if abs(y[0, 0] - (number + 0.1)) > 1e-5:
                 wrong.append((number, y))
 
-    threads = [threading.Thread(target=ask, args=(number,)) for number in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(60)
+    with serving.Client(target) as client:
+        threads = [threading.Thread(target=ask, args=(client, number)) for number in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(60)
     assert not wrong
+
+
+def test_coroutines_share_a_client(target):
+    async def ask_all() -> list[float]:
+        async with serving.AsyncClient(target) as client:
+            asked = [client.predict("tiny", [[number, 0, 0]]) for number in range(200)]
+            return [float(outputs["y"][0, 0]) for outputs in await asyncio.gather(*asked)]
+
+    np.testing.assert_allclose(asyncio.run(ask_all()), np.arange(200) + 0.1, rtol=1e-6)
+
+
+def test_coroutines_do_not_all_ask_for_metadata_again(target):
+    """Over REST it is old after a second: one of them asks."""
+
+    async def count() -> int:
+        async with serving.AsyncClient(target) as client:
+            await client.predict("tiny", [[1, 0, 0]])
+            asked = []
+            fetch = client._fetch_metadata
+            client._fetch_metadata = lambda *arguments: asked.append(arguments) or fetch(*arguments)
+            await asyncio.sleep(1.1)
+            await asyncio.gather(*(client.predict("tiny", [[1, 0, 0]]) for _ in range(50)))
+            return len(asked)
+
+    assert asyncio.run(count()) == (1 if target.startswith("http") else 0)
+
+
+def test_a_coroutine_that_is_cancelled_leaves_the_client_whole(target):
+    async def ask() -> np.ndarray:
+        async with serving.AsyncClient(target) as client:
+            asked = asyncio.ensure_future(client.predict("tiny", [[1, 0, 0]]))
+            await asyncio.sleep(0)
+            asked.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await asked
+            return (await client.predict("tiny", [[1, 0, 0]]))["y"]
+
+    assert asyncio.run(ask()).shape == (1, 2)
+
+
+def test_both_clients_have_the_same_methods_with_the_same_arguments():
+    def methods(kind: type) -> dict[str, inspect.Signature]:
+        return {
+            name: inspect.signature(f) for name, f in inspect.getmembers(kind, callable) if not name.startswith("_")
+        }
+
+    assert methods(serving.Client) == methods(serving.AsyncClient)
+    assert inspect.signature(serving.Client) == inspect.signature(serving.AsyncClient)
+
+
+@pytest.mark.parametrize("address", ["http://127.0.0.1:1", "127.0.0.1:1"])
+def test_an_async_client_is_made_where_its_loop_runs(address):
+    with pytest.raises(RuntimeError, match="no running event loop"):
+        serving.AsyncClient(address)
 
 
 def test_ready_is_known_at_once_when_it_is(client):
@@ -196,7 +254,7 @@ def publish(models, base_path, version: int) -> None:
 def test_a_client_moves_with_the_server_to_a_version_with_other_names(moving, models):
     """The cached signature of version 1 is wrong in every name for version 2: no call may fail or be misread."""
     server, base_path = moving
-    clients = [serving.Client(server.rest_url), serving.Client(server.grpc_address)]
+    clients = [kind(where) for kind in (serving.Client, Awaited) for where in (server.rest_url, server.grpc_address)]
     for client in clients:
         assert client.predict("moving", [2.0])["once"].tolist() == [2.0]
     publish(models, base_path, 2)
@@ -220,11 +278,11 @@ import serving
 lazily = set(sys.modules)
 serving.Client
 assert not {"numpy", "grpc", "urllib3"} & lazily, "import serving alone loads more than itself"
-heavy = {"tensorflow", "keras", "zoo", "recipes", "export", "pandas", "rich"} & set(sys.modules)
-assert not heavy, heavy
+assert not {"grpc", "urllib3", "ssl"} & set(sys.modules), "loaded before it is known which is needed"
 serving.Client("http://127.0.0.1:1").close()
 serving.Client("127.0.0.1:1").close()
-assert "tensorflow" not in sys.modules
+heavy = {"tensorflow", "keras", "zoo", "recipes", "export", "pandas", "aiohttp", "rich", "click", "PIL"}
+assert not heavy & set(sys.modules), heavy & set(sys.modules)
 """
 
 

@@ -1,35 +1,18 @@
 """Servers that misbehave, scripted: what the client retries, how long it waits, and what it says in the end."""
 
-import contextlib
-import json
 import socket
 import threading
 import time
 from concurrent import futures
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import grpc
 import pytest
 
 import serving
-from serving.errors import CODE_OF_HTTP_STATUS
+from serving.errors import Failure
+from serving.grpc_channel import decode_answer
 from serving.protos import serving_pb2 as pb
-
-OK = "OK"
-
-
-class Scripted:
-    """A server that fails with each of ``script`` in turn, then answers. ``asked`` counts the requests."""
-
-    def __init__(self, script: list[str], delay: float = 0.0):
-        self.script = list(script)
-        self.delay = delay
-        self.asked = 0
-
-    def next(self) -> str:
-        self.asked += 1
-        time.sleep(self.delay)
-        return self.script.pop(0) if self.script else OK
+from tests.serving.scripted import Scripted, over_grpc, over_rest
 
 
 @pytest.fixture(params=["rest", "grpc"])
@@ -39,62 +22,13 @@ def scripted(request):
 
     def start(script: list[str], delay: float = 0.0) -> tuple[Scripted, str]:
         state = Scripted(script, delay)
-        target, close = (_rest if request.param == "rest" else _grpc)(state)
+        target, close = (over_rest if request.param == "rest" else over_grpc)(state)
         closers.append(close)
         return state, target
 
     yield start
     for close in closers:
         close()
-
-
-def _rest(state: Scripted):
-    status_of = {code: status for status, code in reversed(CODE_OF_HTTP_STATUS.items())}
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self):
-            outcome = state.next()
-            if outcome == OK:
-                status, reply = 200, {"model_version_status": [{"version": "1", "state": "AVAILABLE"}]}
-            else:
-                status, reply = status_of[outcome], {"error": f"scripted {outcome}"}
-            body = json.dumps(reply).encode()
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            with contextlib.suppress(BrokenPipeError):  # the client gave up waiting
-                self.wfile.write(body)
-
-        def log_message(self, *_):
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
-
-    def close():
-        server.shutdown()
-        server.server_close()
-
-    return f"http://127.0.0.1:{server.server_port}", close
-
-
-def _grpc(state: Scripted):
-    def status(_request, context):
-        outcome = state.next()
-        if outcome != OK:
-            context.abort(grpc.StatusCode[outcome], f"scripted {outcome}")
-        available = pb.ModelVersionStatus(version=1, state=pb.ModelVersionStatus.AVAILABLE)
-        return pb.GetModelStatusResponse(model_version_status=[available])
-
-    handler = grpc.unary_unary_rpc_method_handler(
-        status, pb.GetModelStatusRequest.FromString, pb.GetModelStatusResponse.SerializeToString
-    )
-    server = grpc.server(futures.ThreadPoolExecutor(4))
-    service = grpc.method_handlers_generic_handler("tensorflow.serving.ModelService", {"GetModelStatus": handler})
-    server.add_generic_rpc_handlers([service])
-    port = server.add_insecure_port("127.0.0.1:0")
-    server.start()
-    return f"grpc://127.0.0.1:{port}", lambda: server.stop(0)
 
 
 @pytest.fixture
@@ -108,16 +42,24 @@ def targets(port: int) -> list[str]:
     return [f"http://127.0.0.1:{port}", f"127.0.0.1:{port}"]
 
 
-def test_unavailable_is_retried_until_it_is_not(scripted):
+def test_unavailable_is_retried_until_it_is_not(connect, scripted):
     state, target = scripted(["UNAVAILABLE", "UNAVAILABLE"])
-    with serving.Client(target) as client:
+    with connect(target) as client:
         assert client.status("m")[0].state == "AVAILABLE"
     assert state.asked == 3
 
 
-def test_retries_end(scripted):
+def test_a_connection_is_kept(connect, scripted):
+    state, target = scripted([])
+    with connect(target) as client:
+        for _ in range(3):
+            client.status("m")
+    assert (state.asked, len(state.peers)) == (3, 1)
+
+
+def test_retries_end(connect, scripted):
     state, target = scripted(["UNAVAILABLE"] * 9)
-    with serving.Client(target, retries=2) as client, pytest.raises(serving.Unavailable) as error:
+    with connect(target, retries=2) as client, pytest.raises(serving.Unavailable) as error:
         client.status("m")
     assert state.asked == 3
     assert f"status of 'm' at {target.removeprefix('grpc://')}: scripted UNAVAILABLE" == str(error.value)
@@ -135,9 +77,9 @@ def test_retries_end(scripted):
         ("ABORTED", serving.ServerError),
     ],
 )
-def test_every_other_failure_is_raised_at_once_and_alike(scripted, code, kind):
+def test_every_other_failure_is_raised_at_once_and_alike(connect, scripted, code, kind):
     state, target = scripted([code])
-    with serving.Client(target) as client, pytest.raises(kind) as error:
+    with connect(target) as client, pytest.raises(kind) as error:
         client.status("m")
     assert state.asked == 1
     assert type(error.value) is kind
@@ -145,34 +87,34 @@ def test_every_other_failure_is_raised_at_once_and_alike(scripted, code, kind):
     assert f"scripted {code}" in str(error.value)
 
 
-def test_the_deadline_ends_a_slow_answer(scripted):
+def test_the_deadline_ends_a_slow_answer(connect, scripted):
     _, target = scripted([], delay=5.0)
     start = time.monotonic()
-    with serving.Client(target, timeout=0.3) as client, pytest.raises(serving.DeadlineExceeded):
+    with connect(target, timeout=0.3) as client, pytest.raises(serving.DeadlineExceeded):
         client.status("m")
     assert time.monotonic() - start < 4.5
 
 
-def test_the_deadline_covers_the_retries(scripted):
+def test_the_deadline_covers_the_retries(connect, scripted):
     state, target = scripted(["UNAVAILABLE"] * 99)
     start = time.monotonic()
     either = serving.Unavailable, serving.DeadlineExceeded  # the latter if the last attempt is cut off
-    with serving.Client(target, retries=50) as client, pytest.raises(either):
+    with connect(target, retries=50) as client, pytest.raises(either):
         client.status("m", timeout=2.0)
     assert time.monotonic() - start < 8.0  # all the retries would take a minute
     assert 1 < state.asked < 50
 
 
 @pytest.mark.parametrize("transport", [0, 1], ids=["rest", "grpc"])
-def test_nobody_listening_is_unavailable(free_port, transport):
+def test_nobody_listening_is_unavailable(connect, free_port, transport):
     target = targets(free_port)[transport]
-    with serving.Client(target, retries=1) as client, pytest.raises(serving.Unavailable) as error:
+    with connect(target, retries=1) as client, pytest.raises(serving.Unavailable) as error:
         client.predict("m", [1.0])
     assert "refused" in str(error.value).lower()
     assert "predict 'm', signature 'serving_default', at " + target in str(error.value)
 
 
-def test_a_restarted_server_is_found_again_by_the_same_client(free_port):
+def test_a_restarted_server_is_found_again_by_the_same_client(connect, free_port):
     """A client lives longer than a server: after a restart it must not stay in gRPC's back-off for minutes."""
 
     def start():
@@ -188,7 +130,7 @@ def test_a_restarted_server_is_found_again_by_the_same_client(free_port):
         server.start()
         return server
 
-    with serving.Client(f"127.0.0.1:{free_port}", timeout=10) as client:
+    with connect(f"127.0.0.1:{free_port}", timeout=10) as client:
         server = start()
         client.status("m")
         server.stop(0).wait()
@@ -219,13 +161,20 @@ def serve_bytes(*chunks: bytes, pause: float = 0.0):
     return listener, f"http://127.0.0.1:{listener.getsockname()[1]}"
 
 
-def test_a_trickling_answer_does_not_outlive_the_deadline():
+def test_a_trickling_answer_does_not_outlive_the_deadline(connect):
     head = b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n"
     listener, url = serve_bytes(head, *[b" "] * 200, pause=0.05)
     start = time.monotonic()
-    with listener, serving.Client(url, timeout=0.4) as client, pytest.raises(serving.DeadlineExceeded):
+    with listener, connect(url, timeout=0.4) as client, pytest.raises(serving.DeadlineExceeded):
         client.status("m")
     assert time.monotonic() - start < 8
+
+
+def test_an_answer_that_stalls_halfway_does_not_outlive_the_deadline(connect):
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n"
+    listener, url = serve_bytes(head, b" ", pause=0.9)  # the next that happens is an end after 1.8 s
+    with listener, connect(url, timeout=1.0, retries=0) as client, pytest.raises(serving.DeadlineExceeded):
+        client.status("m")
 
 
 @pytest.mark.parametrize(
@@ -236,21 +185,29 @@ def test_a_trickling_answer_does_not_outlive_the_deadline():
         (b"HTTP/1.1 302 Found\r\nLocation: http://elsewhere/\r\nContent-Length: 0\r\n\r\n", "HTTP 302"),
     ],
 )
-def test_something_that_is_no_tf_serving_is_said_to_be_none(answer, words):
+def test_something_that_is_no_tf_serving_is_said_to_be_none(connect, answer, words):
     listener, url = serve_bytes(answer)
-    with listener, serving.Client(url, retries=0) as client, pytest.raises(serving.ServerError) as error:
+    with listener, connect(url, retries=0) as client, pytest.raises(serving.ServerError) as error:
         client.status("m")
     assert words in str(error.value)
 
 
 @pytest.mark.parametrize("target", ["", "localhost", "ftp://host:1", "http://", "host:port", "grpc://host", "a/b:1"])
-def test_a_target_that_is_no_address_is_refused(target):
+def test_a_target_that_is_no_address_is_refused(connect, target):
     with pytest.raises(ValueError) as error:
-        serving.Client(target)
+        connect(target)
     assert repr(target) in str(error.value)
 
 
 @pytest.mark.parametrize("options", [{"timeout": 0}, {"timeout": -1}, {"retries": -1}])
-def test_options_that_make_no_sense_are_refused(options):
+def test_options_that_make_no_sense_are_refused(connect, options):
     with pytest.raises(ValueError):
-        serving.Client("127.0.0.1:1", **options)
+        connect("127.0.0.1:1", **options)
+
+
+def test_an_output_that_cannot_be_read_is_named():
+    response = pb.PredictResponse()
+    response.outputs["y"].dtype = pb.DT_VARIANT
+    with pytest.raises(Failure) as failure:
+        decode_answer(response)
+    assert failure.value.words.startswith("output 'y' cannot be read: No NumPy dtype for DT_VARIANT")

@@ -203,11 +203,18 @@ def test_models_say_what_they_take_when_they_are_asked_otherwise():
 
 
 def test_the_picture_at_fault_is_named(where, pictures):
-    (pictures / "cat" / "z.png").write_bytes(b"no picture at all")
+    (pictures / "cat" / "z.png").write_bytes(b"BM, as bitmaps begin")
     code, _, err = run(query, "tiny", pictures, *where)
     assert code == 1
     assert "cat/z.png" in err
     assert "no picture" in err
+
+
+def test_a_file_that_is_no_picture_is_named_before_anything_is_asked(where, pictures):
+    (pictures / "cat" / "z.png").write_bytes(b"<html>")
+    code, _, err = run(query, "tiny", pictures, *where)
+    assert code == 2
+    assert "cat/z.png is no picture: it begins with b'<html>'. Accepted: PNG" in err
 
 
 def test_what_goes_wrong_is_exit_code_one(where, server):
@@ -230,9 +237,9 @@ def test_what_goes_wrong_is_exit_code_one(where, server):
         (["tiny", "--text", "a", "--row", "bmi=1,age=2"], "only one"),
         (["tiny", "--text", "a", "--signature", "row"], "takes age: float32[?], bmi: float32[?], not texts"),
         (["tiny", "--text", "a", "--signature", "generate", "--set", "seed"], "name=value"),
-        (["tiny", "--text", "a", "--signature", "generate", "--set", "seed=x"], "--set seed: 'x' is no int64"),
+        (["tiny", "--text", "a", "--signature", "generate", "--set", "seed=x"], "setting seed: 'x' is no int64"),
         (["tiny", "--text", "a", "--signature", "generate", "--set", "seeds=1"], "Did you mean 'seed'?"),
-        (["tiny", "--text", "a", "--signature", "generate", "--set", "text=b"], "INPUTS have it already"),
+        (["tiny", "--text", "a", "--signature", "generate", "--set", "text=b"], "the questions have it already"),
         (["tiny", "--text", "a", "--set", "seed=1"], "'text' takes text: string[?]"),
         (["tiny", "--row", "text=a", "--signature", "translate"], "also takes mood"),
         (["tiny", "nowhere.png"], "does not exist"),
