@@ -8,7 +8,7 @@ import logging
 import math
 import signal
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -311,51 +311,15 @@ def _questions(
             table = [questions.parse_row(row) for row in rows]
             if any(row.keys() != table[0].keys() for row in table):
                 raise ValueError("Every --row has the same names")
-            chosen, asked = _of_table(metadata, table, further, signature)
+            chosen, asked = questions.of_table(metadata, table, further, signature)
         elif texts:
             chosen, input_name = questions.text_signature(metadata, signature)
             asked = questions.texts(texts, input_name)
         else:
-            chosen, asked = _of_files(metadata, inputs, further, signature, limit)
+            chosen, asked = questions.of_files(metadata, inputs, further, signature, limit)
         return chosen, questions.with_settings(list(islice(asked, limit)), chosen, metadata.signatures[chosen], further)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
-
-
-def _of_files(
-    metadata: ModelMetadata,
-    paths: Sequence[Path],
-    settings: Mapping[str, str],
-    signature: str | None,
-    limit: int | None,
-) -> tuple[str, Iterable[Question]]:
-    from serving import questions
-
-    kinds = {path.suffix.lower() for path in paths}
-    if ".csv" in kinds:
-        if len(paths) > 1:
-            raise ValueError("Give one CSV file and nothing beside it")
-        table = questions.read_table(paths[0], limit)
-        if "file" not in table[0]:
-            return _of_table(metadata, table, settings, signature)
-        chosen, input_name = questions.picture_signature(metadata, signature)
-        return chosen, questions.pictures_of_table(paths[0], table, input_name)
-    if questions.TEXTS in kinds:
-        if len(kinds) > 1:
-            raise ValueError("Give .txt files and nothing beside them")
-        chosen, input_name = questions.text_signature(metadata, signature)
-        return chosen, questions.texts((line for path in paths for line in questions.read_texts(path)), input_name)
-    chosen, input_name = questions.picture_signature(metadata, signature)
-    return chosen, questions.pictures(paths, input_name)
-
-
-def _of_table(
-    metadata: ModelMetadata, table: list[dict[str, str]], settings: Mapping[str, str], signature: str | None
-) -> tuple[str, Iterable[Question]]:
-    from serving import questions
-
-    chosen = questions.row_signature(metadata, table[0], signature, settings)
-    return chosen, questions.rows_of_table(table, metadata.signatures[chosen])
 
 
 def _labels(base_path: Path, version: int) -> list[str]:
