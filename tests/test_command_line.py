@@ -6,7 +6,9 @@ import sys
 
 import pytest
 
-ROAD = "list show pretrained train evaluate explain publish versions verify rollback prune serve query deploy demo"
+ROAD = (
+    "list show pretrained train evaluate explain publish versions verify rollback prune serve query bench deploy demo"
+)
 COMMANDS = ROAD.split()
 
 
