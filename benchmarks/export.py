@@ -26,7 +26,7 @@ from export.variants import PLAIN  # noqa: E402
 
 BATCH_SIZES = (1, 8)
 MOMENT = {"epochs": 1, "batch_size": 8, "verbose": False}
-PICTURES = {"image_size": (224, 224), "channels": 3, "train_split": "train[:256]", "test_split": "test[:256]"}
+PICTURES = {"image_size": (224, 224), "channels": 3, "train_split": "train[:128]", "test_split": "test[:256]"}
 MODELS = {
     "lenet5": ("image_classification", "digits", {}),
     "mobilenet_v2": ("image_classification", "digits", PICTURES),

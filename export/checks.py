@@ -1,5 +1,8 @@
 """What a Run must be before anything of it is published."""
 
+import math
+from collections.abc import Sequence
+
 import keras
 import numpy as np
 
@@ -7,6 +10,9 @@ from recipes.answers import NextTokenAnswer
 from recipes.bundle import Bundle, check_inputs_and_output, input_is_named
 from recipes.preprocessing import TextPreprocessing
 from recipes.run import Run
+
+UNLIKELY, ENOUGH = 1e-6, 16
+"""A chance that is none; examples of which somebody who knows nothing would name one."""
 
 
 def check(run: Run) -> None:
@@ -17,6 +23,35 @@ def check(run: Run) -> None:
     _check_weights(run.bundle.model)
     if not len(run.examples):
         raise ValueError(f"Run {run.dir.name!r} has no examples. A version is proved on at least one real input.")
+
+
+def check_answers(run: Run, classes: Sequence[bytes]) -> None:
+    """Raise ValueError if a classifier is not the one that the Run's figure was measured on.
+
+    That is, if it is right about none of its examples, or about so few that this would happen to the same classifier
+    once in a million times: labels in another order, another preprocessing, other weights.
+
+    Args:
+        run: the Run.
+        classes: Keras' answers to the first of its examples.
+    """
+    labels, expected = run.bundle.labels, run.metrics.get("accuracy", 0.0)
+    pairs = [(said.decode(), true) for said, true in zip(classes, run.examples.truth, strict=False) if true in labels]
+    right, count = sum(said == true for said, true in pairs), len(pairs)
+    # A figure of 1 says no more than that none was wrong so far.
+    is_likely = _chance_of_at_most(right, count, min(expected, 1 - 1 / max(count, 2))) >= UNLIKELY
+    if is_likely and (right or count < ENOUGH):
+        return
+    said, true = next((said, true) for said, true in pairs if said != true)
+    raise ValueError(
+        f"Nothing was published: model {run.bundle.model.name!r} is right about {right} of its {count} examples, "
+        f"where the Run's accuracy is {expected:.4g}. One of {true!r} is taken for {said!r}: labels, preprocessing or "
+        "weights are not those that were judged. Accepted: allow_worse=True (--allow-worse)."
+    )
+
+
+def _chance_of_at_most(right: int, count: int, probability: float) -> float:
+    return sum(math.comb(count, i) * probability**i * (1 - probability) ** (count - i) for i in range(right + 1))
 
 
 def _check_tensors(model: keras.Model) -> None:

@@ -28,10 +28,24 @@ as_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSO
 @click.option(
     "--batch-sizes", default="1,8", show_default=True, help="Examples of requests to warm up with and to measure."
 )
+@click.option(
+    "--companion",
+    "companions",
+    type=click.Choice(["litert", "onnx"]),
+    multiple=True,
+    help="Also model.tflite or model.onnx, which answer serving_default without TensorFlow. Can be repeated.",
+)
 @click.option("--allow-breaking", is_flag=True, help="Even if requests to the newest version would fail.")
-@click.option("--allow-worse", is_flag=True, help="Even if the newest version is better on the same test data.")
+@click.option(
+    "--allow-worse",
+    is_flag=True,
+    help="Even if the newest version is better on the same test data, or its examples show that its figure is wrong.",
+)
+@click.option("--license", help="Of its weights, and of data of your own that they were trained on, such as CC-BY-4.0.")
 @as_json_option
-def publish(run, base, golden, explain, optimize, batch_sizes, allow_breaking, allow_worse, as_json):
+def publish(
+    run, base, golden, explain, optimize, batch_sizes, companions, allow_breaking, allow_worse, license, as_json
+):
     """Publish a Run as the next version under BASE, with its proof.
 
     \b
@@ -52,8 +66,10 @@ def publish(run, base, golden, explain, optimize, batch_sizes, allow_breaking, a
         explain=explain,
         optimize=optimize.split(",") if "," in optimize else optimize,
         batch_sizes=[int(size) for size in batch_sizes.split(",")],
+        companions=companions,
         allow_breaking=allow_breaking,
         allow_worse=allow_worse,
+        license=license,
         tell=tell,
     )
     if as_json:
@@ -214,6 +230,7 @@ def _report_record(report):
             for name, found in report.signatures.items()
         },
         "problems": list(report.problems),
+        "not_asked": list(report.not_asked),
     }
 
 
@@ -286,6 +303,8 @@ def _print_report(report):
                 for name, found in report.signatures.items()
             ],
         )
+    for sentence in report.not_asked:
+        click.echo(f"  {sentence}")
     for problem in report.problems:
         click.secho(f"  {problem}", fg="red")
     if report.ok:

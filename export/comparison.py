@@ -18,6 +18,7 @@ from export.golden import Golden
 
 PROBABILITIES = ("probabilities", "scores")
 CLASSES = ("class_ids", "classes")
+TEXTS = ("filled_text", "generated_text", "next_tokens")
 OF_THE_CLASS = ("heatmap",)  # what is said of the class answered, and so of another one where two are tied
 
 
@@ -41,7 +42,8 @@ class Comparison:
         signature: its name.
         examples: how many were compared.
         absolute, relative: float output → largest difference seen; relative ones where the expected value is not tiny.
-        class_agreement: fraction of examples with the expected class, None where there are no classes.
+        class_agreement: fraction of examples with the expected class, or text; of the parts of an example, such as
+            pixels, boxes and words, that of all of them. None where there is neither.
         problems: one sentence per output that differs too much, naming example and both values.
     """
 
@@ -56,7 +58,7 @@ class Comparison:
 def compare_replay(
     signature: str, examples: Golden, replies: Mapping[str, Arrays], allowed: Mapping[str, Tolerance]
 ) -> Comparison:
-    """Compare what a fresh process answered: to all examples, again, one by one, and to none."""
+    """Compare what a fresh process answered: to all examples, again, one by one, to none, and to what is refused."""
     for what, key in ((f"Signature {signature!r}", signature), ("A warm-up record", replay.WARMUP)):
         if failed := replies.get(f"{key}|{replay.ERROR}"):
             text = failed[replay.ERROR][0].decode(errors="replace")
@@ -73,6 +75,7 @@ def compare_replay(
             for problem in compare(signature, examples, asked(question), allowed).problems
         ),
         *_rows_of_nothing(signature, replies.get(f"{signature}|{replay.NONE}", {})),
+        *_answered_all_the_same(signature, replies.get(f"{signature}|{replay.REFUSED}", {})),
     ]
     return found if found.problems else replace(found, problems=tuple(more))
 
@@ -146,6 +149,8 @@ def _agreement(expected: Arrays, answers: Arrays) -> float | None:
             return float(np.mean(answer == array)) if answer.shape == array.shape else None
         if name == "scores" and name in answers:
             return float(np.mean(np.argmax(answers[name], axis=-1) == np.argmax(array, axis=-1)))
+        if name in TEXTS and name in answers:
+            return float(np.mean(np.asarray(answers[name]) == array))
     return None
 
 
@@ -188,6 +193,11 @@ def _rows_of_nothing(signature: str, outputs: Arrays) -> Iterator[str]:
     for name, array in outputs.items():
         if len(array):
             yield f"Signature {signature!r}, output {name!r} has {len(array)} rows where nothing was asked."
+
+
+def _answered_all_the_same(signature: str, outputs: Arrays) -> Iterator[str]:
+    for number in np.flatnonzero(~outputs.get(replay.REFUSED, np.ones(0, bool))):
+        yield f"Signature {signature!r} answers input {number} of those that are to be refused."
 
 
 def _shown(value: np.ndarray | bytes) -> str:

@@ -79,6 +79,9 @@ def changes(older: Mapping[str, Any], newer: Mapping[str, Any]) -> tuple[list[st
         else:
             for broken, sentence in _of_signature(name, before[name], after[name]):
                 (breaking if broken else compatible).append(sentence)
+    files = [card.get("companions", {}) for card in (older, newer)]
+    for what, those in (("gone", files[0].keys() - files[1]), ("new", files[1].keys() - files[0])):
+        compatible += [f"Companion {name!r} is {what}." for name in those]
     labels = [card.get("labels", []) for card in (older, newer)]
     if labels[0] != labels[1]:
         moved = [

@@ -3,6 +3,9 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from export.companions import COMPANIONS
+from export.version import DEFAULT
+
 PICTURE = "predictions.png"
 
 
@@ -25,15 +28,19 @@ def readme(card: Mapping[str, Any], proof: Mapping[str, Any], model_name: str, p
         _table(("signature", "inputs", "outputs"), _signatures(card["signatures"])),
         *(["Golden inputs and answers:", f"![predictions]({PICTURE})"] if pictured else []),
         "## Proof",
-        "A fresh process without Keras was asked the golden inputs (`golden/`): all in one batch, the same again, one "
-        "by one, and none. These are the largest differences from what Keras answered.",
-        _table(("signature", "output", "examples", "difference", "allowed", "same class"), _proof(proof)),
-        *_edge_cases(proof),
-        f"Made on {proof['machine']}, {proof['platform']}. To check the files, and to ask again:",
+        "A fresh process without Keras was asked real examples, of which `golden/` keeps as many as are not too large: "
+        "all in one batch, the same again, one by one, and none. These are the largest differences from what Keras "
+        "answered.",
+        _table(("signature", "output", "examples", "difference", "allowed", "same answer"), _proof(proof)),
+        " ".join(_odd_cases(proof)),
+        f"Made on {proof['processor'] or proof['machine']}, {proof['platform']}. To check the files, and to ask again:",
         "```console\n$ sha256sum -c SHA256SUMS\n$ zoo verify .\n```",
+        *_companions(card["signatures"], proof.get("companions", {})),
         *_speed(card.get("optimization", {})),
         "## Where it comes from",
         _table(("what", "of this version"), _lineage(card)),
+        "## Licences",
+        _table(("of", "licence", "stated by"), _licenses(card["licenses"])),
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -45,14 +52,14 @@ def _table(header: tuple[str, ...], rows: Iterable[tuple]) -> str:
 
 def _facts(card: Mapping[str, Any]) -> list[tuple[str, str]]:
     figures = ", ".join(f"{name} {value:.4g}" for name, value in card["metrics"].items())
-    data = card.get("data")
     labels = card["labels"]
     facts = {
         "parameters": f"{card['parameters']:,}" if "parameters" in card else None,
-        "trained on": data,
+        "trained on": card.get("data"),
         f"figures of the {card.get('evaluated_on', 'test')} part": figures or None,
         "classes": f"{len(labels)}: {', '.join(labels[:20])}{', …' if len(labels) > 20 else ''}" if labels else None,
-        "intended use": f"inputs like those of {data}; on others nobody has judged it" if data else None,
+        "intended use": card["intended_use"],
+        "limitations": " ".join(card["limitations"]),
         "published": card["created"],
     }
     return [(name, value) for name, value in facts.items() if value is not None]
@@ -70,7 +77,10 @@ def _shape(shape: list[int | None]) -> str:
 
 
 def _proof(proof: Mapping[str, Any]) -> Iterable[tuple]:
-    for name, signature in proof["signatures"].items():
+    proved = [(f"`{name}`", signature) for name, signature in proof["signatures"].items()]
+    for companion in proof.get("companions", {}).values():
+        proved += [(f"`{name}` of `{companion['file']}`", one) for name, one in companion["signatures"].items()]
+    for name, signature in proved:
         agreement = signature["class_agreement"]
         same = "" if agreement is None else f"{agreement:.1%}"
         for output, found in signature["outputs"].items():
@@ -80,12 +90,28 @@ def _proof(proof: Mapping[str, Any]) -> Iterable[tuple]:
             limit = f"{allowed['absolute']:.1e} + {allowed['relative']:.1e} of it"
             if allowed["share"]:
                 limit = f"{allowed['share']:.1%} of the pixels"
-            yield f"`{name}`", f"`{output}`", signature["examples"], f"{difference['absolute']:.1e}", limit, same
+            yield name, f"`{output}`", signature["examples"], f"{difference['absolute']:.1e}", limit, same
 
 
-def _edge_cases(proof: Mapping[str, Any]) -> list[str]:
-    found = proof.get("edge_cases")
-    return [f"Real examples of the test part, and edge cases: {', '.join(found)}."] if found else []
+def _odd_cases(proof: Mapping[str, Any]) -> list[str]:
+    found, refused = proof["edge_cases"], proof["refused"]
+    told = [f"Edge cases are among them: {', '.join(found)}."] if found else []
+    return told + ([f"Refused, as by Keras: {', '.join(refused)}."] if refused else [])
+
+
+def _companions(signatures: Mapping[str, Any], proved: Mapping[str, Any]) -> list[str]:
+    if not proved:
+        return []
+    others = ", ".join(f"`{name}`" for name in signatures if name != DEFAULT)
+    inputs = ", ".join(f'"{name}": golden["inputs/array/{name}"]' for name in signatures[DEFAULT]["inputs"])
+    parts = ["## Without TensorFlow", f"These files answer `{DEFAULT}` as the SavedModel does. It alone has {others}."]
+    for name, record in proved.items():
+        companion = COMPANIONS[name]
+        made_with = ", ".join(f"{package} {version}" for package, version in record["versions"].items())
+        example = companion.example.format(inputs="{" + inputs + "}")
+        parts += [f"`{companion.file}`, made and proved with {made_with}:", f"```python\n{example}\n```"]
+        parts += [companion.served] if companion.served else []
+    return parts
 
 
 def _speed(optimization: Mapping[str, Any]) -> list[str]:
@@ -120,3 +146,10 @@ def _lineage(card: Mapping[str, Any]) -> list[tuple[str, str]]:
         "made with": ", ".join(f"{name} {version}" for name, version in card["versions"].items()),
     }
     return [(name, value) for name, value in facts.items() if value is not None]
+
+
+def _licenses(licenses: Iterable[Mapping[str, Any]]) -> list[tuple[str, str, str]]:
+    return [
+        (f"{one['of']}: {one['name']}", one["license"] or "unknown: for the owner to state", one["stated"] or "")
+        for one in licenses
+    ]

@@ -1,7 +1,7 @@
 """Edge cases of a proof: raw inputs that are odd and yet right, made of a real one."""
 
 import io
-from collections.abc import Mapping
+from collections.abc import Iterable
 
 import numpy as np
 from PIL import Image
@@ -26,9 +26,29 @@ def edge_cases(bundle: Bundle, raw: Arrays) -> dict[str, Arrays]:
     return _OF_KIND[bundle.preprocessing.kind](bundle.preprocessing, raw)
 
 
-def with_edge_cases(raw: Arrays, found: Mapping[str, Arrays]) -> Arrays:
-    """Raw examples, and edge cases behind them."""
-    return {name: np.concatenate([array, *(case[name] for case in found.values())]) for name, array in raw.items()}
+def refused_cases(bundle: Bundle, raw: Arrays) -> dict[str, Arrays]:
+    """What it is → raw input of one row that is to be refused.
+
+    What is no picture; a text that is too long, where that is not cut off; a row with a missing value; no pictures.
+    """
+    first = {name: array[:1] for name, array in raw.items()}
+    match bundle.preprocessing.kind:
+        case "image":
+            return {"no picture": {"image_bytes": objects([b"no picture"])}}
+        case "text" if bundle.preprocessing.too_long == "refuse":
+            return {"too long": _too_long(bundle.preprocessing, raw)}
+        case "table":
+            column = bundle.preprocessing.columns[0]
+            return {"missing value": {**first, column: np.full_like(first[column], np.nan)}}
+        case "latent":
+            return {"no pictures": {**first, "count": np.zeros(1, np.int64)}}
+    return {}
+
+
+def together(batches: Iterable[Arrays]) -> Arrays:
+    """Raw examples, one batch behind the other."""
+    batches = list(batches)
+    return {name: np.concatenate([batch[name] for batch in batches]) for name in (batches[0] if batches else ())}
 
 
 def _pictures(preprocessing: Preprocessing, raw: Arrays) -> dict[str, Arrays]:
@@ -57,11 +77,13 @@ def _file(picture: Image.Image, file_format: str = "PNG", **options) -> bytes:
 
 
 def _texts(preprocessing: Preprocessing, raw: Arrays) -> dict[str, Arrays]:
-    texts = {"empty": b""}
-    if preprocessing.too_long == "truncate":
-        words = next((text.split() for text in raw["text"] if text.split()), [b"word"])
-        texts["too long"] = b" ".join(words * (1 + preprocessing.max_length // len(words)))
-    return {name: {"text": objects([text])} for name, text in texts.items()}
+    too_long = {"too long": _too_long(preprocessing, raw)} if preprocessing.too_long == "truncate" else {}
+    return {"empty": {"text": objects([b""])}, **too_long}
+
+
+def _too_long(preprocessing: Preprocessing, raw: Arrays) -> Arrays:
+    words = next((text.split() for text in raw["text"] if text.split()), [b"word"])
+    return {"text": objects([b" ".join(words * (1 + preprocessing.max_length // len(words)))])}
 
 
 def _tables(preprocessing: Preprocessing, raw: Arrays) -> dict[str, Arrays]:

@@ -54,8 +54,8 @@ class FreshProcess:
         """Whether it can answer no more."""
         return self._process.poll() is not None
 
-    def replay(self, folder: Path, examples: Path | None = None, time_limit: float = TIME_LIMIT) -> dict[str, Arrays]:
-        """Load a version folder, without Keras, and answer golden inputs, its own or those of another folder.
+    def replay(self, path: Path, examples: Path | None = None, time_limit: float = TIME_LIMIT) -> dict[str, Arrays]:
+        """Load a version folder, or a companion, without Keras, and answer golden inputs, its own or another folder's.
 
         Returns:
             What `export.replay.replay` describes.
@@ -63,11 +63,11 @@ class FreshProcess:
         Raises:
             ChildProcessError: the process ended without an answer; the message ends in what it said.
         """
-        arguments = {"folder": folder.resolve(), "examples": (examples or folder).resolve()}
-        return self._ask("replay", arguments, folder, time_limit)
+        arguments = {"path": path.resolve(), "examples": (examples or path).resolve()}
+        return self._ask("replay", arguments, path, time_limit)
 
-    def measure(self, folders: Mapping[str, Path], examples: Path, batch_sizes: Sequence[int]) -> dict[str, Arrays]:
-        """Take the time of versions, side by side.
+    def measure(self, paths: Mapping[str, Path], examples: Path, batch_sizes: Sequence[int]) -> dict[str, Arrays]:
+        """Take the time of versions and companions, side by side.
 
         Returns:
             What `export.timing.measure` describes.
@@ -75,8 +75,8 @@ class FreshProcess:
         Raises:
             ChildProcessError: as above.
         """
-        found = {name: folder.resolve() for name, folder in folders.items()}
-        arguments = {"folders": found, "examples": examples.resolve(), "batch_sizes": list(batch_sizes)}
+        found = {name: path.resolve() for name, path in paths.items()}
+        arguments = {"paths": found, "examples": examples.resolve(), "batch_sizes": list(batch_sizes)}
         return self._ask("measure", arguments, examples)
 
     def _ask(self, task: str, arguments: dict, folder: Path, time_limit: float = TIME_LIMIT) -> dict[str, Arrays]:

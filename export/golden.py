@@ -1,7 +1,7 @@
 """Golden examples: real inputs with the answers Keras gave, kept in the version, one file per signature."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,10 +19,12 @@ class Golden:
     Attributes:
         inputs: name → array `(examples, ...)`; strings as objects of `bytes`.
         outputs: name → array `(examples, ...)`.
+        refused: inputs that are to be refused, each asked alone.
     """
 
     inputs: Arrays
     outputs: Arrays
+    refused: Arrays = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(next(iter(self.inputs.values())))
@@ -31,7 +33,17 @@ class Golden:
         """Write `golden/<signature>.npz` into a version folder."""
         (folder / FOLDER).mkdir(exist_ok=True)
         with open(folder / FOLDER / f"{signature}.npz", "wb") as file:
-            arrays.save(file, {"inputs": self.inputs, "outputs": self.outputs})
+            arrays.save(file, {"inputs": self.inputs, "outputs": self.outputs, "refused": self.refused})
+
+    def within(self, limit: int, last: int) -> "Golden":
+        """The `last` examples, and of those before as many as fit into `limit` bytes with them; at least one."""
+        sizes = sum(_bytes_per_example(array) for array in (*self.inputs.values(), *self.outputs.values()))
+        before = len(self) - last
+        room = limit - sizes[before:].sum()
+        count = max(1, int(np.searchsorted(np.cumsum(sizes[:before]), room, side="right")))
+        kept = np.r_[:count, before : len(self)]
+        inputs, outputs = ({n: array[kept] for n, array in batch.items()} for batch in (self.inputs, self.outputs))
+        return replace(self, inputs=inputs, outputs=outputs)
 
 
 def load(folder: Path) -> dict[str, Golden]:
@@ -50,14 +62,8 @@ def rows(batch: Arrays, count: int) -> Arrays:
 
 def one_by_one(batch: Arrays) -> Iterator[Arrays]:
     """Every row as a batch of its own."""
-    for row in range(len(next(iter(batch.values())))):
+    for row in range(len(next(iter(batch.values()), ()))):
         yield {name: array[row : row + 1] for name, array in batch.items()}
-
-
-def affordable(batch: Arrays, limit: int) -> int:
-    """How many leading examples of a batch fit into `limit` bytes; at least one."""
-    sizes = sum(_bytes_per_example(array) for array in batch.values())
-    return max(1, int(np.searchsorted(np.cumsum(sizes), limit, side="right")))
 
 
 def _bytes_per_example(array: np.ndarray) -> np.ndarray:

@@ -15,6 +15,13 @@ def write(folder: Path) -> None:
     (folder / FILE).write_text("".join(lines), encoding="utf-8")
 
 
+def renew(folder: Path, name: str) -> None:
+    """Write into `SHA256SUMS` what one file of the folder is now."""
+    lines = (folder / FILE).read_text(encoding="utf-8").splitlines(keepends=True)
+    others = [line for line in lines if not line.endswith(f"  {name}\n")]
+    (folder / FILE).write_text("".join([*others, f"{_sha256(folder / name)}  {name}\n"]), encoding="utf-8")
+
+
 def check(folder: Path) -> list[str]:
     """What differs from the manifest: one line per changed, missing or extra file, naming it. Empty: nothing."""
     try:

@@ -16,27 +16,29 @@ Pictures are compared by their pixels, by the same rule and one level of 255. Of
 max(0.001, 16 noise) of a picture's pixels may have another one, where `noise` is the share that differs in Keras alone.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from export import comparison, detections, golden, pictures
+from export import comparison, detections, edges, golden, pictures
 from export.arrays import Arrays
 from export.comparison import Comparison, Tolerance
 from export.golden import Golden
 from export.signatures import Signature
-from recipes.bundle import leaves
+from recipes.bundle import Bundle, leaves
 
 RULE = (
     "|answer - expected| <= absolute + relative * |expected|, but for a share of an example's entries where one is "
     "given; other integers and strings are equal, or tied"
 )
 
-STORED_BYTES = 8 << 20  # of inputs, per signature
+STORED_BYTES = 8 << 20  # per signature
 NOISE_EXAMPLES = 8
 ABSOLUTE_FLOOR = 1e-5
 RELATIVE_FLOOR = 1e-3
@@ -57,10 +59,16 @@ class Claim:
     Attributes:
         examples: signature → golden examples.
         allowed: signature → float output → tolerance.
+        real: the signature of raw input, and all raw examples that there are.
+        edge_cases: what the last examples of every signature are.
+        refused: what is to be refused.
     """
 
     examples: Mapping[str, Golden]
     allowed: Mapping[str, Mapping[str, Tolerance]]
+    real: tuple[Signature, Arrays]
+    edge_cases: tuple[str, ...] = ()
+    refused: tuple[str, ...] = ()
 
     def in_precision(self, dtype: str) -> "Claim":
         """The same of a version that computes in that dtype, by the rule above."""
@@ -80,8 +88,12 @@ class Claim:
             },
         )
 
-    def proved(self, replies: Mapping[str, Arrays]) -> dict[str, Comparison]:
-        """Compare what `export.replay` brought: signature → what was found.
+    def of(self, name: str) -> "Claim":
+        """The same of one signature."""
+        return replace(self, examples={name: self.examples[name]}, allowed={name: self.allowed[name]})
+
+    def proved(self, path: Path, replies: Mapping[str, Arrays], called: str = "the version") -> "Proved":
+        """Compare what `export.replay` brought of a SavedModel, or of a companion.
 
         Raises:
             ProofFailed: something differs by more than it may.
@@ -92,29 +104,80 @@ class Claim:
         }
         problems = [problem for of_signature in found.values() for problem in of_signature.problems]
         if problems:
-            raise ProofFailed("the version does not answer as Keras does.\n" + "\n".join(problems))
-        return found
+            raise ProofFailed(f"{called} does not answer as Keras does.\n" + "\n".join(problems))
+        return Proved(path, self, found)
 
-    def record(self, found: Mapping[str, Comparison]) -> dict[str, Any]:
-        """What `proof.json` says of it."""
-        signatures = {name: _record(self.examples[name], self.allowed[name], found[name]) for name in self.examples}
-        return {"rule": RULE, "signatures": signatures}
+    def kept(self) -> dict[str, Golden]:
+        """Signature → the golden examples that stay in the version: what is large is proved and let go."""
+        return {name: one.within(STORED_BYTES, len(self.edge_cases)) for name, one in self.examples.items()}
 
 
-def collect(signature: Signature, raw: Arrays, *, stored: bool = True) -> Golden:
-    """Golden examples of a signature, with Keras' answers: the raw ones, or as many of them as can be stored.
+@dataclass(frozen=True)
+class Proved:
+    """What was held to a claim, and held.
+
+    Attributes:
+        path: folder of a SavedModel, or file of a companion.
+        claim: the claim.
+        found: signature → what was found.
+    """
+
+    path: Path
+    claim: Claim
+    found: Mapping[str, Comparison]
+
+    def record(self, stored: Mapping[str, Golden]) -> dict[str, Any]:
+        """What `proof.json` says of it, and of the golden examples that are kept in the version."""
+        claim = self.claim
+        signatures = {
+            name: {**_record(of, claim.allowed[name], self.found[name]), "stored": len(stored[name])}
+            for name, of in claim.examples.items()
+        }
+        return {
+            "rule": RULE,
+            "edge_cases": list(claim.edge_cases),
+            "refused": list(claim.refused),
+            "signatures": signatures,
+        }
+
+
+def claim(bundle: Bundle, signatures: Sequence[Signature], raw: Arrays, count: int) -> Claim:
+    """What the version of a bundle is held to: Keras' answers to `count` raw examples at most, and to edge cases.
 
     Raises:
-        ValueError: Keras itself answers with NaN or infinity.
+        ValueError: Keras' own answers prove nothing; see `collect` and `tolerances`.
     """
-    inputs = signature.inputs_of(raw)
-    count = len(next(iter(inputs.values())))
-    if stored:
-        count = min(golden.affordable(inputs, STORED_BYTES), count)
-    examples = Golden(golden.rows(inputs, count), _keras_answers(signature, golden.rows(raw, count)))
+    odd, refused = edges.edge_cases(bundle, raw), edges.refused_cases(bundle, raw)
+    examples, allowed = {}, {}
+    for signature in signatures:
+        most = count if signature.most is None else min(count, signature.most - len(odd))
+        rows = edges.together([{name: array[:most] for name, array in raw.items()}, *odd.values()])
+        is_raw = signature.name == bundle.preprocessing.signature
+        examples[signature.name] = collect(signature, rows, edges.together(refused.values()) if is_raw else {})
+        allowed[signature.name] = tolerances(signature, examples[signature.name], rows, bundle.model)
+    real = next(signature for signature in signatures if signature.name == bundle.preprocessing.signature), raw
+    return Claim(examples, allowed, real, tuple(odd), tuple(refused))
+
+
+def collect(signature: Signature, raw: Arrays, refused: Arrays = MappingProxyType({})) -> Golden:
+    """Golden examples of a signature: raw ones, with Keras' answers, and those that are to be refused.
+
+    Raises:
+        ValueError: Keras itself answers with NaN or infinity, or not row by row, or refuses an example.
+    """
+    try:
+        examples = Golden(signature.inputs_of(raw), _keras_answers(signature, raw), dict(refused))
+    except tf.errors.InvalidArgumentError as error:
+        said = [line for line in error.message.splitlines() if line and not line.startswith("\t")][-1]
+        raise ValueError(f"Keras refuses an example of signature {signature.name!r}: {said}") from error
     for name, array in examples.outputs.items():
+        where = f"output {name!r} of signature {signature.name!r}"
         if array.dtype != object and not np.isfinite(array).all():
-            raise ValueError(f"Keras answers with NaN or infinity: output {name!r} of signature {signature.name!r}.")
+            raise ValueError(f"Keras answers with NaN or infinity: {where}.")
+        if len(array) != len(examples):
+            raise ValueError(
+                f"Keras answers {len(examples)} examples with {len(array)} rows: {where}. Accepted: one for each."
+            )
     return examples
 
 

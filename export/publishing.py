@@ -1,5 +1,6 @@
 """`publish`: a Run becomes the next version of a base path, if it can prove itself."""
 
+import functools
 import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
@@ -11,6 +12,7 @@ import numpy as np
 
 import recipes
 from export import (
+    bom,
     card,
     checks,
     choosing,
@@ -24,13 +26,15 @@ from export import (
     store,
     warmup,
 )
+from export.companions import making
+from export.companions.companion import Companion
 from export.comparison import Comparison
-from export.edges import edge_cases, with_edge_cases
 from export.fresh_process import FreshProcess
-from export.proof import Claim, ProofFailed
+from export.objective import NONE, Objective
+from export.proof import ProofFailed
 from export.rewriting import recurrence
 from export.signatures import signatures_of
-from export.version import CARD, PROOF, Version, versions
+from export.version import CARD, DEFAULT, PROOF, Version, versions
 from recipes import explanation
 from recipes.run import Run
 
@@ -45,18 +49,20 @@ def publish(
     *,
     golden: int = GOLDEN_EXAMPLES,
     explain: str | None = None,
-    optimize: str | Sequence[str] = choosing.NONE,
+    optimize: str | Sequence[str] = NONE,
     batch_sizes: Sequence[int] = warmup.BATCH_SIZES,
+    companions: Sequence[str] = (),
     allow_breaking: bool = False,
     allow_worse: bool = False,
+    license: str | None = None,
     tell: Callable[[str], None] = lambda line: None,
 ) -> Version:
     """Publish a Run under the next number of a base path, with its proof.
 
     The signatures are traced into a SavedModel in a staging folder; a fresh process that has no Keras loads it and
     answers the golden inputs; the answers are compared with Keras'. Then the folder is completed (`README.md`,
-    `labels.txt`, `card.json`, `proof.json`, warm-up records, SHA-256 manifest), written through to the disk and
-    renamed. The version is there whole or not at all.
+    `labels.txt`, `card.json`, `proof.json`, `bom.json`, warm-up records, SHA-256 manifest), written through to the disk
+    and renamed. The version is there whole or not at all.
 
     Args:
         run: a Run, or the folder of one.
@@ -70,8 +76,13 @@ def publish(
             of the batch sizes most quickly; "size": the smallest of them. Or names of `export.variants.VARIANTS`, to
             try those alone. "none": as it was traced. What was tried is in the card: see `export.choosing`.
         batch_sizes: examples of the requests that the version is warmed up with, and timed by.
+        companions: names of `export.companions.COMPANIONS`, "litert" or "onnx": files to publish beside the SavedModel,
+            which answer `serving_default` where there is no TensorFlow. Each is proved and timed as the version is.
         allow_breaking: publish it even if requests to the newest version there is would fail, or mean something else.
-        allow_worse: publish it even if its first figure is worse than the newest version's, on the same test data.
+        allow_worse: publish it even if its first figure is worse than the newest version's, on the same test data, or a
+            classifier is right about fewer examples than its own figure says, see `checks.check_answers`.
+        license: under which the owner gives on what is theirs, the weights of this version and data of their own that
+            they were trained on; best an SPDX identifier, such as "CC-BY-4.0".
         tell: called with a line of text at every step.
 
     Returns:
@@ -80,11 +91,12 @@ def publish(
     Raises:
         ProofFailed: the version answers otherwise than Keras; names signature, output, example and both values.
         ValueError: an option is not what is accepted; the Run cannot be published (NaN in a weight, an unnamed input,
-            labels that do not match, …), or explained as asked for; it breaks what asks the newest version, or is worse
-            than that; or `base_path` is a file.
+            labels that do not match, no example right, …), explained as asked for, or had as a companion; it breaks
+            what asks the newest version, or is worse than that; or `base_path` is a file.
         OSError: `base_path` cannot be written.
     """
-    options = _Options(golden, explain, optimize, tuple(batch_sizes), allow_breaking, allow_worse)
+    objective = Objective(optimize, tuple(batch_sizes))
+    options = _Options(golden, explain, objective, making.named(companions), allow_breaking, allow_worse, license)
     if not isinstance(run, Run):
         run = recipes.load_run(run)
     checks.check(run)
@@ -96,7 +108,9 @@ def publish(
             _build(run, folder, Path(base_path).resolve().name, options, process, tell)
         except (ProofFailed, ChildProcessError) as error:
             raise ProofFailed(f"Nothing was published: {error}") from error
-        version = store.commit(folder)
+        except OSError as error:
+            raise OSError(f"Nothing was published under {base_path}: {error}") from error
+        version = store.commit(folder, functools.partial(bom.number, folder))
     tell(f"published {version.path}")
     return version
 
@@ -105,17 +119,17 @@ def publish(
 class _Options:
     golden: int
     explain: str | None
-    optimize: str | Sequence[str]
-    batch_sizes: tuple[int, ...]
+    objective: Objective
+    companions: Sequence[Companion]
     allow_breaking: bool
     allow_worse: bool
+    license: str | None
 
     def __post_init__(self):
         if self.golden < 1:
             raise ValueError(f"A version is proved on at least one example. Received: golden={self.golden}.")
-        if not self.batch_sizes or min(self.batch_sizes) < 1:
-            raise ValueError(f"batch_sizes must be whole numbers from 1 on. Received: {list(self.batch_sizes)}.")
-        choosing.variants_of(self.optimize)
+        if self.license is not None and len(self.license.strip().splitlines()) != 1:
+            raise ValueError(f"license is one line, such as CC-BY-4.0. Received: {self.license!r}.")
 
 
 def _build(
@@ -124,9 +138,6 @@ def _build(
     """Make `folder` a complete version."""
     bundle = run.bundle
     raw = {name: np.asarray(array) for name, array in run.examples.raw.items()}
-    odd = edge_cases(bundle, raw)
-    of_proof = with_edge_cases({name: array[: options.golden] for name, array in raw.items()}, odd)
-
     signatures = signatures_of(bundle, options.explain)
     resources = [bundle.model, *bundle.preprocessing.trackables]
     saved_model.write(resources, signatures, folder)
@@ -134,31 +145,42 @@ def _build(
     _check_against_newest(folder.parent, run, described, options)
     tell("traced    " + ", ".join(described))
 
-    examples = {signature.name: proof.collect(signature, of_proof) for signature in signatures}
-    for name, of_signature in examples.items():
-        of_signature.save(folder, name)
-    warmup.write(folder, examples, options.batch_sizes)
+    claim = proof.claim(bundle, signatures, raw, options.golden)
+    for name, examples in claim.examples.items():
+        examples.save(folder, name)
+    if bundle.answer.kind == "class" and not options.allow_worse:
+        classes = claim.examples[bundle.preprocessing.signature].outputs["classes"]
+        checks.check_answers(run, classes[: len(classes) - len(claim.edge_cases)])
+    warmup.write(folder, claim.examples, options.objective.batch_sizes)
     if bundle.labels:
         (folder / LABELS).write_text("".join(f"{label}\n" for label in bundle.labels), encoding="utf-8")
 
-    allowed = {s.name: proof.tolerances(s, examples[s.name], of_proof, bundle.model) for s in signatures}
-    claim = Claim(examples, allowed)
-    found = claim.proved(process.replay(folder))
-    for of_signature in found.values():
+    plain = claim.proved(folder, process.replay(folder))
+    for of_signature in plain.found.values():
         tell(f"proved    {summary(of_signature)}")
-    real = next(s for s in signatures if s.name == bundle.preprocessing.signature), raw
+
+    beside = making.add(options.companions, plain, process)
+    for one in beside.values():
+        tell(f"proved    {summary(one.found[DEFAULT])}, in {one.path.name}")
 
     def trace_again(target):
         saved_model.write(resources, signatures_of(replace(bundle), options.explain), target)
 
     trace_blocks = trace_again if recurrence.has_lstm(bundle.model) else None
-    choice = choosing.choose(
-        folder, claim, found, options.optimize, options.batch_sizes, real, trace_blocks, process, tell
-    )
+    choice = choosing.choose(plain, beside, options.objective, trace_blocks, process)
+    if len(choice.trials) > 1:
+        for trial in choice.trials.values():
+            tell(f"tried     {trial}")
 
-    record = card.describe(run, model_name, described, examples, options.explain, choice.record())
+    kept = claim.kept()
+    for name, examples in kept.items():
+        examples.save(folder, name)
+    record = card.describe(run, model_name, described, kept, options.explain, choice.record(), options.license)
     record["hashes"] = hashes.hashes(folder, described, record["lineage"]["weights_sha256"])
-    _document(folder, run, model_name, record, {"edge_cases": list(odd), **choice.claim.record(choice.found)})
+    record["companions"] = {name: one.path.name for name, one in beside.items()}
+    proved = {**choice.proved.record(kept), "companions": making.records(beside, kept)}
+    _document(folder, run, model_name, record, proved)
+    bom.write(folder, record, model_name)
     manifest.write(folder)
 
 

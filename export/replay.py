@@ -1,64 +1,92 @@
-"""The stranger's view: load a version with TensorFlow alone and answer golden inputs.
+"""The stranger's view: load a version with TensorFlow alone, or a companion, and answer golden inputs.
 
 It runs in a process of its own, which `export.fresh_process` starts and which takes the time of versions, too. Keras is
 shut out of it, so that nothing but the folder can answer.
 """
 
 import contextlib
+import functools
 import io
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from multiprocessing.connection import Connection
 from pathlib import Path
 
 import numpy as np
 
-from export import arrays, golden, timing
+from export import arrays, companions, golden, timing
 from export.arrays import Arrays
+from export.golden import Golden
 from recipes.batches import all_joined
 
-ALL, AGAIN, ALONE, NONE = "all", "again", "alone", "none"
+ALL, AGAIN, ALONE, NONE, REFUSED = "all", "again", "alone", "none", "refused"
 WARMUP = "warm-up"
 ERROR = "error"
 
 
-def replay(folder: str | Path, examples: str | Path | None = None) -> dict[str, Arrays]:
-    """Answer every golden input, all at once, the same once more, one by one, and none at all.
+Signatures = Mapping[str, Callable[[Arrays], Arrays]]
+
+
+def replay(path: str | Path, examples: str | Path | None = None) -> dict[str, Arrays]:
+    """Answer every golden input, all at once, the same once more, one by one, and none at all; refuse what is to be.
 
     Args:
-        folder: of the version.
+        path: folder of the version, or file of a companion. A companion is asked no nothing, and no warm-up records,
+            which are the server's.
         examples: the folder that holds the golden inputs and the warm-up records; None: the version's.
 
     Returns:
-        `signature|question` → outputs by name, where question is one of `all`, `again`, `alone`, `none`; or, where a
-        signature or a warm-up record failed, `signature|error` → `{"error": text}`. `none` may be left out: see below.
+        `signature|question` → outputs by name, where question is one of `all`, `again`, `alone`, `none`; `refused` →
+        `{"refused": bool}`, one for every input that is to be. Or, where a signature or a warm-up record failed,
+        `signature|error` → `{"error": text}`. `none` may be left out: see below.
     """
+    path, examples = Path(path), Path(examples or path)
+    questions = golden.load(examples)
+    if path.is_file():
+        return _answers(companions.load(path), questions)
+    signatures = _saved_model(path)
+    return _answers(signatures, questions) | _nothing(signatures, questions) | _warm_up(examples, signatures)
+
+
+def _saved_model(folder: Path) -> Signatures:
     import tensorflow as tf
 
     from export import text_ops
 
     text_ops.register()
     signatures = tf.saved_model.load(str(folder)).signatures
-    examples = Path(examples or folder)
+    return {name: functools.partial(_ask, signature) for name, signature in signatures.items()}
+
+
+def _answers(signatures: Signatures, questions: Mapping[str, Golden]) -> dict[str, Arrays]:
     replies = {}
-    for name, of_signature in golden.load(examples).items():
-        nothing = {key: array[:0] for key, array in of_signature.inputs.items()}
+    for name, of_signature in questions.items():
         if name not in signatures:
-            replies[f"{name}|{ERROR}"] = _error(KeyError(f"the SavedModel has no signature {name!r}"))
+            replies[f"{name}|{ERROR}"] = _error(KeyError(f"there is no signature {name!r}"))
             continue
         try:
             for question in (ALL, AGAIN):
-                replies[f"{name}|{question}"] = _ask(signatures[name], of_signature.inputs)
-            alone = [_ask(signatures[name], row) for row in golden.one_by_one(of_signature.inputs)]
+                replies[f"{name}|{question}"] = signatures[name](of_signature.inputs)
+            alone = [signatures[name](row) for row in golden.one_by_one(of_signature.inputs)]
             replies[f"{name}|{ALONE}"] = all_joined(alone)
+            refused = [_is_refused(signatures[name], row) for row in golden.one_by_one(of_signature.refused)]
+            replies[f"{name}|{REFUSED}"] = {REFUSED: np.array(refused, bool)}
         except Exception as error:  # the graph's own, of any kind: it is the finding, not a fault of this program
             replies[f"{name}|{ERROR}"] = _error(error)
+    return replies
+
+
+def _nothing(signatures: Signatures, questions: Mapping[str, Golden]) -> dict[str, Arrays]:
+    import tensorflow as tf
+
+    replies = {}
+    for name in questions.keys() & signatures.keys():
         # TensorFlow's own convolutions fail on an empty batch where oneDNN runs them (a fused convolution gives the
         # wrong depth), so no answer to nothing is no fault of the version. A wrong one is.
         with contextlib.suppress(tf.errors.OpError):
-            replies[f"{name}|{NONE}"] = _ask(signatures[name], nothing)
-    return replies | _warm_up(examples, signatures)
+            replies[f"{name}|{NONE}"] = signatures[name](golden.rows(questions[name].inputs, 0))
+    return replies
 
 
 def _ask(signature: Callable, inputs: Arrays) -> Arrays:
@@ -68,18 +96,28 @@ def _ask(signature: Callable, inputs: Arrays) -> Arrays:
     return {name: tensor.numpy() for name, tensor in outputs.items()}
 
 
+def _is_refused(signature: Callable[[Arrays], Arrays], row: Arrays) -> bool:
+    import tensorflow as tf
+
+    try:
+        signature(row)
+    except tf.errors.InvalidArgumentError:
+        return True
+    return False
+
+
 def _dtype(array: np.ndarray):
     import tensorflow as tf
 
     return tf.string if array.dtype == object else array.dtype
 
 
-def _warm_up(folder: Path, signatures) -> dict[str, Arrays]:
+def _warm_up(folder: Path, signatures: Signatures) -> dict[str, Arrays]:
     from export import warmup
 
     try:
         for name, inputs in warmup.read(folder):
-            signatures[name](**inputs)
+            signatures[name](inputs)
     except Exception as error:  # as above
         return {f"{WARMUP}|{ERROR}": _error(error)}
     return {}

@@ -1,10 +1,11 @@
 """What becomes of versions later: an older one is published again, the oldest go."""
 
+import functools
 import json
 import shutil
 from pathlib import Path
 
-from export import manifest, store
+from export import bom, manifest, store
 from export.version import CARD, Version, choose, versions
 
 
@@ -12,7 +13,7 @@ def rollback(base_path: str | Path, to: int | None = None) -> Version:
     """Publish an earlier version again, under the next number. Nothing is taken back: history only grows.
 
     The files are copies, not links, so that damage to one version never reaches another. They are the same bytes but
-    for `card.json`, which says what it is a copy of, and the manifest.
+    for `card.json`, which says what it is a copy of, the number in `bom.json`, and the manifest.
 
     Args:
         base_path: folder of the versions.
@@ -35,7 +36,7 @@ def rollback(base_path: str | Path, to: int | None = None) -> Version:
         card = {**source.card, "copy_of": {"version": source.number, "manifest_sha256": manifest.digest(source.path)}}
         (folder / CARD).write_text(json.dumps(card, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
         manifest.write(folder)
-        return store.commit(folder)
+        return store.commit(folder, functools.partial(bom.number, folder))
 
 
 def prune(base_path: str | Path, keep: int = 3) -> list[int]:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from export.version import DEFAULT
 from recipes import explanation, writing
 from recipes.answers import NextTokenAnswer
 from recipes.batches import all_joined
@@ -21,7 +22,6 @@ from recipes.bundle import Bundle
 Tensors = dict[str, tf.Tensor]
 Arrays = dict[str, np.ndarray]
 
-DEFAULT = "serving_default"
 CLASSIFY = "classify"
 REGRESS = "regress"
 EXPLAIN = "explain"
@@ -30,8 +30,9 @@ BEAM_SEARCH = "beam_search"
 HEATMAP = "heatmap"
 EXAMPLES_INPUT = "inputs"  # the name under which TF Serving feeds serialized examples
 
-WRITTEN_EXAMPLES, WRITTEN_TOKENS = 8, 16  # in the proof: Keras reads the whole text anew for every token
-EXPLAINED_EXAMPLES = 16  # in the proof: a map is as large as its picture
+WRITTEN_TOKENS = 16  # in the proof: Keras reads the whole text anew for every token
+LEAST_WRITTEN, WRITTEN_COST = 8, 320e6
+"""Examples of the proof that are written: so many at least, of smaller models as many as cost so many parameters."""
 EXPLAINED_AT_ONCE = 8  # by Keras, whose tape keeps what every layer gave
 INVISIBLE = 0.01  # of a map's scale: less than a step of its colours that an eye can see
 
@@ -48,6 +49,7 @@ class Signature:
         keras: raw examples and a batch size (None: as many as fit) → the outputs that Keras gives for them.
         harmless: output → a difference that is no fault, however exact the model is.
         pixels: outputs that hold a class for every pixel.
+        most: rows that it is proved on; None: all.
     """
 
     name: str
@@ -57,6 +59,7 @@ class Signature:
     keras: Callable[[Arrays, int | None], Arrays]
     harmless: Mapping[str, float] = field(default_factory=dict)
     pixels: tuple[str, ...] = ()
+    most: int | None = None
 
 
 def signatures_of(bundle: Bundle, explain: str | None = None) -> list[Signature]:
@@ -101,10 +104,9 @@ def pixels_of(bundle: Bundle) -> tuple[str, ...]:
 
 def _raw(bundle: Bundle) -> Signature:
     specs = bundle.preprocessing.raw_specs()
-    most = WRITTEN_EXAMPLES if bundle.writes else None
 
     def inputs_of(raw):
-        return {name: np.asarray(raw[name], spec.dtype.as_numpy_dtype)[:most] for name, spec in specs.items()}
+        return {name: np.asarray(raw[name], spec.dtype.as_numpy_dtype) for name, spec in specs.items()}
 
     return Signature(
         name=bundle.preprocessing.signature,
@@ -113,7 +115,12 @@ def _raw(bundle: Bundle) -> Signature:
         inputs_of=inputs_of,
         keras=bundle.predict,
         pixels=pixels_of(bundle),
+        most=_most_written(bundle) if bundle.writes else None,
     )
+
+
+def _most_written(bundle: Bundle) -> int:
+    return max(LEAST_WRITTEN, int(WRITTEN_COST / bundle.model.count_params()))
 
 
 def _explain(bundle: Bundle, method: str) -> Signature:
@@ -130,7 +137,7 @@ def _explain(bundle: Bundle, method: str) -> Signature:
         name=EXPLAIN,
         inputs=raw_signature.inputs,
         graph=lambda raw: answer_with_map(bundle.preprocessing(raw)),
-        inputs_of=lambda raw: {k: v[:EXPLAINED_EXAMPLES] for k, v in raw_signature.inputs_of(raw).items()},
+        inputs_of=raw_signature.inputs_of,
         keras=keras,
         harmless={HEATMAP: INVISIBLE},
     )
@@ -141,7 +148,7 @@ def _writing(bundle: Bundle, name: str, beams: int) -> Signature:
     specs = writing.specs(beams)
 
     def inputs_of(raw):
-        text = np.asarray(raw["text"], object)[:WRITTEN_EXAMPLES]
+        text = np.asarray(raw["text"], object)
         row = np.arange(len(text))
         asked = {
             "max_new_tokens": np.full(len(text), WRITTEN_TOKENS),
@@ -161,6 +168,7 @@ def _writing(bundle: Bundle, name: str, beams: int) -> Signature:
         graph=bundle.writer(beams),
         inputs_of=inputs_of,
         keras=lambda raw, batch_size: bundle.write(inputs_of(raw), beams, batch_size),
+        most=_most_written(bundle),
     )
 
 

@@ -12,7 +12,7 @@ import contextlib
 import os
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -52,14 +52,27 @@ def staged(base: Path) -> Iterator[Path]:
         _unmake(made)
 
 
-def commit(folder: Path) -> Version:
-    """Make a staged folder durable and visible, under the next free number of its base path."""
+def commit(folder: Path, finish: Callable[[int], None] = lambda number: None) -> Version:
+    """Make a staged folder durable and visible, under the next free number of its base path.
+
+    Args:
+        folder: what `staged` gave.
+        finish: writes the number into the folder; called with the one that is tried next.
+
+    Raises:
+        OSError: the folder cannot be finished, or the base path not be written.
+    """
     base = folder.parent
-    _sync_tree(folder)
+    _sync_tree(folder)  # before others have to wait
     with locked(base):
         number = max((int(path.name) for path in base.iterdir() if is_number(path.name)), default=0)
         while True:
             number += 1
+            try:
+                finish(number)
+                _sync_tree(folder)
+            except OSError as error:
+                raise _cannot_write(base, error) from error
             try:
                 folder.rename(base / str(number))
                 break

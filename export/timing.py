@@ -1,6 +1,6 @@
 """How long versions take to load and to answer: all in one process, in turns, so that they meet the same machine.
 
-A version is run as TensorFlow Serving runs it, by a session on its graph.
+A version is run as TensorFlow Serving runs it, by a session on its graph; a companion by its own runtime.
 """
 
 import time
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from export import golden
+from export import companions, golden
 from export.arrays import Arrays
 
 LOAD, FIRST = "load", "first"
@@ -25,31 +25,32 @@ def key(signature: str, batch_size: int) -> str:
 
 
 def measure(
-    folders: Mapping[str, str | Path], examples: str | Path, batch_sizes: Sequence[int], seconds: float = SECONDS
+    paths: Mapping[str, str | Path], examples: str | Path, batch_sizes: Sequence[int], seconds: float = SECONDS
 ) -> dict[str, Arrays]:
-    """Load versions and ask them golden inputs.
+    """Load versions and companions, and ask them golden inputs.
 
     Args:
-        folders: what to call a version → its folder.
+        paths: what to call a version or companion → its folder or file.
         examples: the version folder that holds the golden inputs.
         batch_sizes: how many of them to ask at once; from the top again where there are fewer.
         seconds: for the rounds of a signature at a batch size.
 
     Returns:
-        Version → times in seconds: `load` and `first` (the first request of all), `(1,)`, and for every signature and
-        batch size, by `key`, one for every round.
+        Version → times in seconds: `load` and `first` (the first request of all), `(1,)`, and for every signature that
+        it has and every batch size, by `key`, one for every round.
     """
-    times: dict[str, dict[str, list[float]]] = {name: {} for name in folders}
+    times: dict[str, dict[str, list[float]]] = {name: {} for name in paths}
     questions = {name: of_signature.inputs for name, of_signature in golden.load(Path(examples)).items()}
     signatures = {}
-    for version, folder in folders.items():
-        signatures[version] = _timed(times[version], LOAD, lambda folder=folder: _loaded(folder))
-        name = next(iter(questions))
+    for version, path in paths.items():
+        signatures[version] = _timed(times[version], LOAD, lambda path=path: _loaded(Path(path)))
+        name = next(name for name in questions if name in signatures[version])
         _timed(times[version], FIRST, lambda v=version, n=name: signatures[v][n](golden.rows(questions[n], 1)))
     for name, inputs in questions.items():
         for size in batch_sizes:
             batch = golden.rows(inputs, size)
-            calls = {version: lambda v=version, n=name, b=batch: signatures[v][n](b) for version in folders}
+            those = [version for version in paths if name in signatures[version]]
+            calls = {version: lambda v=version, n=name, b=batch: signatures[v][n](b) for version in those}
             for call in calls.values():
                 for _ in range(WARM_CALLS):
                     call()
@@ -70,8 +71,11 @@ def _timed(times: dict[str, list[float]], name: str, call: Callable):
     return result
 
 
-def _loaded(folder: str | Path) -> dict[str, Callable[[Arrays], list[np.ndarray]]]:
+def _loaded(path: Path) -> dict[str, Callable[[Arrays], object]]:
     """Signature → what answers inputs by name."""
+    if path.is_file():
+        return companions.load(path)
+
     import tensorflow as tf
 
     from export import text_ops
@@ -80,7 +84,7 @@ def _loaded(folder: str | Path) -> dict[str, Callable[[Arrays], list[np.ndarray]
     graph = tf.Graph()
     session = tf.compat.v1.Session(graph=graph)
     with graph.as_default():
-        meta_graph = tf.compat.v1.saved_model.load(session, ["serve"], str(folder))
+        meta_graph = tf.compat.v1.saved_model.load(session, ["serve"], str(path))
 
     def asked(definition):
         feeds = {name: info.name for name, info in definition.inputs.items()}

@@ -103,3 +103,6 @@ VARIANTS = {
         Variant("bfloat16", lambda material: material.bfloat16, "bfloat16"),
     )
 }
+"""None of them is in int8. On two cores Keras' own took 2.6 times as long as float32 for MobileNetV2. LiteRT's, whose
+activations are quantized as they come, took 1.1 to 2 times as long as its float32 for MobileNetV2, 0.8 times for
+ResNet50 and 0.7 to 0.9 times for BERT-small: all that is certain is that it saves three quarters of the bytes."""

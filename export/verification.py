@@ -1,12 +1,14 @@
 """`verify`: are the files those that were published, and does the version still answer as its proof says?"""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from export import comparison, fresh_process, golden, manifest
 from export.arrays import Arrays
+from export.companions import COMPANIONS
 from export.comparison import Comparison, Tolerance
+from export.fresh_process import FreshProcess
 from export.golden import Golden
 from export.server import Refused, Server
 from export.version import Version, find
@@ -23,14 +25,17 @@ class Report:
     Attributes:
         version: the version.
         where: what answered: "a fresh process", or a server's address.
-        signatures: signature → comparison with the recorded answers. Empty where the files are not those published.
+        signatures: signature → comparison with the recorded answers; of a companion as "serving_default of model.onnx".
+            Empty where the files are not those published.
         problems: everything that stands against the version, one sentence each.
+        not_asked: why a companion was not asked, one sentence each. It does not stand against the version.
     """
 
     version: Version
     where: str
     signatures: Mapping[str, Comparison] = field(default_factory=dict)
     problems: tuple[str, ...] = ()
+    not_asked: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -44,9 +49,10 @@ class Report:
 def verify(path: str | Path, *, rest: str | None = None, grpc: str | None = None, name: str | None = None) -> Report:
     """Check a version's files against its manifest, then replay its proof.
 
-    The proof is replayed in a fresh process without Keras, or at a running server. A server is asked in plain TF
-    Serving's protocol, every signature through Predict, by code that shares nothing with the client of `serving`: so a
-    fault of that client cannot hide a fault of the version.
+    The proof is replayed in a fresh process without Keras, or at a running server. The process asks companions, too,
+    where what runs them is installed. A server is asked in plain TF Serving's protocol, every signature through
+    Predict, by code that shares nothing with the client of `serving`: so a fault of that client cannot hide a fault of
+    the version.
 
     Args:
         path: a version folder, or a base path, whose newest version is meant.
@@ -70,9 +76,10 @@ def verify(path: str | Path, *, rest: str | None = None, grpc: str | None = None
     if changed:
         # What these files would answer proves nothing, and to load a stranger's graph is to run a stranger's program.
         return Report(version, where, problems=tuple(changed))
-    found = _replayed_here(version) if server is None else _replayed_at(server, version)
+    not_asked = {} if server else _not_asked(version)
+    found = _replayed_at(server, version) if server else _replayed_here(version, not_asked)
     problems = dict.fromkeys(problem for of_signature in found.values() for problem in of_signature.problems)
-    return Report(version, where, found, tuple(problems))
+    return Report(version, where, found, tuple(problems), tuple(not_asked.values()))
 
 
 def _server(version: Version, rest: str | None, grpc: str | None, name: str | None) -> Server | None:
@@ -92,19 +99,42 @@ def _server(version: Version, rest: str | None, grpc: str | None, name: str | No
     return server
 
 
-def _replayed_here(version: Version) -> dict[str, Comparison]:
+def _not_asked(version: Version) -> dict[str, str]:
+    """Companion → why it cannot be asked here."""
+    lacking = {name: COMPANIONS[name].lacks([COMPANIONS[name].runs]) for name in version.proof.get("companions", {})}
+    return {name: f"Not asked: {sentence}" for name, sentence in lacking.items() if sentence}
+
+
+def _replayed_here(version: Version, without: Collection[str]) -> dict[str, Comparison]:
+    with fresh_process.started() as process:
+        found = _replayed(process, version.path, version, version.proof["signatures"])
+        for name, record in version.proof.get("companions", {}).items():
+            if name not in without:
+                answered = _replayed(process, version.path / record["file"], version, record["signatures"])
+                found |= {f"{s} of {record['file']}": _named(record["file"], one) for s, one in answered.items()}
+    return found
+
+
+def _replayed(process: FreshProcess, path: Path, version: Version, proved: Mapping) -> dict[str, Comparison]:
+    """Signature → what a folder or file answers, compared, for all signatures that are proved of it."""
     examples = golden.load(version.path)
     try:
-        with fresh_process.started() as process:
-            replies = process.replay(version.path)
+        replies = process.replay(path, version.path)
     except ChildProcessError as error:
-        return {s: Comparison(s, 0, problems=(str(error),)) for s in examples}
-    return {s: comparison.compare_replay(s, examples[s], replies, _tolerances(version, s)) for s in examples}
+        return {s: Comparison(s, 0, problems=(str(error),)) for s in proved}
+    return {
+        s: comparison.compare_replay(s, examples[s], replies, comparison.recorded_tolerances(proved[s])) for s in proved
+    }
+
+
+def _named(file: str, found: Comparison) -> Comparison:
+    return replace(found, problems=tuple(f"{file}: {problem}" for problem in found.problems))
 
 
 def _replayed_at(server: Server, version: Version) -> dict[str, Comparison]:
+    proved = version.proof["signatures"]
     return {
-        signature: _asked(server, signature, examples, _tolerances(version, signature))
+        signature: _asked(server, signature, examples, comparison.recorded_tolerances(proved[signature]))
         for signature, examples in golden.load(version.path).items()
     }
 
@@ -127,7 +157,3 @@ def _parts(examples: Golden) -> list[tuple[Arrays, Arrays]]:
         )
         for start in starts
     ]
-
-
-def _tolerances(version: Version, signature: str) -> dict[str, Tolerance]:
-    return comparison.recorded_tolerances(version.proof["signatures"][signature])

@@ -12,6 +12,8 @@ from zoo.nearest import unknown
 CARD = "card.json"
 PROOF = "proof.json"
 SAVED_MODEL = "saved_model.pb"
+DEFAULT = "serving_default"
+"""The signature that every version has: the model's own tensors."""
 
 _NUMBER = re.compile(r"[0-9]{1,18}")  # a larger one is no int64, which TF Serving counts in
 

@@ -18,20 +18,27 @@ BATCH_SIZES = (1, 8)
 
 
 def write(folder: Path, golden: Mapping[str, Golden], batch_sizes: tuple[int, ...] = BATCH_SIZES) -> None:
-    """Write a record for every signature at every batch size, taken from the golden inputs."""
+    """Write a record for every signature at every batch size, taken from the golden inputs.
+
+    Raises:
+        OSError: they cannot be written.
+    """
     path = folder / FILE
     path.parent.mkdir(exist_ok=True)
-    with tf.io.TFRecordWriter(str(path)) as writer:
-        for signature, examples in golden.items():
-            for size in batch_sizes:
-                writer.write(_record(signature, rows(examples.inputs, size)).SerializeToString())
+    try:
+        with tf.io.TFRecordWriter(str(path)) as writer:
+            for signature, examples in golden.items():
+                for size in batch_sizes:
+                    writer.write(_record(signature, rows(examples.inputs, size)).SerializeToString())
+    except tf.errors.OpError as error:
+        raise OSError(f"Warm-up records cannot be written: {error.message}") from error
 
 
-def read(folder: Path) -> Iterator[tuple[str, dict[str, tf.Tensor]]]:
+def read(folder: Path) -> Iterator[tuple[str, Arrays]]:
     """The requests of a version's warm-up file: signature and inputs."""
     for data in tf.data.TFRecordDataset(str(folder / FILE)).as_numpy_iterator():
         request = prediction_log_pb2.PredictionLog.FromString(data).predict_log.request
-        inputs = {name: tf.constant(tf.make_ndarray(proto)) for name, proto in request.inputs.items()}
+        inputs = {name: tf.make_ndarray(proto) for name, proto in request.inputs.items()}
         yield request.model_spec.signature_name, inputs
 
 

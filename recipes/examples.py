@@ -25,6 +25,8 @@ MASK = ".mask.png"
 BYTES = "surrogateescape"  # so that bytes which are no UTF-8 come back as they were
 LETTERS = 1000
 """Characters that a Run keeps of a text: of running text, an example may be a whole book."""
+UNKNOWN = "unknown"
+"""The truth of an example for which nobody has said it."""
 COUNT = 256
 """Examples that a Run keeps: enough to prove a published version by."""
 

@@ -28,7 +28,7 @@ def preprocessing_of(name: str, weights: str, kind: type[P]) -> P | None:
     if weights.startswith(HUB):
         found = published_input.read(weights)
         return found if isinstance(found, kind) else None
-    folder = _bundle_folder(weights)
+    folder = bundle_folder(weights)
     if folder is None:
         return None
     found = pre.load(_record(folder)["preprocessing"], folder)
@@ -37,12 +37,12 @@ def preprocessing_of(name: str, weights: str, kind: type[P]) -> P | None:
 
 def keep_head(weights: str, task: str, labels: tuple[str, ...] | None) -> bool:
     """Whether the head of weights answers a task with these labels, as far as is known."""
-    folder = _bundle_folder(weights)
+    folder = bundle_folder(weights)
     record = folder and _record(folder)
     return not record or (record["task"] == task and record["answer"].get("labels", []) == [*(labels or ())])
 
 
-def _bundle_folder(weights: str) -> Path | None:
+def bundle_folder(weights: str) -> Path | None:
     """A Run's folder, or that of the Run whose model file it is; None where there is no bundle."""
     path = Path(weights.partition("#")[0])
     folder = path.parent if path.name == MODEL_FILE else path

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from PIL import Image, ImageDraw, ImageFont
 
+from recipes.examples import UNKNOWN
 from recipes.run import Run
 
 matplotlib.use("Agg")
@@ -21,24 +22,24 @@ LINE, LETTER = 4, 36  # pixels, of boxes and their classes
 MASKED = 3  # rows of pictures, each shown twice
 TILE = 1.4, 1.65  # inches
 PICTURE = 1.3
-TEXTS, LETTERS = 24, 120
+TEXTS, LETTERS, SAID = 24, 120, 24
 MAX_NAMED_CLASSES = 30
 
 
-def draw(run: Run, answers: dict[str, np.ndarray], truth: np.ndarray) -> None:
+def draw(run: Run, answers: dict[str, np.ndarray], truth: np.ndarray | None) -> None:
     """Write `curves.png`, `predictions.png` and, for classes, `confusion.png` into the Run's folder.
 
     Args:
         run: the Run; its examples are pictured.
         answers: the bundle's answers on the whole test part.
-        truth: class ids `(n,)`, or values `(n, k)`, of the test part.
+        truth: class ids `(n,)`, or values `(n, k)`, of the test part; None of a Run without training.
     """
-    _save("curves.png", run, curves, run)
-    if predictions := _predictions_of(run):
-        _save("predictions.png", run, predictions, run, answers, truth)
+    if len(run.history):
+        _save("curves.png", run, curves, run)
+    _save("predictions.png", run, _predictions_of(run), run, answers, truth)
     if "adapted_features" in answers:
         _save("features.png", run, features, run, answers)
-    if run.bundle.answer.kind in ("class", "tags"):
+    if truth is not None and run.bundle.answer.kind in ("class", "tags"):
         _save("confusion.png", run, confusion, run, answers, truth)
 
 
@@ -83,13 +84,13 @@ def confusion(run: Run, answers: dict[str, np.ndarray], truth: np.ndarray) -> Fi
     return figure
 
 
-def _predictions_of(run: Run) -> Callable[..., Figure] | None:
+def _predictions_of(run: Run) -> Callable[..., Figure]:
     if run.bundle.answer.kind == "generated":
         return generated
     if "image_bytes" in run.examples.raw:
         return {"mask": masks, "picture": styled, "detection": detections}.get(run.bundle.answer.kind, pictures)
     if "text" in run.examples.raw:
-        return texts if run.bundle.task == "text-classification" else None
+        return texts
     if not run.bundle.labels:
         return values
     return plane if len(run.examples.raw) == 2 else scores
@@ -103,10 +104,17 @@ def pictures(run: Run, answers, truth) -> Figure:
     for data, label, true, probabilities in zip(
         shown, predicted["classes"], run.examples.truth, predicted["probabilities"], strict=False
     ):
-        right = label.decode() == true
-        title = f"{_text(label.decode())} {probabilities.max():.0%}" + ("" if right else f"\ntrue: {_text(true)}")
-        tiles.append((_read(data), title, "green" if right else "red"))
+        other, colour = _judged(label.decode(), true)
+        title = f"{_text(label.decode())} {probabilities.max():.0%}" + (f"\n{_text(other)}" if other else "")
+        tiles.append((_read(data), title, colour))
     return _grid(tiles)
+
+
+def _judged(said: str, true: str) -> tuple[str, str]:
+    """What to write beside an answer, and in which colour."""
+    if true in ("", UNKNOWN):
+        return "", "black"
+    return ("", "green") if said == true else (f"true: {true}", "red")
 
 
 def generated(run: Run, answers, truth) -> Figure:
@@ -232,22 +240,59 @@ def _grid(tiles: list[tuple[np.ndarray, str, str] | None], columns: int = COLUMN
 
 
 def texts(run: Run, answers, truth) -> Figure:
-    """The beginnings of test texts with the predicted label, and the true one where they differ."""
+    """The beginnings of test texts with what is answered, and what is true where that differs."""
     shown = run.examples.raw["text"][:TEXTS]
-    predicted = run.bundle.predict({"text": shown})
+    # What writes does so with its cache, which takes a fraction of the time.
+    predicted = run.bundle.graph_of_raw({"text": shown}) if run.bundle.writes else run.bundle.predict({"text": shown})
+    said = _SAID[run.bundle.answer.kind]({name: np.asarray(array) for name, array in predicted.items()})
     figure = Figure(figsize=(11, 0.28 * len(shown) + 0.3))
     axes = figure.add_axes((0.01, 0, 0.98, 1))
     axes.set_axis_off()
-    columns = zip(shown, predicted["classes"], run.examples.truth, predicted["probabilities"], strict=False)
-    for i, (text, label, true, probabilities) in enumerate(columns):
-        right = label.decode() == true
-        title = f"{label.decode()} {probabilities.max():.0%}" + ("" if right else f"   true: {true}")
-        beginning = " ".join(text.decode(errors="replace").split())
-        beginning = beginning if len(beginning) <= LETTERS else beginning[:LETTERS] + "…"
+    for i, (text, (answer, probability), true) in enumerate(zip(shown, said, run.examples.truth, strict=False)):
+        other, colour = _judged(answer, str(true))
+        share = "" if probability is None else f"{probability:.0%}"
+        title = "   ".join(filter(None, [f"{_beginning(answer, SAID)} {share}", _beginning(other, SAID)]))
         y = 1 - (i + 0.5) / len(shown)
-        axes.text(0, y, _text(title), fontsize=8, color="green" if right else "red", va="center")
-        axes.text(0.26, y, _text(beginning), fontsize=8, va="center")
+        axes.text(0, y, _text(title), fontsize=8, color=colour, va="center")
+        axes.text(0.26, y, _text(_beginning(text.decode(errors="replace"), LETTERS)), fontsize=8, va="center")
     return figure
+
+
+def _of_class(answers):
+    return zip(map(bytes.decode, answers["classes"]), answers["probabilities"].max(-1), strict=True)
+
+
+def _of_words(answers):
+    return [(" ".join(tag.decode() for tag in tags if tag), None) for tags in answers["classes"]]
+
+
+def _of_next_token(answers):
+    likeliest = zip(answers["next_tokens"][:, 0], answers["next_probabilities"][:, 0], strict=True)
+    return [(token.decode(errors="replace"), probability) for token, probability in likeliest]
+
+
+def _of_masks(answers):
+    likeliest = zip(answers["tokens"][:, 0, 0], answers["probabilities"][:, 0, 0], strict=True)
+    return [(token.decode(errors="replace"), probability) for token, probability in likeliest]
+
+
+def _written(answers):
+    return [(text.decode(errors="replace"), None) for text in answers["generated_text"]]
+
+
+_SAID = {
+    "class": _of_class,
+    "tags": _of_words,
+    "next-token": _of_next_token,
+    "masked": _of_masks,
+    "written": _written,
+}
+"""By the kind of answer, of every text: what is said of it, and how probable that is."""
+
+
+def _beginning(text: str, letters: int) -> str:
+    text = " ".join(text.split())
+    return text if len(text) <= letters else text[:letters] + "…"
 
 
 def values(run: Run, answers, truth) -> Figure:

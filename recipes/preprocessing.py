@@ -189,8 +189,9 @@ class TablePreprocessing:
         return {column: tf.TensorSpec([None], tf.float32, name=column) for column in self.columns}
 
     def __call__(self, raw: dict[str, tf.Tensor]) -> tf.Tensor:
-        """Raw batch → float32 `(batch, columns)`."""
-        return self.one(tf.stack([raw[column] for column in self.columns], axis=-1))
+        """Raw batch → float32 `(batch, columns)`. A value that is missing (NaN) or infinite fails the batch."""
+        rows = tf.stack([raw[column] for column in self.columns], axis=-1)
+        return self.one(tf.debugging.check_numerics(rows, "A value of a row is missing or infinite"))
 
     def one(self, row: tf.Tensor) -> tf.Tensor:
         """Rows in the order of `columns`, float32 `(..., columns)` → standardised."""

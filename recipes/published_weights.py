@@ -16,13 +16,13 @@ from PIL import Image
 from sklearn.datasets import load_sample_images
 
 import zoo
-from recipes import command_line, initial_weights, published_input
+from recipes import command_line, initial_weights, licenses, plots, published_input
 from recipes.answers import ClassAnswer, MaskedAnswer, NextTokenAnswer, TagAnswer, head_of
 from recipes.batches import objects
 from recipes.bundle import Bundle
 from recipes.data import load, targets
 from recipes.data.folder import SUFFIXES, is_picture
-from recipes.examples import Examples, sample
+from recipes.examples import UNKNOWN, Examples, sample
 from recipes.folders import staged_run
 from recipes.preprocessing import ImagePreprocessing
 from recipes.run import Run
@@ -96,9 +96,11 @@ def pretrained(
             "data": {"name": weights, "source": None, "fingerprint": None, "examples": {}},
             "evaluated_on": None,
             **versions(),
+            licenses.FACT: licenses.of_weights(model, weights),
         }
         run = Run(folder, bundle, pd.DataFrame(columns=["epoch", "loss"]), {}, facts, given)
         run.save()
+        plots.draw(run, {}, None)
     run.dir = final
     return run
 
@@ -136,12 +138,12 @@ def _examples(task: str, source: str | Path | None) -> Examples:
     """Raw examples from a folder or a file, or those that need none."""
     if not targets.reads_text(task):
         pictures = _photographs() if source is None else _files(Path(source))
-        return Examples({"image_bytes": objects(pictures)}, np.array(["unknown"] * len(pictures), object), "label")
+        return Examples({"image_bytes": objects(pictures)}, np.array([UNKNOWN] * len(pictures), object), "label")
     # Of a task without targets: the texts are all that is wanted.
     found = sample(load("sentences" if source is None else source, task="language-modeling"), 0, EXAMPLES)
     if task == "masked-language-modeling":
         return with_masks(found, 0)
-    return Examples(found.raw, np.array(["unknown"] * len(found), object), targets.default_name(task))
+    return Examples(found.raw, np.array([UNKNOWN] * len(found), object), targets.default_name(task))
 
 
 def _imagenet_labels(count: int) -> tuple[str, ...]:

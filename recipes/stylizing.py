@@ -21,6 +21,7 @@ PARTS = ("content", "style", "variation")
 CONTENT = 2  # of the layers that answer, the one whose maps are what a picture shows: relu3_3 of VGG-16
 NETWORK = "vgg16"
 RANDOM = "random"
+SHIPPED = {**photographs.COLOUR, **photographs.TEXTURES}
 LEAST = 16  # pixels of a side that the loss network needs
 
 
@@ -71,10 +72,9 @@ def read_picture(given: str | Path, shorter: int | None = None) -> np.ndarray:
         stored = tf.io.decode_image(content, 3, expand_animations=False)
         pixels = upright(stored, orientation(tf.constant(content)))
     else:
-        known = {**photographs.COLOUR, **photographs.TEXTURES}
         if path.suffix or len(path.parts) > 1:
-            raise ValueError(f"There is no file {str(given)!r}. Accepted: a PNG or JPEG file, or {', '.join(known)}.")
-        pixels = photographs.read(known[choose("picture", str(given), known)])
+            raise ValueError(f"There is no file {str(given)!r}. Accepted: a PNG or JPEG file, or {', '.join(SHIPPED)}.")
+        pixels = photographs.read(SHIPPED[choose("picture", str(given), SHIPPED)])
     unit = tf.cast(pixels, tf.float32) / 255
     if unit.shape[-1] == 1:
         unit = tf.repeat(unit, 3, axis=-1)

@@ -12,7 +12,7 @@ import pandas as pd
 import tensorflow as tf
 
 import zoo
-from recipes import checkpoint, command_line, fine_tuning, initial_weights, plots
+from recipes import checkpoint, command_line, fine_tuning, initial_weights, licenses, plots
 from recipes.auxiliary_heads import first_head
 from recipes.bundle import Bundle, check_inputs_and_output, input_is_named
 from recipes.callbacks import (
@@ -74,10 +74,12 @@ def train(task_type: type[Task], model: str | keras.Model, data, config: Config)
         bundle = Bundle(network, task.name, preprocessing, task.answer, _card(name, network, source))
         answers, truth = task.answers(bundle)
         metrics = bundle.card["metrics"] = task.figures(answers, truth)
+        made_of = [*task.licenses(), *licenses.of_weights(name, config.weights)]
         facts = {
             "command": command_line.of_training(task.name, model, data, config),
             "seconds": {"training": round(training_seconds, 2)},
             **_facts(data, source, config),
+            licenses.FACT: [each for i, each in enumerate(made_of) if each not in made_of[:i]],
         }
         run = Run(folder, bundle, pd.DataFrame(history), metrics, facts, task.examples())
         facts["seconds"]["total"] = round(time.perf_counter() - started, 2)

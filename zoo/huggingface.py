@@ -24,8 +24,9 @@ from zoo.weights import PATCHES, POSITIONS, Arrays, some, variables_of
 
 HUB = "hf:"
 CONFIG, TENSORS = "config.json", "model.safetensors"
-BESIDE = ("vocab.txt", "tokenizer_config.json", "vocab.json", "merges.txt", "preprocessor_config.json")
-"""What else a repository says of a network's input."""
+CARD = "README.md"
+BESIDE = ("vocab.txt", "tokenizer_config.json", "vocab.json", "merges.txt", "preprocessor_config.json", CARD)
+"""What else a repository says of a network: of its input, and of itself."""
 
 _FLOATS = ("F64", "F32", "F16", "BF16")
 
@@ -273,6 +274,19 @@ def read_record(folder: Path, name: str) -> dict[str, Any]:
         return dict(json.loads(path.read_text()))
     except (ValueError, TypeError) as error:
         raise ValueError(f"{path} is damaged: {error}") from error
+
+
+def license_of(name: str) -> str | None:
+    """What the model card of a folder or repository names as the licence, such as "apache-2.0"; None if nothing.
+
+    Raises:
+        OSError: the repository cannot be fetched.
+    """
+    card = fetch(name) / CARD
+    text = card.read_text(encoding="utf-8", errors="replace") if card.is_file() else ""
+    front = re.match(r"---\n(.*?)\n---", text, re.DOTALL)
+    found = front and re.search(r"^license:[ \t]*(\S+)", front[1], re.MULTILINE)
+    return found[1].strip("'\"") if found else None
 
 
 def _library(name: str):

@@ -50,6 +50,9 @@ class KerasApplication:
 
     Attributes:
         application: function of `keras.applications`, such as "ResNet50".
+        license: under which the weights are published, as an SPDX identifier: what Keras' documentation says of them
+            (docs/templates/applications.md of keras-team/keras 2); of EfficientNet, MobileNetV3 and ConvNeXt, which
+            came later, that of the repositories they were ported from.
         layer: name of our layer → name of the published network's. Layers that Keras numbers itself are counted from 1
             in the order in which they were made: `conv2d_1`, `conv2d_2`, ….
         scale, mean, std: what the weights want of 8-bit RGB pixels: (pixel * scale - mean) / std, per channel.
@@ -61,6 +64,7 @@ class KerasApplication:
 
     application: str
     layer: Callable[[str], str] = same_name
+    license: str = field(kw_only=True)
     scale: float = 1.0
     mean: tuple[float, ...] = (0.0, 0.0, 0.0)
     std: tuple[float, ...] = (1.0, 1.0, 1.0)

@@ -4,7 +4,7 @@ It is read as TensorFlow Serving reads it, a session on the main graph, so that 
 Constants are in the graph once, however many signatures use them. Tables stay tables, filled when it is loaded.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -74,15 +74,19 @@ class Frozen:
         (folder / saved_model.PROTO).write_bytes(saved.SerializeToString(deterministic=True))
 
 
-def freeze(folder: Path) -> Frozen:
+def freeze(folder: Path, names: Collection[str] | None = None) -> Frozen:
     """Read a SavedModel, and make its variables constants.
+
+    Args:
+        folder: where it is.
+        names: the signatures to keep; None keeps all.
 
     Raises:
         tf.errors.OpError: it cannot be loaded.
     """
     text_ops.register()
     meta_graph = saved_model.read(folder / saved_model.PROTO).meta_graphs[0]
-    signatures = dict(meta_graph.signature_def)
+    signatures = {k: one for k, one in meta_graph.signature_def.items() if names is None or k in names}
     with _tf1.Graph().as_default() as graph, deprecation.silence():
         _tf1.import_graph_def(meta_graph.graph_def, name="")
         with _tf1.Session() as session:
@@ -102,6 +106,14 @@ def freeze(folder: Path) -> Frozen:
     for node in cleaned.node:
         node.attr.pop("_output_shapes", None)  # what was known of functions that are now inlined, which may differ
     return Frozen(cleaned, signatures).after(shared_constants)
+
+
+def whole_loops(graph_def: GraphDef, kept) -> GraphDef:
+    """The graph for those who do not take loops and branches apart, but have forms of their own for them."""
+    made = GraphDef()
+    made.CopyFrom(graph_def)
+    _mark(made, TAKEN_APART, False)
+    return made
 
 
 def _mark(graph_def: GraphDef, attribute: str, value: bool) -> None:

@@ -20,7 +20,7 @@ from recipes.batches import objects
 from recipes.data import annotations, arrays, folder, named, pictures, targets
 from recipes.data.annotations import LABEL, VOID
 from recipes.data.parts import Part, Rows, Stream, check_sizes
-from recipes.data.prepared import find_builder
+from recipes.data.prepared import find_builder, license_of
 from recipes.data.source import Source
 from recipes.data.splits import choose_splits, read_parts
 from recipes.data.splits import fingerprint as fingerprint_of_slices
@@ -85,6 +85,7 @@ def open_named(
         labels=labels,
         target=y_key,
         image_shape=named.image_shape(name, features[x_key]),
+        license=license_of(builder),
     )
 
 
@@ -402,6 +403,7 @@ def _source(
     image_shape: tuple,
     labels: Sequence[str] | None = None,
     pixels: str = "encoded",
+    license: str | None = None,
 ) -> Source:
     if targets.kind(task) == "mask":
         highest = _highest_of_masks(name, parts, labels)
@@ -418,4 +420,5 @@ def _source(
         labels=tuple(labels) if labels else tuple(str(i) for i in range(highest + 1)),
         image_shape=image_shape,
         pixels=pixels,
+        license=license,
     )

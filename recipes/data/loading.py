@@ -72,6 +72,8 @@ class Data:
         fingerprint: SHA-256, hexadecimal, of the examples (what it covers is said where each source is opened). It does
             not depend on where they lie, nor on the seed.
         continuous: whether the examples, which are texts, follow one another in one text.
+        license: under which the data is published, as it says itself: an SPDX identifier, or in words; None for a
+            person's own.
     """
 
     name: str
@@ -86,6 +88,7 @@ class Data:
     evaluated_on: str
     fingerprint: str
     continuous: bool = False
+    license: str | None = None
 
 
 def load(
@@ -246,6 +249,7 @@ def finish(source: Source, parts: dict[str, Part]) -> Data:
         evaluated_on="test" if "test" in parts else "train",
         fingerprint=source.fingerprint,
         continuous=source.continuous,
+        license=source.license,
     )
 
 

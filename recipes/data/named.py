@@ -8,7 +8,7 @@ import tensorflow_datasets as tfds
 
 from recipes import datasets
 from recipes.data import columns, targets
-from recipes.data.prepared import find_builder
+from recipes.data.prepared import find_builder, license_of
 from recipes.data.source import Source
 from recipes.data.splits import Slices, choose_splits, fingerprint, read_parts
 from zoo.nearest import choose
@@ -46,7 +46,13 @@ def open_named(
     parts = read_parts(name, builder, splits, read)
     labels = class_names(name, label_feature, parts["train"], task) if targets.is_classification(task) else None
     return Source(
-        name=name, parts=parts, target=y_key, labels=labels, fingerprint=fingerprint(builder, parts), **described
+        name=name,
+        parts=parts,
+        target=y_key,
+        labels=labels,
+        fingerprint=fingerprint(builder, parts),
+        license=license_of(builder),
+        **described,
     )
 
 

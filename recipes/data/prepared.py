@@ -21,6 +21,9 @@ from tensorflow_datasets.core.registered import DatasetNotFoundError
 from recipes import datasets
 from zoo.nearest import choose, unknown
 
+NONE_STATED = "none stated"
+"""The licence of what was asked for one and names none."""
+
 
 def data_folder(data_dir) -> Path:
     """Where prepared data sets lie: `data_dir`, else $TFDS_DATA_DIR, else ~/tensorflow_datasets."""
@@ -83,6 +86,11 @@ def find_builder(name: str, data_dir=None) -> tfds.core.DatasetBuilder:
     if not is_known(name):
         raise unknown_name(name)
     return _downloaded(name, folder)
+
+
+def license_of(builder: tfds.core.DatasetBuilder) -> str:
+    """Under which licence a data set is published, as it says itself, in one line."""
+    return " ".join(builder.info.redistribution_info.license.split()) or NONE_STATED
 
 
 def _own_builder(name: str, folder: Path) -> tfds.core.DatasetBuilder:

@@ -20,3 +20,4 @@ class Source:
     image_shape: tuple[int | None, int | None, int] | None = None
     pixels: str | None = None
     continuous: bool = False
+    license: str | None = None

@@ -17,7 +17,7 @@ from recipes.batches import objects
 from recipes.data import csv_file, folder, named, targets
 from recipes.data.arrays import fingerprint
 from recipes.data.parts import Rows, Stream, check_sizes
-from recipes.data.prepared import find_builder
+from recipes.data.prepared import find_builder, license_of
 from recipes.data.source import Source
 from recipes.data.splits import choose_splits, read_parts
 from recipes.data.splits import fingerprint as fingerprint_of_slices
@@ -65,7 +65,8 @@ def open_named(
         labels = _tags_of_feature(features[y_key]) or _tags(
             y for part in parts.values() for _, y in part.read().as_numpy_iterator()
         )
-    return _source(name, parts, y_key, labels, fingerprint_of_slices(builder, parts), task)
+    digest = fingerprint_of_slices(builder, parts)
+    return _source(name, parts, y_key, labels, digest, task, license=license_of(builder))
 
 
 def _keys(name, features, supervised, text, target, task) -> tuple[str, str | None]:
@@ -334,7 +335,7 @@ def _strings(texts: Iterable[str | bytes]) -> np.ndarray:
     return objects(encoded)
 
 
-def _source(name, parts, target, labels, digest, task, continuous=False) -> Source:
+def _source(name, parts, target, labels, digest, task, continuous=False, license=None) -> Source:
     check_sizes(name, {part: found.size for part, found in parts.items()})
     return Source(
         name=name,
@@ -344,4 +345,5 @@ def _source(name, parts, target, labels, digest, task, continuous=False) -> Sour
         fingerprint=digest,
         labels=labels,
         continuous=continuous,
+        license=license,
     )

@@ -11,7 +11,7 @@ import tensorflow_datasets as tfds
 from recipes.data import arrays, folder, named, pictures, targets
 from recipes.data.annotated import picture_of
 from recipes.data.parts import Rows, Stream, check_sizes
-from recipes.data.prepared import find_builder
+from recipes.data.prepared import find_builder, license_of
 from recipes.data.source import Source
 from recipes.data.splits import choose_splits, read_parts
 from recipes.data.splits import fingerprint as fingerprint_of_slices
@@ -56,6 +56,7 @@ def open_named(
         labels=tuple(features[y_key].names) if y_key else None,
         image_shape=named.image_shape(name, features[x_key]),
         pixels="encoded",
+        license=license_of(builder),
     )
 
 

@@ -47,6 +47,7 @@ class Addition(tfds.core.GeneratorBasedBuilder):
             ),
             features=tfds.features.FeaturesDict({"source": tfds.features.Text(), "target": tfds.features.Text()}),
             supervised_keys=("source", "target"),
+            license="Apache-2.0",  # of this package, which makes it
             homepage="https://arxiv.org/abs/1410.4615",
             citation=(
                 "@article{zaremba2014learning, title={Learning to execute}, "

@@ -49,6 +49,7 @@ class BreastCancer(tfds.core.GeneratorBasedBuilder):
                 }
             ),
             supervised_keys=("features", "label"),
+            license="CC-BY-4.0",
             homepage="https://archive.ics.uci.edu/dataset/17/breast+cancer+wisconsin+diagnostic",
             citation=(
                 "@misc{wolberg1995breast, title={Breast Cancer Wisconsin (Diagnostic)}, "

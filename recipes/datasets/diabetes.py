@@ -43,6 +43,7 @@ class Diabetes(tfds.core.GeneratorBasedBuilder):
                 }
             ),
             supervised_keys=("features", "target"),
+            license="BSD-3-Clause, as scikit-learn ships it; its source names none",
             homepage="https://www4.stat.ncsu.edu/~boos/var.select/diabetes.html",
             citation=(
                 "@article{efron2004least, title={Least angle regression}, "

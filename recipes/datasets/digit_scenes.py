@@ -14,7 +14,7 @@ import re
 import numpy as np
 import tensorflow_datasets as tfds
 
-from recipes.datasets import scenes
+from recipes.datasets import digits, photographs, scenes
 from zoo.nearest import choose
 
 TEST_SHARE = 6
@@ -201,6 +201,7 @@ class DigitScenes(tfds.core.GeneratorBasedBuilder):
                     ),
                 }
             ),
+            license=f"digits: {digits.LICENSE}; {photographs.licences({**photographs.COLOUR, **photographs.TEXTURES})}",
             homepage="https://archive.ics.uci.edu/dataset/80/optical+recognition+of+handwritten+digits",
             citation=(
                 "@misc{alpaydin1998optical, title={Optical Recognition of Handwritten Digits}, "

@@ -8,6 +8,7 @@ import tensorflow_datasets as tfds
 TEST_SIZE = 360
 SPLIT_SEED = 0
 INK_LEVELS = 16
+LICENSE = "CC-BY-4.0"
 
 
 class Digits(tfds.core.GeneratorBasedBuilder):
@@ -32,6 +33,7 @@ class Digits(tfds.core.GeneratorBasedBuilder):
                 }
             ),
             supervised_keys=("image", "label"),
+            license=LICENSE,
             homepage="https://archive.ics.uci.edu/dataset/80/optical+recognition+of+handwritten+digits",
             citation=(
                 "@misc{alpaydin1998optical, title={Optical Recognition of Handwritten Digits}, "

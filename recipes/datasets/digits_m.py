@@ -10,6 +10,7 @@ from recipes.datasets import canvases, digits, photographs
 
 SEED = 0
 ENLARGED = 4
+_LICENCES = {"digits": f"digits: {digits.LICENSE}", "mnist": "MNIST: CC-BY-SA-3.0, as Keras' documentation says"}
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -62,6 +63,7 @@ class DigitsM(tfds.core.GeneratorBasedBuilder):
                 }
             ),
             supervised_keys=("image", "label"),
+            license=f"{_LICENCES[self.builder_config.name]}; {photographs.licences(photographs.COLOUR)}",
             homepage="https://arxiv.org/abs/1505.07818",
             citation=(
                 "@article{ganin2016domain, title={Domain-adversarial training of neural networks}, "

@@ -51,8 +51,8 @@ def versions(packages: Iterable[str]) -> dict[str, str]:
 
 
 def licences(packages: Iterable[str]) -> str:
-    """Under which licence each package is published, as a sentence's part."""
-    return ", ".join(f"{p} ({_PUBLISHED[p][1] if p in _PUBLISHED else 'PSF'})" for p in packages)
+    """Under which licence each package is published, in one line."""
+    return "; ".join(f"{p}: {_PUBLISHED[p][1] if p in _PUBLISHED else 'PSF'}" for p in packages)
 
 
 _PYTHON = platform.python_version()

@@ -40,6 +40,7 @@ class Gates(tfds.core.GeneratorBasedBuilder):
                 }
             ),
             supervised_keys=("features", "label"),
+            license="Apache-2.0",  # of this package, which makes it
             homepage="https://mitpress.mit.edu/9780262534772/perceptrons/",
             citation=(
                 "@book{minsky1969perceptrons, title={Perceptrons: An Introduction to Computational Geometry}, "

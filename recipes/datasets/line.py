@@ -30,6 +30,7 @@ class Line(tfds.core.GeneratorBasedBuilder):
                 }
             ),
             supervised_keys=("features", "target"),
+            license="Apache-2.0",  # of this package, which makes it
             homepage="https://en.wikipedia.org/wiki/Simple_linear_regression",
             citation=(
                 "@book{legendre1805nouvelles, title={Nouvelles m{\\'e}thodes pour la d{\\'e}termination des orbites "

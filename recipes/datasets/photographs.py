@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import importlib.metadata
 import importlib.util
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -47,6 +48,11 @@ TEXTURES = {
 _DISTRIBUTIONS = {"skimage": "scikit-image", "sklearn": "scikit-learn"}
 
 
+def licences(photographs: Mapping[str, Photograph]) -> str:
+    """Under which licence each photograph is published, in one line."""
+    return "; ".join(f"{name}: {one.licence}" for name, one in photographs.items())
+
+
 @dataclasses.dataclass(kw_only=True)
 class PhotographsConfig(tfds.core.BuilderConfig):
     """Photographs by name."""
@@ -73,8 +79,8 @@ class Photographs(tfds.core.GeneratorBasedBuilder):
             description=(
                 "Photographs that scikit-image and scikit-learn ship, in their own sizes: an astronaut, a cat, a "
                 "pagoda, a cup, a flower, stained tissue, a motorcycle and a rocket; as textures bricks, grass and "
-                "gravel, whose three channels are equal. Each is in the training or in the test part. Licences: "
-                f"{', '.join(f'{name} ({one.licence})' for name, one in photographs.items())}."
+                "gravel, whose three channels are equal. Each is in the training or in the test part. Here: "
+                f"{', '.join(photographs)}."
             ),
             features=tfds.features.FeaturesDict(
                 {
@@ -82,6 +88,7 @@ class Photographs(tfds.core.GeneratorBasedBuilder):
                     "name": tfds.features.Text(),
                 }
             ),
+            license=licences(photographs),
             homepage="https://scikit-image.org/docs/stable/api/skimage.data.html",
             citation=(
                 "@article{vanderwalt2014scikit, title={scikit-image: image processing in Python}, "
@@ -89,7 +96,6 @@ class Photographs(tfds.core.GeneratorBasedBuilder):
                 "Boulogne, Fran{\\c{c}}ois and Warner, Joshua D. and Yager, Neil and Gouillart, Emmanuelle and "
                 "Yu, Tony}, journal={PeerJ}, volume={2}, pages={e453}, year={2014}}"
             ),
-            metadata=tfds.core.MetadataDict(licences={name: one.licence for name, one in photographs.items()}),
             disable_shuffling=True,
         )
 

@@ -28,10 +28,10 @@ class Prose(tfds.core.GeneratorBasedBuilder):
                 "is there more than once is kept once. About three megabytes, read from the installed packages, so "
                 "that the text depends on the versions, which stand in the metadata. A module is in the test part "
                 "(about 10 %), in the validation part (about 5 %) or in the training part, which has none of the "
-                "modules in the test part of sentences. "
-                f"Licences: {docstrings.licences(PACKAGES)}."
+                "modules in the test part of sentences."
             ),
             features=tfds.features.FeaturesDict({"text": tfds.features.Text()}),
+            license=docstrings.licences(PACKAGES),
             homepage="https://docs.python.org/3/library/",
             citation="The authors of Python, NumPy, SciPy, scikit-learn, matplotlib, pandas, Keras and TensorFlow.",
             metadata=tfds.core.MetadataDict(versions=docstrings.versions(PACKAGES)),

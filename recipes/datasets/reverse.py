@@ -36,6 +36,7 @@ class Reverse(tfds.core.GeneratorBasedBuilder):
             ),
             features=tfds.features.FeaturesDict({"source": tfds.features.Text(), "target": tfds.features.Text()}),
             supervised_keys=("source", "target"),
+            license="Apache-2.0",  # of this package, which makes it
             homepage="https://arxiv.org/abs/1409.3215",
             citation=(
                 "@inproceedings{sutskever2014sequence, title={Sequence to sequence learning with neural networks}, "

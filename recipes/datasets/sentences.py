@@ -43,12 +43,13 @@ class Sentences(tfds.core.GeneratorBasedBuilder):
                 "which stand in the metadata. Every sentence is there once; those of one module are all in the "
                 "training or all in the test part (about 15 %). The labels are no more than the sentences' origin: "
                 "not every sentence tells it. A logistic regression on counts of words is right in about 80 % of the "
-                f"test part. Licences: {docstrings.licences(PACKAGES)}."
+                "test part."
             ),
             features=tfds.features.FeaturesDict(
                 {"text": tfds.features.Text(), "label": tfds.features.ClassLabel(names=list(CLASSES))}
             ),
             supervised_keys=("text", "label"),
+            license=docstrings.licences(PACKAGES),
             homepage="https://docs.python.org/3/library/internet.html",
             citation="The authors of Python, aiohttp, urllib3, scikit-learn, matplotlib and pandas.",
             metadata=tfds.core.MetadataDict(versions=docstrings.versions(PACKAGES)),

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 
 import zoo
-from recipes import parts_of_loss
+from recipes import licenses, parts_of_loss
 from recipes.adapting import PARTS, AdaptationSchedule, AdaptingTraining, Pairs
 from recipes.augmentation import Augmentation
 from recipes.bundle import Bundle
@@ -132,6 +132,9 @@ class DomainAdaptation(ImageClassification):
 
     def examples(self):
         return sample(self.tested_on, self.config.seed)
+
+    def licenses(self):
+        return [*super().licenses(), licenses.of_data(self.target)]
 
     def answers(self, bundle):
         """Those on the target's test part; and what else `figures` and the picture of the features need."""

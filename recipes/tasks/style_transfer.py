@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from recipes import parts_of_loss, stylizing
+from recipes import licenses, parts_of_loss, stylizing
 from recipes.answers import PictureAnswer
 from recipes.batches import objects
 from recipes.config import StyleConfig, takes
@@ -115,6 +115,16 @@ class StyleTransfer(Task):
             picture = stylizing.read_picture(self.config.style, min(self.config.image_size))
             (self.folder / STYLE_FILE).write_bytes(to_png(picture))
         return stylizing.style_of(self.seeing, stylizing.read_picture(self.folder / STYLE_FILE))
+
+    def licenses(self):
+        """With those of the style, and of the eyes."""
+        style, perception = str(self.config.style), self.config.perception
+        shipped = stylizing.SHIPPED.get(style)
+        of_style = licenses.record(
+            licenses.DATA, f"style {style}", shipped and shipped.licence, shipped and shipped.package
+        )
+        of_eyes = [] if perception == stylizing.RANDOM else licenses.of_weights(stylizing.NETWORK, perception)
+        return [*super().licenses(), of_style, *of_eyes]
 
     def in_training(self, network, preprocessing):
         return StylizingTraining(network, self.seeing, self.grams), None

@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 import zoo
+from recipes import licenses
 from recipes.answers import Answer
 from recipes.auxiliary_heads import LossOfHeads, MetricOfFirstHead, heads_joined
 from recipes.batches import all_joined
@@ -115,6 +116,10 @@ class Task(abc.ABC):
     def examples(self) -> Examples:
         """Raw examples of the test part, for the Run."""
         return sample(self.data, self.config.seed)
+
+    def licenses(self) -> list[licenses.Record]:
+        """Those of all that is learned from."""
+        return [licenses.of_data(self.data)]
 
     def in_training(self, network: keras.Model, preprocessing: Preprocessing) -> tuple[keras.Model, Callable | None]:
         """The network as training calls it, and what makes of a batch `(x, y)` the one that this reads and is asked.

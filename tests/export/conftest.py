@@ -58,20 +58,21 @@ def image_version(image_run, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def classifier_version(classifier_run, tmp_path_factory):
-    return _published_here(classifier_run, tmp_path_factory.mktemp("served") / "tumours")
+    return published_here(classifier_run, tmp_path_factory.mktemp("served") / "tumours")
 
 
 @pytest.fixture(scope="session")
 def regressor_version(regressor_run, tmp_path_factory):
-    return _published_here(regressor_run, tmp_path_factory.mktemp("served") / "line")
+    return published_here(regressor_run, tmp_path_factory.mktemp("served") / "line")
 
 
 @pytest.fixture(scope="session")
 def awkward_version(awkward_run, tmp_path_factory):
-    return _published_here(awkward_run, tmp_path_factory.mktemp("served") / "awkward")
+    return published_here(awkward_run, tmp_path_factory.mktemp("served") / "awkward")
 
 
-def _published_here(run, base):
+def published_here(run, base, **options):
+    """Published as `here` lets tests publish, for fixtures that last longer."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(fresh_process, "started", started_here)
-        return export.publish(run, base)
+        return export.publish(run, base, **options)

@@ -20,10 +20,13 @@ def test_strings_and_numbers_come_back():
         np.testing.assert_array_equal(back[name], array)
 
 
-def test_what_fits_is_counted_in_bytes():
-    strings = np.array([b"12345", b"1", b"123456"], object)
-    assert [golden.affordable({"x": strings}, limit) for limit in (0, 5, 6, 11, 12, 99)] == [1, 1, 2, 2, 3, 3]
-    assert golden.affordable({"x": np.zeros((4, 2), np.float32)}, 17) == 2
+def test_what_fits_is_counted_in_bytes_and_the_last_stay():
+    strings = np.array([b"12345", b"1", b"123456", b"last"], object)
+    examples = golden.Golden({"x": strings}, {"y": np.zeros((4, 2), np.float32)})
+    for limit, count in ((0, 1), (12, 1), (25, 1), (33, 1), (34, 2), (47, 2), (48, 3), (99, 3)):
+        kept = examples.within(limit, last=1)
+        assert kept.inputs["x"].tolist() == [*strings[:count], b"last"]
+        assert len(kept.outputs["y"]) == count + 1
 
 
 def test_a_small_batch_is_repeated():

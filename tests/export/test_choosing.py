@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import export
-from export import choosing, fresh_process, saved_model, timing, variants, warmup
+from export import fresh_process, objective, saved_model, timing, variants, warmup
 from export.rewriting.graph import Graph
 from export.variants import Declined, Variant
 from tests.export import small_runs
@@ -41,7 +41,7 @@ def only(monkeypatch):
     """Let there be no other variants than those given."""
 
     def set_variants(*those):
-        monkeypatch.setattr(choosing, "VARIANTS", {variant.name: variant for variant in those})
+        monkeypatch.setattr(objective, "VARIANTS", {variant.name: variant for variant in those})
 
     return set_variants
 
@@ -162,7 +162,7 @@ def test_a_variant_that_ends_the_process_does_not_end_the_publishing(run, tmp_pa
             (folder / "saved_model.pb").write_bytes(b"no SavedModel")
 
     monkeypatch.setattr(
-        choosing, "VARIANTS", {"broken": Variant("broken", lambda material: Nothing()), **variants.VARIANTS}
+        objective, "VARIANTS", {"broken": Variant("broken", lambda material: Nothing()), **variants.VARIANTS}
     )
     monkeypatch.setattr(timing, "SECONDS", 0.0)
     with fresh_process.kept():

@@ -14,6 +14,7 @@ from tests.export import small_runs
 TENSOR = {"dtype": "float32", "shape": [None, 3]}
 CARD = {
     "labels": ["cat", "dog"],
+    "companions": {"litert": "model.tflite"},
     "signatures": {"row": {"inputs": {"x": TENSOR}, "outputs": {"y": TENSOR, "z": TENSOR}}},
 }
 
@@ -57,6 +58,8 @@ COMPATIBLE = {
         {"dtype": "float32", "shape": [None, None]},
     ),
     "There are more labels behind those there were.": (("labels",), ["cat", "dog", "bird"]),
+    "Companion 'litert' is gone.": (("companions",), {}),
+    "Companion 'onnx' is new.": (("companions",), {"litert": "model.tflite", "onnx": "model.onnx"}),
 }
 
 

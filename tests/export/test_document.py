@@ -19,7 +19,10 @@ def test_it_tells_what_a_person_needs(image_version):
     assert card["example"] in text
     assert "3: cat, dog, ünïcorn" in text
     assert card["lineage"]["weights_sha256"] in text
+    assert " ".join(card["limitations"]) in text
+    assert "| weights: lenet5 | unknown: for the owner to state |  |" in text
     assert "another size, grey, alpha, turned, one pixel" in text
+    assert "Refused, as by Keras: no picture." in text
     for name, signature in card["signatures"].items():
         assert f"| `{name}` | `{next(iter(signature['inputs']))}` " in text
     largest = proof["signatures"]["bytes"]["outputs"]["probabilities"]["largest_difference"]["absolute"]
@@ -31,7 +34,7 @@ def test_it_tells_what_a_person_needs(image_version):
 def test_its_tables_are_sound(image_version, classifier_version, regressor_version):
     for version in (image_version, classifier_version, regressor_version):
         found = tables((version.path / "README.md").read_text())
-        assert len(found) == 4
+        assert len(found) == 5
         for rows in found:
             assert len({len(row) for row in rows}) == 1, rows
 

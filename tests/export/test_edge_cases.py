@@ -4,9 +4,10 @@ import io
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from PIL import Image, ImageOps
 
-from export.edges import edge_cases, with_edge_cases
+from export.edges import edge_cases, refused_cases, together
 from tests.export import small_runs
 
 
@@ -50,7 +51,27 @@ def test_numbers_are_at_their_limits(run, names):
     run = run()
     cases = found(run)
     assert list(cases) == names
-    together = with_edge_cases(run.examples.raw, cases)
-    assert {len(array) for array in together.values()} == {len(run.examples) + len(names)}
-    for name, array in run.bundle.predict(together).items():
+    batch = together([run.examples.raw, *cases.values()])
+    assert {len(array) for array in batch.values()} == {len(run.examples) + len(names)}
+    for name, array in run.bundle.predict(batch).items():
         assert array.dtype == object or np.isfinite(array).all(), name
+
+
+@pytest.mark.parametrize(
+    ("run", "names"),
+    [
+        (small_runs.image_run, ["no picture"]),
+        (lambda: small_runs.of_pictures("style_transfer"), ["no picture"]),
+        (small_runs.table_run, ["missing value"]),
+        (lambda: small_runs.text_run("words", too_long="refuse"), ["too long"]),
+        (lambda: small_runs.text_run("words"), []),
+        (lambda: small_runs.of_pictures("dcgan"), ["no pictures"]),
+    ],
+)
+def test_what_is_to_be_refused_keras_refuses(run, names):
+    run = run()
+    cases = refused_cases(run.bundle, run.examples.raw)
+    assert list(cases) == names
+    for case in cases.values():
+        with pytest.raises(tf.errors.InvalidArgumentError):
+            run.bundle.predict(case)

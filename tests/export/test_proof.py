@@ -2,13 +2,17 @@
 
 import dataclasses
 
+import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import export
+import zoo
 from export import comparison, saved_model, signatures
 from export.comparison import Tolerance
 from export.golden import Golden
+from recipes.answers import ValueAnswer
 from recipes.bundle import Bundle
 from tests.export import small_runs
 
@@ -50,21 +54,67 @@ def test_one_changed_weight_is_found(refused, monkeypatch):
     assert "expected [" in said
 
 
+@pytest.fixture
+def skewed(monkeypatch):
+    """Let the graph of raw input, and it alone, be another one."""
+
+    def by(graph):
+        raw = signatures._raw
+        monkeypatch.setattr(signatures, "_raw", lambda bundle: dataclasses.replace(raw(bundle), graph=graph))
+
+    return by
+
+
 @pytest.mark.parametrize("change", [{"resize": "nearest"}, {"scale": 1 / 127.5}, {"mean": (0.5,)}])
-def test_another_preprocessing_is_found(change, refused, monkeypatch):
+def test_another_preprocessing_is_found(change, refused, skewed):
     """Training-serving skew: a graph that resizes or scales otherwise than training did."""
     run = small_runs.image_run()
-    trained = run.bundle
-    other = Bundle(trained.model, trained.task, dataclasses.replace(trained.preprocessing, **change), trained.answer)
-    raw = signatures._raw
-
-    def skewed(bundle):
-        return dataclasses.replace(raw(bundle), graph=raw(other).graph)
-
-    monkeypatch.setattr(signatures, "_raw", skewed)
+    other = dataclasses.replace(run.bundle.preprocessing, **change)
+    skewed(dataclasses.replace(run.bundle, preprocessing=other).graph_of_raw)
     said = refused(run)
     assert "Signature 'bytes'" in said
     assert "Signature 'serving_default'" not in said
+
+
+def test_colours_in_another_order_are_found(refused, skewed):
+    """Blue first, as OpenCV reads pictures, for a network that was trained on red first."""
+    run = small_runs.image_run(zoo.build("lenet5", input_shape=(12, 12, 3), num_classes=3))
+    skewed(lambda raw: run.bundle.graph(run.bundle.preprocessing(raw)[..., ::-1]))
+    assert "Signature 'bytes', output 'probabilities'" in refused(run)
+
+
+def test_a_vocabulary_shifted_by_one_is_found(refused, skewed):
+    """A token that is left out of a vocabulary gives all behind it the ids of their neighbours."""
+    run = small_runs.text_run("words")
+
+    def shifted(raw):
+        ids = run.bundle.preprocessing(raw)
+        return run.bundle.graph(tf.where(ids > 4, ids - 1, ids))
+
+    skewed(shifted)
+    assert "Signature 'text', output 'probabilities'" in refused(run)
+
+
+def test_a_missing_value_that_is_answered_is_found(refused, skewed):
+    """NaN becomes a class like any other: a person acts on an answer to what was never measured."""
+    run = small_runs.table_run()
+    columns = run.bundle.preprocessing.columns
+    skewed(lambda raw: run.bundle.graph(run.bundle.preprocessing.one(tf.stack([raw[c] for c in columns], -1))))
+    assert "Signature 'row' answers input 0 of those that are to be refused" in refused(run)
+
+
+def test_outputs_of_half_precision_are_refused(here, tmp_path, monkeypatch):
+    """TF Serving's REST API cannot send them."""
+    graph = Bundle.graph
+
+    def halved(bundle, tensor, raw=None):
+        answer = graph(bundle, tensor)
+        return {**answer, "probabilities": tf.cast(answer["probabilities"], tf.float16)}
+
+    monkeypatch.setattr(Bundle, "graph", halved)
+    with pytest.raises(ValueError, match=r"cannot be served\. Received: float16"):
+        export.publish(small_runs.table_run(), tmp_path / "m")
+    assert not (tmp_path / "m").exists()
 
 
 def test_swapped_labels_are_found(refused, monkeypatch):
@@ -82,14 +132,20 @@ def test_swapped_labels_are_found(refused, monkeypatch):
     assert "'dog'" in said
 
 
-def test_a_model_left_in_training_mode_is_found(refused, monkeypatch, awkward_run):
-    """What plain `model.export()` does with augmentation layers; BatchNorm and Dropout too."""
+@pytest.mark.parametrize("layer", ["RandomFlip", "BatchNormalization", "Dropout", None])
+def test_a_model_left_in_training_mode_is_found(layer, refused, monkeypatch, awkward_run):
+    """What plain `model.export()` does with augmentation layers; BatchNorm and Dropout too, each alone and together."""
 
     def in_training(bundle, tensor, raw=None):
         return bundle.answer(bundle.model(tensor, training=True))
 
+    run = awkward_run
+    if layer is not None:
+        image = keras.Input((12, 12, 1), name="image")
+        x = keras.layers.Flatten()(getattr(keras.layers, layer)(*([0.5] if layer == "Dropout" else []))(image))
+        run = small_runs.image_run(keras.Model(image, keras.layers.Dense(3, name="logits")(x)))
     monkeypatch.setattr(Bundle, "graph", in_training)
-    assert "Signature 'serving_default', output 'probabilities'" in refused(awkward_run)
+    assert "Signature 'serving_default', output 'probabilities'" in refused(run)
 
 
 def test_missing_variables_are_found(refused, monkeypatch, tmp_path, image_run):
@@ -116,15 +172,31 @@ def test_a_failing_warm_up_record_is_found(refused, monkeypatch, image_run):
 
 def test_nan_answers_of_keras_prove_nothing(here, tmp_path):
     run = small_runs.table_run("linear_regression")
-    next(iter(run.examples.raw.values()))[0] = np.nan
+    run.bundle = dataclasses.replace(run.bundle, answer=ValueAnswer(mean=(np.nan,)))
     with pytest.raises(ValueError, match="Keras answers with NaN"):
+        export.publish(run, tmp_path / "m")
+
+
+def test_an_example_with_a_missing_value_proves_nothing(here, tmp_path):
+    run = small_runs.table_run("linear_regression")
+    next(iter(run.examples.raw.values()))[0] = np.nan
+    with pytest.raises(ValueError, match=r"Keras refuses an example .* A value of a row is missing or infinite"):
+        export.publish(run, tmp_path / "m")
+
+
+def test_two_rows_for_one_cannot_be_served(here, tmp_path):
+    """Who asks for a batch could not tell which answer is whose."""
+    rows = keras.Input((3,), name="rows")
+    doubled = keras.layers.Lambda(lambda x: keras.ops.repeat(x, 2, axis=0), output_shape=(3,))(rows)
+    run = small_runs.table_run("linear_regression")
+    model = small_runs.scrambled(keras.Model(rows, keras.layers.Dense(1)(doubled)))
+    run.bundle = dataclasses.replace(run.bundle, model=model)
+    with pytest.raises(ValueError, match=r"Keras answers 11 examples with 22 rows: output 'value'"):
         export.publish(run, tmp_path / "m")
 
 
 def test_a_model_that_mixes_its_rows_cannot_be_proved(here, tmp_path):
     """An answer that depends on who else asks at the moment."""
-    import keras
-
     rows = keras.Input((3,), name="rows")
     mixed = keras.layers.Lambda(lambda x: x - keras.ops.mean(x, axis=0, keepdims=True))(rows)
     run = small_runs.table_run("linear_regression")
@@ -155,6 +227,15 @@ def test_a_tie_may_go_either_way_and_nothing_else():
     clear = {**expected, "class_ids": np.array([0, 1])}
     (problem,) = comparison.compare("s", examples, clear, allowed).problems
     assert problem == "Signature 's', output 'class_ids', example 1: received 1, expected 0 (1 of 2 examples differ)."
+
+
+def test_texts_that_agree_are_counted():
+    written = np.array([b"357", b"12"], object)
+    examples = Golden({"x": np.zeros(2)}, {"generated_text": written, "log_probability": np.zeros(2, np.float32)})
+    answers = {**examples.outputs, "generated_text": np.array([b"357", b"21"], object)}
+    found = comparison.compare("s", examples, answers, {"log_probability": Tolerance(1e-5, 1e-3)})
+    assert found.class_agreement == 0.5
+    assert len(found.problems) == 1
 
 
 @pytest.mark.parametrize(

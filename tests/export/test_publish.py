@@ -1,5 +1,6 @@
 """What is in a version, and what is refused before there is one."""
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -12,7 +13,8 @@ import tensorflow as tf
 from tensorflow_serving.apis import prediction_log_pb2
 
 import export
-from export import golden, saved_model
+from export import card, checks, golden, saved_model
+from recipes import licenses
 from recipes.answers import ValueAnswer
 from recipes.bundle import Bundle
 from tests.export import small_runs
@@ -26,10 +28,9 @@ def refused(run, base, match):
 
 def test_a_version_is_complete(image_version):
     assert image_version.number == 1
-    names = (
-        "README.md SHA256SUMS assets assets.extra card.json fingerprint.pb golden labels.txt proof.json saved_model.pb"
-    )
-    assert sorted(path.name for path in image_version.path.iterdir()) == [*names.split(), "variables"]
+    names = ["README.md", "SHA256SUMS", "assets", "assets.extra", "bom.json", "card.json", "fingerprint.pb", "golden"]
+    names += ["labels.txt", "proof.json", "saved_model.pb", "variables"]
+    assert sorted(path.name for path in image_version.path.iterdir()) == names
     assert (image_version.path / "labels.txt").read_text().split() == list(small_runs.LABELS)
     assert [path.name for path in image_version.path.parent.iterdir() if not path.name.startswith(".")] == ["1"]
 
@@ -53,6 +54,8 @@ def test_the_proof_says_what_was_compared(image_version, image_run):
     proof = image_version.proof
     assert proof["versions"]["tensorflow"] == tf.__version__
     assert proof["lineage"]["run"] == image_run.dir.name
+    assert proof["refused"] == ["no picture"]
+    assert proof["machine"] == os.uname().machine
     for signature in ("serving_default", "bytes"):
         record = proof["signatures"][signature]
         assert record["examples"] == len(image_run.examples) + len(proof["edge_cases"])
@@ -63,13 +66,57 @@ def test_the_proof_says_what_was_compared(image_version, image_run):
 
 def test_the_card_describes_the_version(image_version):
     """What `zoo versions` and a person deciding on a rollback read."""
-    card = image_version.card
-    assert card["architecture"] == "lenet5"
-    assert card["task"] == "image-classification"
-    assert card["metrics"] == {"accuracy": 0.5}
-    assert card["lineage"]["seed"] == 7
-    assert len(card["lineage"]["weights_sha256"]) == 64
-    assert card["signatures"] == saved_model.describe(image_version.path)
+    found = image_version.card
+    assert found["architecture"] == "lenet5"
+    assert found["task"] == "image-classification"
+    assert found["intended_use"].startswith("image-classification of inputs like those of")
+    assert found["metrics"] == {"accuracy": 0.5}
+    assert found["lineage"]["seed"] == 7
+    assert len(found["lineage"]["weights_sha256"]) == 64
+    assert found["signatures"] == saved_model.describe(image_version.path)
+
+
+def test_the_owner_states_the_licence_of_what_is_theirs(classifier_run):
+    """Of the weights, and of their own data; not of what others have published, nor of weights of unknown origin."""
+    of_others = [
+        licenses.record("data", "digits", "CC-BY-4.0", "the data set"),
+        licenses.record("data", "mnist", "none stated", "the data set"),
+        licenses.record("weights", "/some/file.keras"),
+    ]
+    run = dataclasses.replace(classifier_run, facts={"licenses": [licenses.record("data", "mine.csv"), *of_others]})
+    assert card.all_licenses(run, "pets", None) == [
+        licenses.record("weights", "pets"),
+        licenses.record("data", "mine.csv"),
+        *of_others,
+    ]
+    assert card.all_licenses(run, "pets", "MIT") == [
+        licenses.record("weights", "pets", "MIT", "the owner"),
+        licenses.record("data", "mine.csv", "MIT", "the owner"),
+        *of_others,
+    ]
+
+
+@pytest.mark.parametrize("license", ["", " ", "MIT\nApache-2.0"])
+def test_a_licence_is_one_line(license, classifier_run, tmp_path):
+    with pytest.raises(ValueError, match="license is one line, such as CC-BY"):
+        export.publish(classifier_run, tmp_path / "m", license=license)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("run", "facts", "said"),
+    [
+        (small_runs.image_run, {"evaluated_on": "test"}, ["the test part", "knows 3 classes", "at 12 x 12 pixels"]),
+        (lambda: small_runs.text_run("words", too_long="refuse"), {}, ["Nobody", "3 classes", "12 tokens is refused"]),
+        (lambda: small_runs.table_run("linear_regression"), {}, ["Nobody", "a missing value"]),
+    ],
+)
+def test_the_card_says_what_not_to_expect(run, facts, said):
+    run = run()
+    found = card.limitations(dataclasses.replace(run, facts=facts))
+    assert len(found) == len(said)
+    for sentence, part in zip(found, said, strict=True):
+        assert part in sentence
 
 
 @pytest.mark.parametrize("kind", ["image", "classifier"])
@@ -107,15 +154,19 @@ def test_every_signature_is_warmed_at_one_and_more_rows(kind, request):
 
 
 def test_golden_examples_stay_small(here, tmp_path, monkeypatch, image_run):
-    """Big tensors would make a version mostly proof: fewer are kept, never none."""
+    """Big tensors would make a version mostly proof: all are proved, fewer kept; never none, and the edge cases."""
     from export import proof
 
-    monkeypatch.setattr(proof, "STORED_BYTES", 3 * 12 * 12 * 4)
-    version = export.publish(image_run, tmp_path / "m")
-    assert len(golden.load(version.path)["serving_default"]) == 3
     monkeypatch.setattr(proof, "STORED_BYTES", 1)
-    version = export.publish(image_run, tmp_path / "m", golden=5)
-    assert [len(examples) for examples in golden.load(version.path).values()] == [1, 1]
+    version = export.publish(image_run, tmp_path / "m", golden=7)
+    odd = len(version.proof["edge_cases"])
+    assert {name: len(examples) for name, examples in golden.load(version.path).items()} == {
+        "bytes": 1 + odd,
+        "serving_default": 1 + odd,
+    }
+    for record in version.proof["signatures"].values():
+        assert (record["examples"], record["stored"]) == (7 + odd, 1 + odd)
+    assert export.verify(version.path).ok
 
 
 def test_a_run_is_published_from_its_folder(here, tmp_path):
@@ -145,6 +196,35 @@ def test_an_input_without_a_name_is_refused(tmp_path):
 
 def test_labels_must_match_the_head(tmp_path):
     refused(small_runs.image_run(labels=("cat", "dog")), tmp_path / "m", "Received: 2 labels for 3 outputs")
+
+
+def labelled(run, right, count=64, accuracy=None):
+    """The Run with examples of which its network is right about the first `right` ones."""
+    pictures = small_runs.pictures(count)
+    said = [name.decode() for name in run.bundle.predict({"image_bytes": pictures})["classes"]]
+    others = [run.bundle.labels[run.bundle.labels.index(name) - 1] for name in said]
+    truth = np.array([*said[:right], *others[right:]], object)
+    metrics = {} if accuracy is None else {"accuracy": accuracy}
+    return dataclasses.replace(
+        run, metrics=metrics, examples=dataclasses.replace(run.examples, raw={"image_bytes": pictures}, truth=truth)
+    )
+
+
+@pytest.mark.parametrize(("right", "accuracy"), [(0, None), (0, 0.0), (40, 0.95)])
+def test_a_model_that_is_not_the_one_that_was_judged_is_refused(right, accuracy, here, tmp_path, image_run):
+    """Labels in another order make every metric a lie; so few right examples tell."""
+    run = labelled(image_run, right, accuracy=accuracy)
+    refused(run, tmp_path / "m", rf"is right about {right} of its 64 examples.*Accepted: allow_worse=True")
+    assert export.publish(run, tmp_path / "m", allow_worse=True).number == 1
+
+
+@pytest.mark.parametrize(
+    ("right", "count", "accuracy"), [(1, 64, None), (55, 64, 0.95), (62, 64, 1.0), (0, 15, 0.5), (0, 0, 0.9)]
+)
+def test_what_may_be_bad_luck_is_published(right, count, accuracy, image_run):
+    run = labelled(image_run, right, count or 1, accuracy)
+    classes = run.bundle.predict(run.examples.raw)["classes"][:count]
+    checks.check_answers(run, classes)
 
 
 def test_a_run_without_examples_cannot_be_proved(tmp_path):

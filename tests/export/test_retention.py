@@ -1,11 +1,12 @@
 """Going back to an earlier version, and letting old ones go."""
 
+import json
 import shutil
 
 import pytest
 
 import export
-from export import manifest
+from export import manifest, store
 
 
 @pytest.fixture
@@ -34,9 +35,10 @@ def test_rollback_publishes_the_previous_version_again(base):
     assert version.number == 6
     assert numbers(base) == [1, 2, 5, 6]
     assert version.card["copy_of"] == {"version": 2, "manifest_sha256": manifest.digest(base / "2")}
+    assert json.loads((version.path / "bom.json").read_text())["metadata"]["component"]["version"] == "6"
     assert not manifest.check(version.path)
     for path in (base / "2").rglob("*"):
-        if path.is_file() and path.name not in ("card.json", "SHA256SUMS"):
+        if path.is_file() and path.name not in ("bom.json", "card.json", "SHA256SUMS"):
             copied = version.path / path.relative_to(base / "2")
             assert copied.read_bytes() == path.read_bytes()
             assert not copied.samefile(path)
@@ -53,6 +55,17 @@ def test_a_damaged_version_does_not_come_back(base):
     with pytest.raises(ValueError, match=r"Version 2 is not what was published: labels.txt: changed"):
         export.rollback(base)
     assert numbers(base) == [1, 2, 5]
+
+
+def test_a_disk_that_is_full_takes_nothing_and_leaves_nothing(base, monkeypatch):
+    def full(folder):
+        raise OSError(28, "No space left on device")
+
+    before = sorted(base.iterdir())
+    monkeypatch.setattr(manifest, "write", full)
+    with pytest.raises(OSError, match="No space left"):
+        export.rollback(base)
+    assert sorted(path for path in base.iterdir() if path.name != store.LOCK) == before
 
 
 def test_there_is_nothing_before_the_first(base):

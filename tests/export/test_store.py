@@ -1,5 +1,6 @@
 """A version is visible whole or not at all, whatever happens to those who publish."""
 
+import re
 import subprocess
 import sys
 import threading
@@ -11,7 +12,6 @@ import pytest
 import export
 from export import store
 from export.version import is_number
-from tests.export import conftest
 
 ROOT = Path(__file__).parents[2]
 
@@ -24,29 +24,41 @@ def left_over(base):
     return [path.name for path in base.iterdir() if path.name.startswith((store.STAGING, store.REMOVED))]
 
 
-STEPS = ["mkdir", "saved_model.write", "golden.save", "warmup.write", "replay", "manifest.write", "sync"]
+KILLED = ["mkdir", "saved_model.write", "golden.save", "warmup.write", "replay", "bom.write", "manifest.write", "sync"]
+FULL = ["saved_model.write", "golden.save", "warmup.write", "bom.write", "manifest.write", "bom.number"]
+FILES = 15
+"""That a publisher of a table opens one after the other, to write to them."""
 
 
-@pytest.mark.parametrize("steps", [["sync"], pytest.param(STEPS, marks=pytest.mark.slow)])
-def test_a_publisher_killed_at_any_step_leaves_nothing_visible(tmp_path, here, classifier_run, steps):
-    """kill -9, the out-of-memory killer, a power cut: no server may ever find half a version."""
+@pytest.mark.parametrize(
+    ("killed", "full"),
+    [(["sync"], FULL[1:3]), pytest.param(KILLED, [*FULL, *map(str, range(FILES))], marks=pytest.mark.slow)],
+)
+def test_a_publisher_that_comes_to_grief_leaves_nothing_visible(tmp_path, here, classifier_run, killed, full):
+    """kill -9, the out-of-memory killer, a power cut, a full disk: no server may ever find half a version."""
     base = tmp_path / "m"
-    command = [sys.executable, "-m", "tests.export.killed_publisher", str(base), *steps, "before rename", "rename"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=200, check=True)
-    *unseen, last = [line.split("|") for line in done.stdout.splitlines()]
-    assert [step for step, _, _ in unseen] == [*steps, "before rename"]
-    for step, killed, names in unseen:
-        assert killed == "True", step
-        assert not any(is_number(name) for name in names.split()), step
-        # Its own staging folder and lock remain; those of the one before are gone.
-        assert sum(name.startswith(store.STAGING) for name in names.split()) == 2, (step, names)
+    moments = [*(f"full {what}" for what in full), *(f"after {step}" for step in killed), "before rename"]
+    command = [sys.executable, "-m", "tests.export.doomed_publisher", str(base), *moments]
+    command += ["after rename", f"full {FILES}"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=250, check=True)
+    *unseen, renamed, whole = [line.split("|") for line in done.stdout.splitlines()]
+    assert [moment for moment, _, _ in unseen] == moments
+    for moment, said, names in unseen:
+        assert not any(is_number(name) for name in names.split()), moment
+        if moment.startswith("full"):
+            assert re.match(rf"OSError: .*{re.escape(str(base))}.*File too large", said), (moment, said)
+            assert not names, "neither a staging folder nor the base path that was made for it"
+        else:
+            assert said == "killed", moment
+            # Its own staging folder and lock remain; those of the one before are gone.
+            assert sum(name.startswith(store.STAGING) for name in names.split()) == 2, (moment, names)
 
     # After the rename it has published, though it died.
-    assert last[:2] == ["rename", "True"]
-    assert numbers(base) == [1]
-    assert export.verify(base).ok
+    assert renamed[:2] == ["after rename", "killed"]
+    assert whole[1:] == ["published", ".lock 1 2"], "by now there are more files to test"
+    assert all(export.verify(version.path).ok for version in export.versions(base))
 
-    assert export.publish(classifier_run, base).number == 2
+    assert export.publish(classifier_run, base).number == 3
     assert not left_over(base)
 
 
@@ -55,9 +67,9 @@ def test_two_publishers_at_once_get_two_numbers(tmp_path, here, classifier_run, 
     together = threading.Barrier(2, timeout=60)
     commit = store.commit
 
-    def at_once(folder):
+    def at_once(*arguments):
         together.wait()
-        return commit(folder)
+        return commit(*arguments)
 
     monkeypatch.setattr(store, "commit", at_once)
     with futures.ThreadPoolExecutor(2) as pool:
@@ -126,24 +138,3 @@ def test_a_base_path_that_cannot_be_written(base, tmp_path, image_run):
     with pytest.raises(OSError, match="cannot be written"):
         export.publish(image_run, base.format(tmp=tmp_path))
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
-
-
-def test_nothing_is_left_when_the_disk_is_full(tmp_path, image_run, monkeypatch):
-    """Neither a staging folder nor the folders that were made for it."""
-    from export import manifest
-
-    def full(folder):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(manifest, "write", full)
-    monkeypatch.setattr(conftest, "replay_here", lambda folder: {})
-    monkeypatch.setattr("export.comparison.compare_replay", lambda *args: _nothing_wrong())
-    with pytest.raises(OSError, match="No space left"):
-        export.publish(image_run, tmp_path / "served" / "m")
-    assert not list(tmp_path.iterdir())
-
-
-def _nothing_wrong():
-    from export.comparison import Comparison
-
-    return Comparison("s", 1, {"probabilities": 0.0}, {"probabilities": 0.0})

@@ -188,6 +188,11 @@ def test_a_target_can_be_named_where_a_data_set_names_none(graded):
     assert load(**graded, task="regression", target="weight").columns == ("age", "grade")
 
 
+def test_the_licence_of_a_data_set_that_names_none_is_not_guessed(graded):
+    """TFDS names few; and it is not for whoever trains on them to say."""
+    assert load(**graded, task="regression", target="weight").license == "none stated"
+
+
 def test_rows_that_are_sorted_are_split_off_at_random(graded):
     """The last rows are all of one class, and would make the validation part."""
     data = load(**graded, task="binary-classification", target="grade", validation=0.25, test=0.25)

@@ -62,6 +62,7 @@ def test_a_run_can_be_evaluated_again_by_name(tmp_path, monkeypatch, data_dir):
     )  # fmt: skip
     assert recipes.evaluate(recipes.load_run(run.dir)) == pytest.approx(run.metrics)
     assert "--target-data digits_m/digits" in run.facts["command"]
+    assert [each["name"] for each in run.facts["licenses"]] == ["digits", "digits_m/digits"]
 
 
 def small_pair():

@@ -17,6 +17,7 @@ def test_a_run_of_published_weights_answers_as_they_do(mirror, tmp_path):
     mirror.vouch()
     run = recipes.pretrained("mobilenet_v3_small", run_dir=tmp_path / "run")
     assert len(run.examples) == 64
+    assert [each["license"] for each in run.facts["licenses"]] == ["Apache-2.0"]
     assert len(set(run.bundle.labels)) == 1000  # names that occur twice have got their WordNet ids
     # The answer to a photograph is the published network's, on the same pixels.
     picture = run.examples.raw["image_bytes"][:4]
@@ -34,15 +35,18 @@ def test_a_run_of_published_weights_is_published_as_it_is(mirror, tmp_path, monk
     assert export.verify(version.path).ok
 
 
-def test_a_run_of_published_weights_on_ones_own_pictures(mirror, tmp_path):
+def test_a_run_of_published_weights_on_ones_own_pictures(mirror, tmp_path, drawing, caplog):
     mirror.vouch()
     (tmp_path / "mine").mkdir()
     content = to_png(np.full((50, 40, 3), 90, np.uint8))
     (tmp_path / "mine" / "grey.png").write_bytes(content)
     folders = ["--run-dir", str(tmp_path / "run"), "--examples", str(tmp_path / "mine")]
-    done = CliRunner().invoke(pretrained, ["mobilenet_v3_small", *folders])
+    with drawing():
+        done = CliRunner().invoke(pretrained, ["mobilenet_v3_small", *folders])
     assert done.exit_code == 0, done.output
     assert "1000 classes, 1 examples" in done.output
+    assert [path.name for path in (tmp_path / "run").glob("*.png")] == ["predictions.png"]
+    assert not caplog.text
     assert recipes.load_run(tmp_path / "run").examples.raw["image_bytes"].tolist() == [content]
 
 

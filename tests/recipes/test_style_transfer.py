@@ -39,6 +39,7 @@ def test_a_network_learns_a_style_from_photographs(tmp_path, own_data, drawing):
     weighted = run.history["content"] + 5 * run.history["style"] + 0.1 * run.history["variation"]
     np.testing.assert_allclose(run.history["loss"], weighted, rtol=1e-3)
     assert Image.open(run.dir / "style.png").size == (32, 32)
+    assert [each["license"] for each in run.facts["licenses"]][1:] == ["CC0, CC0 Textures"]
     assert Image.open(run.dir / "predictions.png").size[0] > 500
     again = recipes.load_run(run.dir)
     assert recipes.evaluate(again) == pytest.approx(run.metrics)

@@ -127,6 +127,7 @@ def test_the_run_folder_tells_the_story(digits_run):
     assert facts["seed"] == 0
     assert facts["data"]["examples"] == {"train": 1294, "validation": 143, "test": 360}
     assert len(facts["data"]["fingerprint"]) == 64
+    assert [(each["name"], each["license"]) for each in facts["licenses"]] == [("digits", "CC-BY-4.0")]
     assert facts["versions"]["keras"] == keras.__version__
     assert 0 < facts["seconds"]["training"] <= facts["seconds"]["total"]
     history = pd.read_csv(digits_run.dir / "history.csv")

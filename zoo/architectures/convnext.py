@@ -146,6 +146,7 @@ def _imagenet(application, variant):
     return KerasApplication(
         application,
         layer=functools.partial(_keras_layer, variant),
+        license="MIT",
         without_top={"head_norm": "layer_normalization_1"},
         **TORCH,
     )

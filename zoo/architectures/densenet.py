@@ -116,7 +116,7 @@ def _keras_layer(name):
 
 
 def _imagenet(application):
-    return {"imagenet": KerasApplication(application, _keras_layer, **TORCH)}
+    return {"imagenet": KerasApplication(application, _keras_layer, license="BSD-3-Clause", **TORCH)}
 
 
 def _beginning_with(stem):

@@ -81,7 +81,8 @@ def _keras_layer(depth_multiplier, layer):
 
 
 def _imagenet(application, depth_multiplier):
-    return {"imagenet": KerasApplication(application, partial(_keras_layer, depth_multiplier), **TORCH)}
+    layer = partial(_keras_layer, depth_multiplier)
+    return {"imagenet": KerasApplication(application, layer, license="Apache-2.0", **TORCH)}
 
 
 def _stages(table, width_multiplier, depth_multiplier):

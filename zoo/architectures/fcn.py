@@ -160,7 +160,9 @@ _member = functools.partial(
     tiny=TINY,
     min_size=32,
     any_size=True,
-    weights={"imagenet": KerasApplication("VGG16", _published_layer, classifier="predictions", **CAFFE)},
+    weights={
+        "imagenet": KerasApplication("VGG16", _published_layer, license="CC-BY-4.0", classifier="predictions", **CAFFE)
+    },
 )
 
 fcn32s = _member(

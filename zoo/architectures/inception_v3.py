@@ -112,7 +112,7 @@ def _keras_layer(name):
         "batch_norm_momentum": 0.9,
     },
     min_size=75,
-    weights={"imagenet": KerasApplication("InceptionV3", _keras_layer, **SYMMETRIC)},
+    weights={"imagenet": KerasApplication("InceptionV3", _keras_layer, license="Apache-2.0", **SYMMETRIC)},
 )
 def inception_v3(
     input_shape=(299, 299, 3),

@@ -66,7 +66,7 @@ def _separable_block(x, channels, stride, norm, name, last):
         "batch_norm_momentum": 0.9,
     },
     min_size=32,
-    weights={"imagenet": KerasApplication("MobileNet", _keras_layer, **SYMMETRIC)},
+    weights={"imagenet": KerasApplication("MobileNet", _keras_layer, license="Apache-2.0", **SYMMETRIC)},
 )
 def mobilenet_v1(
     input_shape=(224, 224, 3),

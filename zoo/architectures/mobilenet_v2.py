@@ -139,7 +139,7 @@ def _bottleneck(x, expansion, channels, stride, norm, name, last):
         "batch_norm_momentum": 0.9,
     },
     min_size=32,
-    weights={"imagenet": KerasApplication("MobileNetV2", _keras_layer, **SYMMETRIC)},
+    weights={"imagenet": KerasApplication("MobileNetV2", _keras_layer, license="Apache-2.0", **SYMMETRIC)},
 )
 def mobilenet_v2(
     input_shape=(224, 224, 3),

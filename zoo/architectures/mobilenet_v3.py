@@ -89,7 +89,7 @@ def _keras_layer(table, layer):
 
 def _imagenet(application, table):
     layer = partial(_keras_layer, table)
-    return {"imagenet": KerasApplication(application, layer, **SYMMETRIC)}
+    return {"imagenet": KerasApplication(application, layer, license="Apache-2.0", **SYMMETRIC)}
 
 
 def _squeeze_excite(x, name):

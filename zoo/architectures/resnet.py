@@ -147,7 +147,7 @@ def _keras_layer(name):
 
 
 def _imagenet(application):
-    return {"imagenet": KerasApplication(application, _keras_layer, **CAFFE)}
+    return {"imagenet": KerasApplication(application, _keras_layer, license="MIT", **CAFFE)}
 
 
 def _made_of(branch, layout):

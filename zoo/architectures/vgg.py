@@ -57,7 +57,7 @@ def published_layer(name):
 
 
 def _imagenet(application):
-    return {"imagenet": KerasApplication(application, published_layer, **CAFFE)}
+    return {"imagenet": KerasApplication(application, published_layer, license="CC-BY-4.0", **CAFFE)}
 
 
 def convolutional_stages(image, depths, widths, *, pooling="valid", name):
