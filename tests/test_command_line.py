@@ -7,7 +7,8 @@ import sys
 import pytest
 
 ROAD = (
-    "list show pretrained train evaluate explain publish versions verify rollback prune serve query bench deploy demo"
+    "list show pretrained train evaluate explain publish versions verify rollback prune "
+    "serve query bench tune deploy demo"
 )
 COMMANDS = ROAD.split()
 

@@ -34,6 +34,7 @@ class LazyGroup(click.Group):
         "serve",
         "query",
         "bench",
+        "tune",
         "deploy",
     )
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
@@ -30,15 +31,21 @@ def figure(cases: Sequence[Case], title: str) -> Figure:
                 face = "white" if case.generator_is_slow else f"C{number}"
                 axes.plot(rate, latency, "o", color=f"C{number}", markerfacecolor=face)
                 axes.annotate(str(case.load), (rate, latency), (4, -10), textcoords="offset points", fontsize=7)
-    axes.set(yscale="log", xlabel="good answers per second", ylabel="latency, ms", title=title)
+    axes.set(xlabel="good answers per second", ylabel="latency, ms", title=title)
+    logarithmic(axes)
+    axes.legend(fontsize=8)
+    return figure
+
+
+def logarithmic(axes: Axes) -> None:
+    """Latencies upwards on a scale of 1, 2, 5, 10; rates from zero on."""
+    axes.set_yscale("log")
     axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.yaxis.set_major_formatter("{x:g}")
     axes.yaxis.set_minor_formatter(NullFormatter())
     axes.margins(x=0.1)
     axes.set_xlim(left=0)
     axes.grid(alpha=0.3)
-    axes.legend(fontsize=8)
-    return figure
 
 
 def write(cases: Sequence[Case], title: str, file: Path) -> None:
