@@ -3,8 +3,8 @@
     python benchmarks/serving.py                                   # a tiny model of its own, the embedded engine
     python benchmarks/serving.py served/lenet5 --engine docker --seconds 10 --json
 
-Closed loop: each client is a process that sends its next request when it has the answer to its last. Clients and server
-share the machine. A model with a ``bytes`` signature is asked with one small PNG, any other with one row of zeros.
+What ``zoo bench`` measures of several models, as Markdown: closed loop, each client sends its next request when it has
+the answer to its last; requests are encoded before the clock starts. The generator and the server share the machine.
 """
 
 import argparse
@@ -14,121 +14,45 @@ import os
 import platform
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
 from pathlib import Path
-
-import numpy as np
 
 # Python puts a script's own folder first on the path, and there this script is what "serving" means.
 sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != Path(__file__).resolve().parent]
 
 import serving  # noqa: E402 - only now is it the package
-
-WARM_UP = 20  # requests of each client before the clock starts
-START_SECONDS = 60.0  # for all clients to be ready
-
-
-@dataclass(frozen=True)
-class Case:
-    """One measurement. Latencies in milliseconds, as a client sees them."""
-
-    model: str
-    request: str
-    api: str
-    clients: int
-    requests_per_second: float
-    p50_ms: float
-    p99_ms: float
-    failed: int
+from serving.bench import inputs  # noqa: E402
+from serving.bench.cases import Case  # noqa: E402
+from serving.bench.loads import ClosedLoop  # noqa: E402
+from serving.bench.measuring import measure  # noqa: E402
+from serving.bench.senders import Target  # noqa: E402
+from serving.transport import ModelRef  # noqa: E402
 
 
 def main() -> None:
     options = _parser().parse_args()
     with tempfile.TemporaryDirectory() as folder:
         base_paths = options.base_paths or [_tiny_model(Path(folder))]
-        cases = [case for path in base_paths for case in measure(path, options)]
+        cases = [case for path in base_paths for case in of_model(path, options)]
     if options.json:
         machine = f"{platform.machine()}, {os.cpu_count()} cores"
         report = {"engine": options.engine, "machine": machine, "seconds": options.seconds}
-        print(json.dumps({**report, "cases": [asdict(case) for case in cases]}, indent=1))
+        listed = [{"model": model, "signature": signature, **case.as_json()} for model, signature, case in cases]
+        print(json.dumps({**report, "cases": listed}, indent=1))
     else:
         _print_markdown(cases)
 
 
-def measure(base_path: Path, options: argparse.Namespace) -> Iterator[Case]:
-    """The cases of one model: each API with each number of clients."""
+def of_model(base_path: Path, options: argparse.Namespace) -> Iterator[tuple[str, str, Case]]:
+    """The model's name, the signature that is asked and a case: each API with each number of clients."""
     with serving.serve(base_path, engine=options.engine) as server:
-        metadata = server.wait_ready()
-        signature, inputs = _request(metadata)
-        for api, target in (("REST", server.rest_url), ("gRPC", server.grpc_address)):
-            for clients in options.clients:
-                print(f"{server.name}: {api}, {clients} clients …", file=sys.stderr)
-                question = (target, server.name, signature, inputs)
-                yield Case(server.name, signature, api, clients, *_closed_loop(question, clients, options.seconds))
-
-
-def _closed_loop(question: tuple, clients: int, seconds: float) -> tuple[float, float, float, int]:
-    """Requests per second, p50 and p99 in milliseconds, failed requests."""
-    context = multiprocessing.get_context("spawn")
-    barrier, results = context.Barrier(clients), context.Queue()
-    processes = [
-        context.Process(target=_client, args=(question, seconds, barrier, results), daemon=True) for _ in range(clients)
-    ]
-    for process in processes:
-        process.start()
-    answers = [results.get(timeout=START_SECONDS + seconds + 30) for _ in processes]
-    for process in processes:
-        process.join(10)
-    latencies = np.concatenate([latencies for latencies, _, _ in answers])
-    # every client counts over its own time, so that a late start or end of one of them changes nothing
-    rate = sum(len(latencies) / elapsed for latencies, elapsed, _ in answers)
-    p50, p99 = np.percentile(latencies, [50, 99]) * 1e3 if len(latencies) else (np.nan, np.nan)
-    return round(rate, 1), round(float(p50), 3), round(float(p99), 3), sum(failed for _, _, failed in answers)
-
-
-def _client(question: tuple, seconds: float, barrier, results) -> None:
-    target, model, signature, inputs = question
-    latencies, failed = [], 0
-    with serving.Client(target, timeout=30, retries=0) as client:
-        for _ in range(WARM_UP):
-            client.predict(model, inputs, signature=signature)
-        barrier.wait(START_SECONDS)
-        start = now = time.perf_counter()
-        while now - start < seconds:
-            try:
-                client.predict(model, inputs, signature=signature)
-            except serving.ServingError:
-                failed += 1
-            before, now = now, time.perf_counter()
-            latencies.append(now - before)
-    results.put((np.array(latencies), now - start, failed))
-
-
-def _request(metadata: serving.ModelMetadata) -> tuple[str, dict]:
-    """The signature to ask and its inputs: raw bytes where the model takes them, else one row of zeros."""
-    if "bytes" in metadata.signatures:
-        (input_name,) = metadata.signatures["bytes"].inputs
-        return "bytes", {input_name: [_png()]}
-    name = "serving_default" if "serving_default" in metadata.signatures else next(iter(metadata.signatures))
-    inputs = {}
-    for input_name, spec in metadata.signatures[name].inputs.items():
-        shape = [1 if size is None else size for size in spec.shape or (1,)]
-        inputs[input_name] = np.full(shape, b"", object) if spec.dtype == "string" else np.zeros(shape, spec.dtype)
-    return name, inputs
-
-
-def _png() -> bytes:
-    """A 28 by 28 grey picture."""
-    import io
-
-    from PIL import Image
-
-    pixels = np.random.default_rng(0).integers(0, 256, (28, 28), np.uint8)
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, "PNG")
-    return file.getvalue()
+        asked = inputs.find(server.wait_ready(), base_path)
+        for address in (server.rest_url, server.grpc_address):
+            target = Target(address, ModelRef(server.name))
+            loads = [ClosedLoop(clients) for clients in options.clients]
+            for case in measure(target, asked, loads, seconds=options.seconds):
+                print(f"{server.name}: {case.api}, {case.load}", file=sys.stderr)
+                yield server.name, asked.signature, case
 
 
 def _tiny_model(folder: Path) -> Path:
@@ -153,14 +77,13 @@ def _write_tiny_model(base_path: Path) -> None:
     tf.saved_model.save(module, str(base_path / "1"), {"serving_default": module.call})
 
 
-def _print_markdown(cases: list[Case]) -> None:
-    print("| model | signature | API | clients | requests/s | p50 ms | p99 ms | failed |")
-    print("|---|---|---|---:|---:|---:|---:|---:|")
-    for case in cases:
-        print(
-            f"| {case.model} | {case.request} | {case.api} | {case.clients} | {case.requests_per_second:,.0f} "
-            f"| {case.p50_ms:.2f} | {case.p99_ms:.2f} | {case.failed} |"
-        )
+def _print_markdown(cases: list[tuple[str, str, Case]]) -> None:
+    print("| model | signature | API | load | answers/s | p50 ms | p99 ms | failed |")
+    print("|---|---|---|---|---:|---:|---:|---:|")
+    for model, signature, case in cases:
+        p50, p99 = ("–" if time is None else f"{time:.2f}" for time in map(case.latency_ms.get, ("p50", "p99")))
+        failed = case.sent - case.answered
+        print(f"| {model} | {signature} | {case.api} | {case.load} | {case.rate:,.0f} | {p50} | {p99} | {failed} |")
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -8,7 +8,7 @@ import logging
 import math
 import signal
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,9 +37,17 @@ _LOOK_SECONDS = 2.0  # for finding out whether a server listens
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
 @click.option("--rest-port", type=click.IntRange(0, 65535), default=8501, show_default=True, help="0: a free one.")
 @click.option("--grpc-port", type=click.IntRange(0, 65535), default=8500, show_default=True, help="0: a free one.")
+@click.option("--flag", "flags", multiple=True, metavar="NAME=VALUE", help="A flag of the server. Can be repeated.")
 @click.option("--json", "as_json", is_flag=True, help="Print the addresses as one line of JSON.")
 def serve(
-    base_path: str, name: str | None, engine: str, host: str, rest_port: int, grpc_port: int, as_json: bool
+    base_path: str,
+    name: str | None,
+    engine: str,
+    host: str,
+    rest_port: int,
+    grpc_port: int,
+    flags: tuple[str, ...],
+    as_json: bool,
 ) -> None:
     """Serve the versions in BASE_PATH over REST and gRPC, in the foreground.
 
@@ -51,11 +59,15 @@ def serve(
     Example:
         zoo serve served/lenet5
         zoo serve served/lenet5 --engine embedded --rest-port 8601 --grpc-port 8600
+        zoo serve served/lenet5 --flag tensorflow_intra_op_parallelism=1
     """
     _log_to_stderr()
+    ports = {"rest_port": rest_port, "grpc_port": grpc_port}
     with _sigterm_interrupts():
         try:
-            with _started(base_path, name, engine, host, rest_port, grpc_port) as server:
+            with _started(
+                base_path, name=name, engine=engine, host=host, flags=_parsed_flags(flags), **ports
+            ) as server:
                 _announce(server, as_json)
                 while not server.wait(timeout=1.0):
                     pass
@@ -180,20 +192,19 @@ def _sigterm_interrupts() -> Iterator[None]:
         signal.signal(signal.SIGTERM, previous)
 
 
-def _started(base_path: str, name: str | None, engine: str, host: str, rest_port: int, grpc_port: int) -> Server:
+def _parsed_flags(flags: Sequence[str]) -> dict[str, str]:
+    pairs = [flag.removeprefix("--").partition("=") for flag in flags]
+    if wrong := [flag for flag, (name, equals, _) in zip(flags, pairs, strict=True) if not name or not equals]:
+        raise click.BadParameter(f"A flag is written NAME=VALUE. Received: {wrong[0]!r}", param_hint="--flag")
+    return {name: value for name, _, value in pairs}
+
+
+def _started(base_path: str, **options) -> Server:
     from serving.engines import serve as start
     from serving.errors import ServingError
 
     try:
-        return start(
-            base_path,
-            name=name,
-            engine=engine,
-            host=host,
-            rest_port=rest_port,
-            grpc_port=grpc_port,
-            log=lambda line: click.echo(line, err=True),
-        )
+        return start(base_path, **options, log=lambda line: click.echo(line, err=True))
     except ValueError as error:
         raise click.BadParameter(str(error)) from None
     except ServingError as error:
@@ -323,51 +334,15 @@ def _questions(
             table = [questions.parse_row(row) for row in rows]
             if any(row.keys() != table[0].keys() for row in table):
                 raise ValueError("Every --row has the same names")
-            chosen, asked = _of_table(metadata, table, further, signature)
+            chosen, asked = questions.of_table(metadata, table, further, signature)
         elif texts:
             chosen, input_name = questions.text_signature(metadata, signature)
             asked = questions.texts(texts, input_name)
         else:
-            chosen, asked = _of_files(metadata, inputs, further, signature, limit)
+            chosen, asked = questions.of_files(metadata, inputs, further, signature, limit)
         return chosen, questions.with_settings(list(islice(asked, limit)), chosen, metadata.signatures[chosen], further)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
-
-
-def _of_files(
-    metadata: ModelMetadata,
-    paths: Sequence[Path],
-    settings: Mapping[str, str],
-    signature: str | None,
-    limit: int | None,
-) -> tuple[str, Iterable[Question]]:
-    from serving import questions
-
-    kinds = {path.suffix.lower() for path in paths}
-    if ".csv" in kinds:
-        if len(paths) > 1:
-            raise ValueError("Give one CSV file and nothing beside it")
-        table = questions.read_table(paths[0], limit)
-        if "file" not in table[0]:
-            return _of_table(metadata, table, settings, signature)
-        chosen, input_name = questions.picture_signature(metadata, signature)
-        return chosen, questions.pictures_of_table(paths[0], table, input_name)
-    if questions.TEXTS in kinds:
-        if len(kinds) > 1:
-            raise ValueError("Give .txt files and nothing beside them")
-        chosen, input_name = questions.text_signature(metadata, signature)
-        return chosen, questions.texts((line for path in paths for line in questions.read_texts(path)), input_name)
-    chosen, input_name = questions.picture_signature(metadata, signature)
-    return chosen, questions.pictures(paths, input_name)
-
-
-def _of_table(
-    metadata: ModelMetadata, table: list[dict[str, str]], settings: Mapping[str, str], signature: str | None
-) -> tuple[str, Iterable[Question]]:
-    from serving import questions
-
-    chosen = questions.row_signature(metadata, table[0], signature, settings)
-    return chosen, questions.rows_of_table(table, metadata.signatures[chosen])
 
 
 def _labels(base_path: Path, version: int) -> list[str]:

@@ -19,7 +19,7 @@ import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -31,11 +31,20 @@ from serving.server import Server
 IMAGE = "tensorflow/serving:2.20.0"
 BINARY = "tensorflow_model_server"
 MODELS = "/models"  # where base paths lie inside of a container
+CONFIG = "/etc/serving"  # where files of its configuration do
 REST_PORT, GRPC_PORT = 8501, 8500
 NOBODY = 65534  # user and group without a name or a file
 
+Flags = Mapping[str, str | int | bool]
+"""Flags of a server by their names without dashes; the value of one that ends in ``_file`` is a path."""
+
 _logger = logging.getLogger("serving")
 
+_OUR_FLAGS = (
+    *("port", "rest_api_port", "host"),
+    *("model_name", "model_base_path", "model_config_file"),
+    "enable_profiler",
+)
 _LEGAL_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 _TRIES = 4  # how often ports are chosen anew when somebody else was quicker
 _ASK_DOCKER_SECONDS = 20.0
@@ -51,6 +60,7 @@ class Options:
     host: str = "127.0.0.1"
     rest_port: int = REST_PORT
     grpc_port: int = GRPC_PORT
+    flags: Flags = field(default_factory=dict)
 
     def __post_init__(self):
         check_name(self.name)
@@ -86,6 +96,7 @@ def serve(
     host: str = "127.0.0.1",
     rest_port: int = 0,
     grpc_port: int = 0,
+    flags: Flags | None = None,
     timeout: float = 120.0,
     grace: float = 10.0,
     log: Callable[[str], None] | None = None,
@@ -93,9 +104,10 @@ def serve(
     """Starts a server for a base path (a folder of integer-named version folders) and waits until it answers.
 
     ``name`` is the model's name, the folder's own by default. ``engine`` is ``docker``, ``binary``, ``embedded`` or
-    ``auto``: the first of these that this machine has. Port 0 is a free one. ``timeout`` is in seconds, from the
-    start of the server (pulling an image comes before); after ``grace`` seconds a server that does not end is killed.
-    ``log`` is called with each line that the server writes.
+    ``auto``: the first of these that this machine has. Port 0 is a free one. ``flags`` are further ones of the server
+    (``{"enable_batching": True}``). ``timeout`` is in seconds, from the start of the server (pulling an image comes
+    before); after ``grace`` seconds a server that does not end is killed. ``log`` is called with each line that the
+    server writes.
 
     Raises ValueError for what cannot be served, before anything starts; EngineError where no server came up, with its
     last log lines; ModelFailed where the server runs but refuses the model; DeadlineExceeded.
@@ -109,9 +121,10 @@ def serve(
     check_name(name)
     _check_host(host)
     _check_ports(*(port for port in (rest_port, grpc_port) if port != 0))
+    flags = _checked_flags(flags or {})
     chosen = choose_engine(engine)
     for tries_left in reversed(range(_TRIES)):
-        options = Options(name, path, host, *_ports(host, rest_port, grpc_port))
+        options = Options(name, path, host, *_ports(host, rest_port, grpc_port), flags)
         server = _start(chosen, options, grace, log)
         try:
             server.wait_ready(timeout)
@@ -156,6 +169,7 @@ def docker_command(options: Options, container: str, user: str, image: str = IMA
     entry point, under Docker's own init.
     """
     inside = f"{MODELS}/{options.name}"
+    files = {name: path for name, path in options.flags.items() if _is_file(name)}
     host = f"[{options.host}]" if ":" in options.host else options.host
     return [
         *("docker", "run", "--rm", "--init", "--pull=never", f"--name={container}", f"--user={user}"),
@@ -163,9 +177,14 @@ def docker_command(options: Options, container: str, user: str, image: str = IMA
         f"--publish={host}:{options.rest_port}:{REST_PORT}",
         f"--publish={host}:{options.grpc_port}:{GRPC_PORT}",
         "--mount=" + _mount("type=bind", f"source={options.base_path}", f"target={inside}", "readonly"),
+        *(
+            "--mount=" + _mount("type=bind", f"source={path}", f"target={CONFIG}/{name}", "readonly")
+            for name, path in files.items()
+        ),
         f"--entrypoint={BINARY}",
         image,
         *server_flags(port=GRPC_PORT, rest_api_port=REST_PORT, model_name=options.name, model_base_path=inside),
+        *spelled(**{**options.flags, **{name: f"{CONFIG}/{name}" for name in files}}),
     ]
 
 
@@ -173,14 +192,19 @@ def embedded_command(options: Options, python: str = sys.executable) -> list[str
     """Our own server, under TensorFlow Serving's flag names."""
     return [
         *(python, "-m", "serving.embedded", f"--host={options.host}"),
-        *_spelled(**_flags_here(options)),
+        *spelled(**_flags_here(options)),
     ]
 
 
 def server_flags(**flags: str | int | bool) -> list[str]:
     """The flags as TensorFlow Serving reads them, and the one that all servers of ours get."""
     # The profiler is an endpoint that anyone may call; a server that does not know the flag says so and starts.
-    return _spelled(**flags, enable_profiler=False)
+    return spelled(**flags, enable_profiler=False)
+
+
+def spelled(**flags: str | int | bool) -> list[str]:
+    """Flags as they stand on a command line."""
+    return [f"--{name}={str(value).lower() if isinstance(value, bool) else value}" for name, value in flags.items()]
 
 
 def container_user() -> str:
@@ -213,17 +237,30 @@ def _check_ports(*ports: int) -> None:
         raise ValueError(f"REST and gRPC need two ports. Received: {ports[0]} for both")
 
 
-def _flags_here(options: Options) -> dict[str, str | int]:
+def _flags_here(options: Options) -> dict[str, str | int | bool]:
     return {
         "port": options.grpc_port,
         "rest_api_port": options.rest_port,
         "model_name": options.name,
         "model_base_path": str(options.base_path),
+        **options.flags,
     }
 
 
-def _spelled(**flags: str | int | bool) -> list[str]:
-    return [f"--{name}={str(value).lower() if isinstance(value, bool) else value}" for name, value in flags.items()]
+def _checked_flags(flags: Flags) -> Flags:
+    """The flags, paths of files made absolute. ValueError for one that is not for callers to give."""
+    for name, value in flags.items():
+        if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
+            raise ValueError(f"A flag is a name as in enable_batching, without dashes. Received: {name!r}")
+        if name in _OUR_FLAGS:
+            raise ValueError(f"The flag {name} cannot be chosen. What is served where has options of its own")
+        if _is_file(name) and not Path(value).is_file():
+            raise ValueError(f"The flag {name} names a file, and there is none: {value}")
+    return {name: str(Path(value).resolve()) if _is_file(name) else value for name, value in flags.items()}
+
+
+def _is_file(flag: str) -> bool:
+    return flag.endswith("_file")
 
 
 def _mount(*fields: str) -> str:

@@ -16,11 +16,12 @@ TEXTS = ".txt"
 LONGEST_FIELD = 2**30
 USUAL = {"max_new_tokens": 64, "temperature": 0.0, "top_k": 0, "top_p": 1.0, "seed": 0}
 """What signatures that write texts are told, where nothing else is: the most probable token, again and again."""
+EXAMPLES = ("examples", "inputs")
+"""The names under which serialized tf.Examples are sent."""
 _TRUTH_COLUMNS = ("label", "target")
 _BINARY_SIGNATURE = "bytes"  # the name that published image models have
 _ROW_SIGNATURE = "row"  # the name that published tabular models have
 _TEXT = "text"  # the name of the signature that published models of text have, and of its input
-_EXAMPLES = ("examples", "inputs")  # the names under which serialized tf.Examples are sent
 _PREDICT = "tensorflow/serving/predict"
 _PICTURE = re.compile(rb"\x89PNG|\xff\xd8\xff|GIF8|BM|RIFF....WEBP|\xff\x0a|\0\0\0\x0cJXL ", re.DOTALL)
 """How the files begin that TensorFlow decodes: PNG, JPEG, GIF, BMP, WebP, JPEG XL."""
@@ -39,6 +40,44 @@ class Question:
     def named(self) -> str:
         """What is shown, for a message: on one line, not too long, and without what a terminal takes for commands."""
         return repr(self.shown if len(self.shown) <= _LONGEST_NAME else self.shown[: _LONGEST_NAME - 1] + "…")
+
+
+def of_files(
+    metadata: ModelMetadata,
+    paths: Sequence[Path],
+    settings: Mapping[str, str],
+    signature: str | None,
+    limit: int | None = None,
+) -> tuple[str, Iterable[Question]]:
+    """The signature that fits files, or the one that is named, and what to ask it.
+
+    ``paths`` are pictures, folders of pictures, .txt files with one text a line, or one CSV file, of which the first
+    ``limit`` rows are read. ``settings`` are inputs that files need not have. ValueError where nothing fits.
+    """
+    kinds = {path.suffix.lower() for path in paths}
+    if ".csv" in kinds:
+        if len(paths) > 1:
+            raise ValueError("Give one CSV file and nothing beside it")
+        table = read_table(paths[0], limit)
+        if "file" not in table[0]:
+            return of_table(metadata, table, settings, signature)
+        chosen, input_name = picture_signature(metadata, signature)
+        return chosen, pictures_of_table(paths[0], table, input_name)
+    if TEXTS in kinds:
+        if len(kinds) > 1:
+            raise ValueError("Give .txt files and nothing beside them")
+        chosen, input_name = text_signature(metadata, signature)
+        return chosen, texts((line for path in paths for line in read_texts(path)), input_name)
+    chosen, input_name = picture_signature(metadata, signature)
+    return chosen, pictures(paths, input_name)
+
+
+def of_table(
+    metadata: ModelMetadata, table: list[dict[str, str]], settings: Mapping[str, str], signature: str | None
+) -> tuple[str, Iterable[Question]]:
+    """The signature that fits a table's columns, or the one that is named, and what to ask it."""
+    chosen = row_signature(metadata, table[0], signature, settings)
+    return chosen, rows_of_table(table, metadata.signatures[chosen])
 
 
 def picture_signature(metadata: ModelMetadata, name: str | None = None) -> tuple[str, str]:
@@ -259,7 +298,7 @@ def _takes_one_string(signature: Signature) -> bool:
         signature.method_name in ("", _PREDICT)
         and len(specs) == 1
         and specs[0].dtype == "string"
-        and next(iter(signature.inputs)) not in _EXAMPLES
+        and next(iter(signature.inputs)) not in EXAMPLES
     )
 
 
@@ -267,7 +306,7 @@ def _text_input(signature: Signature) -> str | None:
     """The only string that a signature takes, if it is neither the bytes of a picture nor a serialized tf.Example."""
     strings = [name for name, spec in signature.inputs.items() if spec.dtype == "string"]
     is_text = signature.method_name in ("", _PREDICT) and len(strings) == 1
-    return strings[0] if is_text and not strings[0].endswith("bytes") and strings[0] not in _EXAMPLES else None
+    return strings[0] if is_text and not strings[0].endswith("bytes") and strings[0] not in EXAMPLES else None
 
 
 def _named(metadata: ModelMetadata, name: str) -> Signature:

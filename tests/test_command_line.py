@@ -6,7 +6,10 @@ import sys
 
 import pytest
 
-ROAD = "list show pretrained train evaluate explain publish versions verify rollback prune serve query deploy demo"
+ROAD = (
+    "list show pretrained train evaluate explain publish versions verify rollback prune "
+    "serve query bench tune deploy demo"
+)
 COMMANDS = ROAD.split()
 
 

@@ -33,6 +33,8 @@ class LazyGroup(click.Group):
         "prune",
         "serve",
         "query",
+        "bench",
+        "tune",
         "deploy",
     )
 

@@ -2,9 +2,8 @@
 
 from serving.deployment import text_protos
 from serving.deployment.plan import Plan
-from serving.engines import BINARY, GRPC_PORT, MODELS, NOBODY, REST_PORT, server_flags
+from serving.engines import BINARY, CONFIG, GRPC_PORT, MODELS, NOBODY, REST_PORT, server_flags
 
-CONFIG = "/etc/serving"
 TLS = "/etc/serving-tls"
 MODEL_CONFIG, MONITORING_CONFIG, BATCHING_CONFIG = "models.config", "monitoring.config", "batching.config"
 TLS_CONFIG = "ssl.config"  # holds the private key: a Secret

@@ -342,6 +342,7 @@ def _assert_nobody_listens(url: str) -> None:
         (["s3://models/m"], "s3://models/m is a URL. The engines serve folders of this machine"),
         (["nowhere", "--engine", "podman"], "podman"),
         (["nowhere", "--rest-port", "99999"], "99999"),
+        (["nowhere", "--flag", "enable_batching"], "A flag is written NAME=VALUE. Received: 'enable_batching'"),
     ],
 )
 def test_serve_refuses_before_it_starts(arguments, words):
@@ -357,10 +358,12 @@ def test_equal_ports_are_refused(base_path):
 
 
 def test_serve_says_the_last_words_of_a_server_that_dies(base_path, on_path):
-    on_path("tensorflow_model_server", "print('Failed to start server. Error: NO MODEL'); raise SystemExit(255)")
-    code, _, err = run(serve, base_path, "--engine", "binary", "--rest-port", "0", "--grpc-port", "0")
+    on_path("tensorflow_model_server", "import sys; print(sys.argv, 'Error: NO MODEL'); raise SystemExit(255)")
+    ports = ["--rest-port", "0", "--grpc-port", "0"]
+    code, _, err = run(serve, base_path, "--engine", "binary", *ports, "--flag", "--enable_batching=true")
     assert code == 1
     assert "Error: NO MODEL" in err
+    assert "'--enable_batching=true'" in err
 
 
 @pytest.mark.parametrize(

@@ -63,6 +63,33 @@ def test_docker_comes_first_and_is_removed_by_name(docker, on_path, base_path):
     assert docker()[-1] == ["rm", "--force", container]
 
 
+def test_flags_reach_the_server_and_files_the_container(docker, on_path, base_path, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "batching.pbtxt").write_text("max_batch_size { value: 8 }")
+    flags = {"enable_batching": True, "batching_parameters_file": "batching.pbtxt"}
+    serving.serve(base_path, flags=flags).stop()
+    run = next(call for call in docker() if call[0] == "run")
+    inside = "/etc/serving/batching_parameters_file"
+    assert f"--mount=type=bind,source={tmp_path / 'batching.pbtxt'},target={inside},readonly" in run
+    assert run[-2:] == ["--enable_batching=true", f"--batching_parameters_file={inside}"]
+    on_path("tensorflow_model_server", AS_BINARY)
+    with serving.serve(base_path, engine="binary", flags=flags) as server:
+        assert f"'--batching_parameters_file={tmp_path / 'batching.pbtxt'}'" in server.logs()
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        ({"--enable_batching": True}, "without dashes. Received: '--enable_batching'"),
+        ({"rest_api_port": 80}, "The flag rest_api_port cannot be chosen"),
+        ({"batching_parameters_file": "nowhere"}, "The flag batching_parameters_file names a file, and there is none"),
+    ],
+)
+def test_flags_that_cannot_be_given_are_refused(base_path, flags, words):
+    with pytest.raises(ValueError, match=words):
+        serving.serve(base_path, flags=flags)
+
+
 @pytest.mark.parametrize(
     ("mode", "words"),
     [

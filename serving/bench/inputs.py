@@ -1,0 +1,154 @@
+"""What a model is asked under load: the golden inputs of its version, a person's files, or inputs that are made up."""
+
+import io
+import math
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from serving import questions
+from serving.errors import Failure
+from serving.metadata import ModelMetadata, Signature, TensorSpec, numpy_dtype
+
+Arrays = dict[str, np.ndarray]
+
+_GOLDEN = "golden"  # the folder in a version folder that has real inputs, one file for each signature
+_PREFERRED = "bytes", "text", "row", "serving_default"  # raw inputs first: they are what callers send
+_PICTURE = 224, 224  # pixels, of one that is made up
+_TEXT = b"The quick brown fox jumps over the lazy dog."
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """A signature, the ``requests`` to send to it in turn (arrays by input), and in words where they are from."""
+
+    signature: str
+    requests: Sequence[Arrays]
+    origin: str
+
+
+def find(
+    metadata: ModelMetadata,
+    base_path: Path | None = None,
+    paths: Sequence[Path] = (),
+    signature: str | None = None,
+    batch_size: int = 1,
+) -> Inputs:
+    """Inputs for a served version, ``batch_size`` rows in each request.
+
+    They are from ``paths`` where there are any (one base path or version folder with a golden set, or files as
+    ``zoo query`` takes them), else from the golden set of ``base_path``, else made up. The signature is one that fits
+    them, if none is named. ValueError for an unknown signature, and for what does not fit it.
+    """
+    try:
+        if signature is not None:
+            metadata.signature(signature)
+        if paths and not (len(paths) == 1 and _golden_files(paths[0], metadata)):
+            chosen, asked = questions.of_files(metadata, paths, {}, signature)
+            asked = questions.with_settings(list(asked), chosen, metadata.signatures[chosen], {})
+            rows = questions.stack(asked, metadata.signatures[chosen])
+            return _in_batches(metadata, chosen, rows, batch_size, ", ".join(map(str, paths)))
+        folder = paths[0] if paths else base_path
+        files = _golden_files(folder, metadata) if folder else {}
+        if signature in files or (files and signature is None):
+            chosen = signature or _preferred(files)
+            return _in_batches(metadata, chosen, golden(files[chosen]), batch_size, f"golden set in {folder}")
+        if paths:
+            raise ValueError(f"The golden set in {folder} has no {signature!r}. It has: {', '.join(files)}")
+        chosen = signature or _preferred(metadata.signatures)
+        return Inputs(chosen, [made_up(metadata.signatures[chosen], batch_size)], "made up")
+    except Failure as failure:
+        raise ValueError(f"{metadata.name}: {failure.words}") from None
+
+
+def golden(path: Path) -> Arrays:
+    """The inputs in one file of a golden set: an array for each, examples first; strings as objects of ``bytes``.
+
+    Numbers lie in ``inputs/array/NAME``; strings as all their bytes in ``inputs/bytes/NAME`` and their
+    lengths, in the array's shape, in ``inputs/lengths/NAME``. ValueError for a file that is damaged.
+    """
+    arrays = {}
+    try:
+        with np.load(path, allow_pickle=False) as packed:
+            for key in packed.files:
+                group, kind, name = key.split("/", 2)
+                if group == "inputs" and kind == "array":
+                    arrays[name] = packed[key]
+                elif group == "inputs" and kind == "lengths":
+                    arrays[name] = _strings(packed[f"inputs/bytes/{name}"].tobytes(), packed[key])
+    except (zipfile.BadZipFile, EOFError, KeyError, ValueError) as error:
+        raise ValueError(f"{path} is no file of a golden set: {error}") from None
+    return arrays
+
+
+def made_up(signature: Signature, batch_size: int) -> Arrays:
+    """Inputs that fit a signature: a picture, a sentence, the usual settings, else fractions and ones.
+
+    ValueError for a serialized tf.Example.
+    """
+    return {name: _made_up(name, spec, batch_size) for name, spec in signature.inputs.items()}
+
+
+def _golden_files(path: Path, metadata: ModelMetadata) -> dict[str, Path]:
+    """The files of a golden set by signature: of a version folder, or of the version of a base path that is served."""
+    for folder in (path / _GOLDEN, path / str(metadata.version) / _GOLDEN):
+        if files := {file.stem: file for file in sorted(folder.glob("*.npz")) if file.stem in metadata.signatures}:
+            return files
+    return {}
+
+
+def _preferred(names: Mapping[str, object]) -> str:
+    return next((name for name in _PREFERRED if name in names), None) or next(iter(names))
+
+
+def _in_batches(
+    metadata: ModelMetadata, signature: str, rows: Mapping[str, object], batch_size: int, origin: str
+) -> Inputs:
+    """All rows, from the top again where the last batch lacks some."""
+    arrays = metadata.signatures[signature].bind(rows)
+    count = len(next(iter(arrays.values())))
+    batches = [
+        {
+            name: np.take(array, np.arange(start, start + batch_size), axis=0, mode="wrap")
+            for name, array in arrays.items()
+        }
+        for start in range(0, count, batch_size)
+    ]
+    return Inputs(signature, batches, f"{origin}, {count} examples")
+
+
+def _made_up(name: str, spec: TensorSpec, batch_size: int) -> np.ndarray:
+    sizes = (None,) if spec.shape is None else spec.shape
+    shape = [(1 if axis else batch_size) if size is None else size for axis, size in enumerate(sizes)]
+    if spec.dtype == "string" and name in questions.EXAMPLES:
+        raise ValueError(
+            f"No serialized tf.Example can be made up for the input {name!r}. Give --input, or another --signature"
+        )
+    if spec.dtype == "string":
+        return np.full(shape, _picture() if name.endswith("bytes") else _TEXT, object)
+    dtype = numpy_dtype(spec.dtype)
+    if name in questions.USUAL:
+        return np.full(shape, questions.USUAL[name], dtype)
+    if dtype.kind in "iub":
+        return np.ones(shape, dtype)
+    return np.linspace(0, 1, math.prod(shape)).reshape(shape).astype(dtype)
+
+
+def _picture() -> bytes:
+    """A JPEG file of colours that run into each other."""
+    from PIL import Image
+
+    down, across = np.mgrid[0 : 255 : _PICTURE[0] * 1j, 0 : 255 : _PICTURE[1] * 1j]
+    file = io.BytesIO()
+    Image.fromarray(np.stack([down, across, 255 - down], -1).astype(np.uint8)).save(file, "JPEG")
+    return file.getvalue()
+
+
+def _strings(data: bytes, lengths: np.ndarray) -> np.ndarray:
+    ends = np.cumsum(lengths)
+    strings = np.empty(lengths.size, object)
+    strings[:] = [data[end - length : end] for end, length in zip(ends, lengths.flat, strict=True)]
+    return strings.reshape(lengths.shape)

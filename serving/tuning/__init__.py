@@ -1,0 +1,1 @@
+"""Which flags let a server answer the most requests within a latency: ``zoo tune``."""

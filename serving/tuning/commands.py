@@ -1,0 +1,203 @@
+"""``zoo tune``. Only click and the standard library are imported before it runs."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from serving.bench.commands import POSITIVE
+from serving.commands import ENGINES
+
+if TYPE_CHECKING:
+    from serving.bench.loads import Load
+    from serving.tuning.search import Found, Measure, Outcome
+    from serving.tuning.settings import Setting
+
+_REQUESTS = 150  # at least, of every load: fewer would not tell a 99th percentile
+_UNITS = {"ms": 1.0, "s": 1e3}
+
+
+class Milliseconds(click.ParamType):
+    """A time with its unit."""
+
+    name = "TIME"
+
+    def convert(self, value, parameter, context) -> float:
+        match = re.fullmatch(r"([0-9]*\.?[0-9]+) ?(ms|s)", value)
+        if match is None or float(match[1]) == 0:
+            self.fail(f"{value!r} is no time. One is written 50ms or 0.5s", parameter, context)
+        return float(match[1]) * _UNITS[match[2]]
+
+
+@click.command()
+@click.argument("base_path", type=click.Path(path_type=Path))
+@click.option("--p99", "limit_ms", type=Milliseconds(), required=True, help="What 99 of 100 requests may take: 50ms.")
+@click.option("--engine", type=click.Choice(ENGINES), default="auto", show_default=True, help="What serves.")
+@click.option("--api", type=click.Choice(["rest", "grpc"]), default="grpc", show_default=True, help="What to ask over.")
+@click.option("--signature", help="The signature to ask.  [default: one that takes raw inputs]")
+@click.option("--batch-size", type=click.IntRange(1), default=1, show_default=True, help="Rows in each request.")
+@click.option(
+    "--input",
+    "inputs",
+    multiple=True,
+    type=click.Path(exists=True, path_type=Path),
+    help="What to ask, as zoo bench takes it.  [default: the golden set]",
+)
+@click.option("--duration", type=POSITIVE, default=3.0, show_default=True, help="Seconds of each load.")
+@click.option("--out", type=click.Path(path_type=Path), help="The folder to write into.  [default: tuned/NAME]")
+@click.option("--force", is_flag=True, help="Replace files that are there.")
+def tune(
+    base_path: Path,
+    limit_ms: float,
+    engine: str,
+    api: str,
+    signature: str | None,
+    batch_size: int,
+    inputs: tuple[Path, ...],
+    duration: float,
+    out: Path | None,
+    force: bool,
+) -> None:
+    """Find the flags with which a server of BASE_PATH answers the most requests within a latency.
+
+    Starts a server for each setting (threads an op may take; batches, where the engine is TensorFlow Serving) and looks
+    for the highest rate, in an open loop, at which the 99th percentile holds. The best one is tried again beside the
+    server as it comes, both started afresh: if that does not show the gain, there is none. What was found is written:
+    flags.txt and batching_params.pbtxt where there is a gain, tuning.json and pareto.png always.
+
+    It takes minutes, on a machine with nothing else to do.
+
+    \b
+    Example:
+        zoo tune served/lenet5 --p99 50ms
+        zoo tune served/resnet50 --p99 0.2s --engine docker --duration 10 --out tuned/resnet50
+    """
+    from serving.deployment.folder import check_free, write
+    from serving.engines import choose_engine, spelled
+    from serving.errors import ServingError
+    from serving.tuning import plot
+    from serving.tuning.search import tune as search
+
+    out = out or Path("tuned") / base_path.resolve().name
+    try:
+        check_free(out, force)
+        chosen = choose_engine(engine).name
+        batches = chosen != "embedded"
+        if not batches:
+            click.echo("The embedded server batches nothing: only threads are tried.", err=True)
+
+        def start(setting: Setting) -> contextlib.AbstractContextManager[Measure]:
+            return _started(setting, base_path, chosen, api, inputs, signature, batch_size, duration)
+
+        outcome = search(start, limit_ms, len(os.sched_getaffinity(0)), batches, _tell)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+    except (ServingError, OSError) as error:
+        raise click.ClickException(str(error)) from None
+    files = {"tuning.json": json.dumps(_report(outcome, limit_ms, chosen), indent=1)}
+    if outcome.best:
+        setting = outcome.best.setting
+        flags = setting.flags(str(out / next(iter(setting.files()), "")))
+        files |= {"flags.txt": "".join(f"{flag}\n" for flag in spelled(**flags)), **setting.files()}
+    write(out, files)
+    plot.write(outcome, limit_ms, f"{base_path.resolve().name}, {chosen} engine, {api}", out / "pareto.png")
+    _print(outcome, limit_ms)
+    if outcome.best:
+        click.echo(
+            f"zoo serve {base_path} " + " ".join(f"--flag {flag.removeprefix('--')}" for flag in spelled(**flags))
+        )
+    click.echo(f"Written: {', '.join(str(out / name) for name in (*files, 'pareto.png'))}")
+
+
+@contextlib.contextmanager
+def _started(
+    setting: Setting,
+    base_path: Path,
+    engine: str,
+    api: str,
+    paths: tuple[Path, ...],
+    signature: str | None,
+    batch_size: int,
+    duration: float,
+) -> Iterator[Measure]:
+    """A server with a setting, and what puts a load on it."""
+    from serving.bench.inputs import find
+    from serving.bench.loads import OpenLoop
+    from serving.bench.measuring import measure
+    from serving.bench.senders import Target
+    from serving.deployment.folder import write
+    from serving.engines import serve
+    from serving.transport import ModelRef
+    from serving.tuning.settings import BATCHING_FILE
+
+    with tempfile.TemporaryDirectory() as folder:
+        write(Path(folder), setting.files())
+        with serve(base_path, engine=engine, flags=setting.flags(str(Path(folder) / BATCHING_FILE))) as server:
+            inputs = find(server.wait_ready(), base_path, paths, signature, batch_size)
+            target = Target(server.rest_url if api == "rest" else server.grpc_address, ModelRef(server.name))
+
+            def ask(load: Load):
+                click.echo(f"{setting}: {load} …", err=True)
+                seconds = max(duration, _REQUESTS / load.rate) if isinstance(load, OpenLoop) else duration
+                (case,) = measure(target, inputs, [load], seconds=seconds)
+                return case
+
+            yield ask
+
+
+def _tell(found: Found) -> None:
+    click.echo(f"{found.setting}: " + (found.refused or f"{found.rate:.0f} requests a second"), err=True)
+
+
+def _report(outcome: Outcome, limit_ms: float, engine: str) -> dict:
+    return {
+        "limit_ms": limit_ms,
+        "engine": engine,
+        "best": str(outcome.best.setting) if outcome.best else None,
+        "confirmation": [case.as_json() for case in outcome.confirmation],
+        "settings": [
+            {
+                "setting": str(found.setting),
+                "flags": found.setting.flags(),
+                "rate": found.rate,
+                "refused": found.refused,
+                "cases": [case.as_json() for case in found.cases],
+            }
+            for found in outcome.found
+        ],
+    }
+
+
+def _print(outcome: Outcome, limit_ms: float) -> None:
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    table.add_column("setting")
+    table.add_column(f"requests/s with p99 within {limit_ms:g} ms", justify="right")
+    for found in outcome.found:
+        table.add_row(str(found.setting), found.refused.partition("\n")[0] or f"{found.rate:.0f}")
+    console = Console(file=sys.stdout, highlight=False)
+    console.print(table)
+    if any(case.generator_is_slow for found in outcome.found for case in found.cases):
+        console.print("The generator was a bottleneck at times: measure on a machine with nothing else to do.")
+    if not any(found.rate for found in outcome.found):
+        console.print(f"Nothing keeps p99 within {limit_ms:g} ms.")
+        return
+    if outcome.best is None:
+        seen = ", when it was tried again" if outcome.confirmation else ""
+        console.print(f"No gain{seen}: nothing is better than the server as it comes.")
+        return
+    ours, plain = (case.latency_ms["p99"] for case in outcome.confirmation)
+    again = f"p99 {ours:g} ms, and {plain:g} ms as it comes" if ours and plain else "as it comes it fails"
+    console.print(f"Best: {outcome.best.setting}. Again, at {outcome.confirmation[0].asked_rate:.0f}/s: {again}.")

@@ -1,0 +1,43 @@
+"""What was tried as a picture: latency versus rate, and the front of the best of both."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from serving.bench.plot import logarithmic
+from serving.tuning.search import PERCENTILE, Outcome
+
+
+def figure(outcome: Outcome, limit_ms: float, title: str) -> Figure:
+    """A point for every load on every setting, the limit, and the Pareto front: no point is quicker at more answers."""
+    figure = Figure(figsize=(8, 5), layout="constrained")
+    axes = figure.subplots()
+    every = []
+    for found in outcome.found:
+        points = [(case.rate, case.latency_ms[PERCENTILE]) for case in found.cases if case.latency_ms[PERCENTILE]]
+        if points:
+            axes.plot(*zip(*points, strict=True), "o", label=str(found.setting))
+        every += points
+    if every:
+        axes.plot(*zip(*front(every), strict=True), "--", color="black", linewidth=1, label="Pareto front")
+    axes.axhline(limit_ms, color="red", linewidth=1, label=f"{limit_ms:g} ms")
+    axes.set(xlabel="good answers per second", ylabel=f"{PERCENTILE} of the latency, ms", title=title)
+    logarithmic(axes)
+    axes.legend(fontsize=8)
+    return figure
+
+
+def front(points: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Of points (rate, latency) those than which none has both more rate and less latency, by rate."""
+    best, kept = float("inf"), []
+    for rate, latency in sorted(points, key=lambda point: (-point[0], point[1])):
+        if latency < best:
+            best = latency
+            kept.append((rate, latency))
+    return kept[::-1]
+
+
+def write(outcome: Outcome, limit_ms: float, title: str, file: Path) -> None:
+    """The figure as a PNG."""
+    figure(outcome, limit_ms, title).savefig(file, format="png", dpi=120)
