@@ -29,6 +29,7 @@ SIGNATURES = {
 }
 METADATA = ModelMetadata("m", 3, SIGNATURES)
 FILES = np.array([b"one\0", b"", b"three"], object)
+PNG = b"\x89PNG\r\n\x1a\n and so on"
 PIXELS = np.random.default_rng(0).random((5, 4, 4, 1), np.float32)
 
 
@@ -70,9 +71,9 @@ def test_a_golden_set_of_another_version_is_not_taken(base_path):
 
 
 def test_pictures_texts_and_tables_are_taken_as_zoo_query_takes_them(tmp_path):
-    (tmp_path / "a.png").write_bytes(b"a picture")
+    (tmp_path / "a.png").write_bytes(PNG)
     found = inputs.find(METADATA, None, [tmp_path / "a.png"])
-    assert (found.signature, found.requests[0]["image_bytes"].tolist()) == ("bytes", [b"a picture"])
+    assert (found.signature, found.requests[0]["image_bytes"].tolist()) == ("bytes", [PNG])
     (tmp_path / "texts.txt").write_text("once\ntwice\n")
     found = inputs.find(METADATA, None, [tmp_path / "texts.txt"], "generate", batch_size=2)
     (request,) = found.requests
