@@ -46,14 +46,14 @@ def find(
     try:
         if signature is not None:
             metadata.signature(signature)
-        if paths and not (len(paths) == 1 and _golden_files(paths[0], metadata)):
+        folder = base_path if not paths else paths[0] if len(paths) == 1 else None
+        files = _golden_files(folder, metadata) if folder else {}
+        if paths and not files:
             chosen, asked = questions.of_files(metadata, paths, {}, signature)
             asked = questions.with_settings(list(asked), chosen, metadata.signatures[chosen], {})
             rows = questions.stack(asked, metadata.signatures[chosen])
             return _in_batches(metadata, chosen, rows, batch_size, ", ".join(map(str, paths)))
-        folder = paths[0] if paths else base_path
-        files = _golden_files(folder, metadata) if folder else {}
-        if signature in files or (files and signature is None):
+        if files and (signature is None or signature in files):
             chosen = signature or _preferred(files)
             return _in_batches(metadata, chosen, golden(files[chosen]), batch_size, f"golden set in {folder}")
         if paths:

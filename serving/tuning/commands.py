@@ -8,7 +8,8 @@ import os
 import re
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,10 +19,12 @@ from serving.bench.commands import POSITIVE
 from serving.commands import ENGINES
 
 if TYPE_CHECKING:
+    from serving.bench.cases import Case
     from serving.bench.loads import Load
     from serving.tuning.search import Found, Measure, Outcome
     from serving.tuning.settings import Setting
 
+_FLAGS_FILE = "flags.txt"
 _REQUESTS = 150  # at least, of every load: fewer would not tell a 99th percentile
 _UNITS = {"ms": 1.0, "s": 1e3}
 
@@ -81,77 +84,72 @@ def tune(
         zoo tune served/lenet5 --p99 50ms
         zoo tune served/resnet50 --p99 0.2s --engine docker --duration 10 --out tuned/resnet50
     """
-    from serving.deployment.folder import check_free, write
-    from serving.engines import choose_engine, spelled
+    from serving.base_path import check_base_path
+    from serving.deployment.folder import check_free
+    from serving.engines import choose_engine
     from serving.errors import ServingError
-    from serving.tuning import plot
     from serving.tuning.search import tune as search
 
     out = out or Path("tuned") / base_path.resolve().name
     try:
         check_free(out, force)
-        chosen = choose_engine(engine).name
-        batches = chosen != "embedded"
-        if not batches:
+        check_base_path(base_path)
+        engine = choose_engine(engine).name
+        if engine == "embedded":
             click.echo("The embedded server batches nothing: only threads are tried.", err=True)
-
-        def start(setting: Setting) -> contextlib.AbstractContextManager[Measure]:
-            return _started(setting, base_path, chosen, api, inputs, signature, batch_size, duration)
-
-        outcome = search(start, limit_ms, len(os.sched_getaffinity(0)), batches, _tell)
+        timeout = max(10.0, 2 * limit_ms / 1e3)
+        trial = Trial(base_path, engine, api, inputs, signature, batch_size, duration, timeout)
+        outcome = search(trial.start, limit_ms, os.cpu_count() or 1, batches=engine != "embedded", told=_tell)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
     except (ServingError, OSError) as error:
         raise click.ClickException(str(error)) from None
-    files = {"tuning.json": json.dumps(_report(outcome, limit_ms, chosen), indent=1)}
-    if outcome.best:
-        setting = outcome.best.setting
-        flags = setting.flags(str(out / next(iter(setting.files()), "")))
-        files |= {"flags.txt": "".join(f"{flag}\n" for flag in spelled(**flags)), **setting.files()}
-    write(out, files)
-    plot.write(outcome, limit_ms, f"{base_path.resolve().name}, {chosen} engine, {api}", out / "pareto.png")
     _print(outcome, limit_ms)
-    if outcome.best:
-        click.echo(
-            f"zoo serve {base_path} " + " ".join(f"--flag {flag.removeprefix('--')}" for flag in spelled(**flags))
-        )
-    click.echo(f"Written: {', '.join(str(out / name) for name in (*files, 'pareto.png'))}")
+    _write(out, outcome, limit_ms, trial)
 
 
-@contextlib.contextmanager
-def _started(
-    setting: Setting,
-    base_path: Path,
-    engine: str,
-    api: str,
-    paths: tuple[Path, ...],
-    signature: str | None,
-    batch_size: int,
-    duration: float,
-) -> Iterator[Measure]:
-    """A server with a setting, and what puts a load on it."""
-    from serving.bench.inputs import find
-    from serving.bench.loads import OpenLoop
-    from serving.bench.measuring import measure
-    from serving.bench.senders import Target
-    from serving.deployment.folder import write
-    from serving.engines import serve
-    from serving.transport import ModelRef
-    from serving.tuning.settings import BATCHING_FILE
+@dataclass(frozen=True)
+class Trial:
+    """What is served and asked, the same for each setting. ``duration`` and ``timeout`` are in seconds."""
 
-    with tempfile.TemporaryDirectory() as folder:
-        write(Path(folder), setting.files())
-        with serve(base_path, engine=engine, flags=setting.flags(str(Path(folder) / BATCHING_FILE))) as server:
-            inputs = find(server.wait_ready(), base_path, paths, signature, batch_size)
-            target = Target(server.rest_url if api == "rest" else server.grpc_address, ModelRef(server.name))
+    base_path: Path
+    engine: str
+    api: str
+    paths: Sequence[Path]
+    signature: str | None
+    batch_size: int
+    duration: float
+    timeout: float
 
-            def ask(load: Load):
-                click.echo(f"{setting}: {load} …", err=True)
-                seconds = max(duration, _REQUESTS / load.rate) if isinstance(load, OpenLoop) else duration
-                (case,) = measure(target, inputs, [load], seconds=seconds)
-                return case
+    @contextlib.contextmanager
+    def start(self, setting: Setting) -> Iterator[Measure]:
+        """A server with a setting, and what puts a load on it."""
+        from serving.bench.inputs import find
+        from serving.bench.loads import OpenLoop
+        from serving.bench.measuring import measure
+        from serving.bench.senders import Target
+        from serving.deployment.folder import write
+        from serving.engines import serve
+        from serving.transport import ModelRef
+        from serving.tuning.settings import BATCHING_FILE
 
-            yield ask
+        with tempfile.TemporaryDirectory() as folder:
+            write(Path(folder), setting.files())
+            flags = setting.flags(str(Path(folder) / BATCHING_FILE))
+            with serve(self.base_path, engine=self.engine, flags=flags) as server:
+                metadata = server.wait_ready()
+                inputs = find(metadata, self.base_path, self.paths, self.signature, self.batch_size)
+                address = server.rest_url if self.api == "rest" else server.grpc_address
+                target = Target(address, ModelRef(server.name))
+
+                def ask(load: Load) -> Case:
+                    click.echo(f"{setting}: {load} …", err=True)
+                    least = _REQUESTS / load.rate if isinstance(load, OpenLoop) else 0.0
+                    seconds = max(self.duration, least)
+                    (case,) = measure(target, inputs, [load], seconds=seconds, timeout=self.timeout)
+                    return case
+
+                yield ask
 
 
 def _tell(found: Found) -> None:
@@ -201,3 +199,24 @@ def _print(outcome: Outcome, limit_ms: float) -> None:
     ours, plain = (case.latency_ms["p99"] for case in outcome.confirmation)
     again = f"p99 {ours:g} ms, and {plain:g} ms as it comes" if ours and plain else "as it comes it fails"
     console.print(f"Best: {outcome.best.setting}. Again, at {outcome.confirmation[0].asked_rate:.0f}/s: {again}.")
+
+
+def _write(out: Path, outcome: Outcome, limit_ms: float, trial: Trial) -> None:
+    """What was found, and how to serve with it. Flags of an earlier search do not stay."""
+    from serving.deployment.folder import write
+    from serving.engines import spelled
+    from serving.tuning import plot
+    from serving.tuning.settings import BATCHING_FILE
+
+    files = {"tuning.json": json.dumps(_report(outcome, limit_ms, trial.engine), indent=1)}
+    if outcome.best:
+        flags = spelled(**outcome.best.setting.flags(str(out / BATCHING_FILE)))
+        files |= {_FLAGS_FILE: "".join(f"{flag}\n" for flag in flags), **outcome.best.setting.files()}
+        options = " ".join(f"--flag {flag.removeprefix('--')}" for flag in flags)
+        click.echo(f"Serve with it: zoo serve {trial.base_path} {options}")
+    for name in (_FLAGS_FILE, BATCHING_FILE):
+        (out / name).unlink(missing_ok=True)
+    write(out, files)
+    title = f"{trial.base_path.resolve().name}, engine {trial.engine}, {trial.api}"
+    plot.write(outcome, limit_ms, title, out / "pareto.png")
+    click.echo(f"Written: {', '.join(str(out / name) for name in (*files, 'pareto.png'))}")

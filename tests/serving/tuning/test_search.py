@@ -69,6 +69,12 @@ def test_no_gain_where_it_is_not_seen_again():
     assert len(outcome.confirmation) == 2
 
 
+def test_a_hiccup_does_not_count_against_a_setting():
+    servers = Servers(lambda setting: 100)
+    servers.hiccups = {3, 5}
+    assert searched(servers, batches=False).found[0].rate > 80 / 1.1
+
+
 def test_a_setting_that_the_server_refuses_is_passed_over():
     outcome = searched(Servers(lambda setting: 0 if setting.op_threads == 1 else batching_helps(setting)))
     assert "exit code 255" in outcome.found[1].refused
@@ -87,11 +93,13 @@ def test_the_front_is_what_nothing_beats():
 def run(monkeypatch, tmp_path):
     """`zoo tune` with computed servers, which pass for TensorFlow Serving's."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("os.sched_getaffinity", lambda _: range(4))
+    monkeypatch.setattr("os.cpu_count", lambda: 4)
+    (tmp_path / "served" / "m" / "1").mkdir(parents=True)
+    (tmp_path / "served" / "m" / "1" / "saved_model.pb").touch()
 
     def runs(capacity, *arguments):
         servers = Servers(capacity)
-        monkeypatch.setattr(commands, "_started", lambda setting, *_: servers.start(setting))
+        monkeypatch.setattr(commands.Trial, "start", lambda trial, setting: servers.start(setting))
         monkeypatch.setattr("serving.engines.choose_engine", lambda name: type("", (), {"name": "binary"}))
         result = CliRunner().invoke(commands.tune, ["served/m", "--p99", "50ms", *arguments])
         assert result.exception is None or isinstance(result.exception, SystemExit)
@@ -148,6 +156,9 @@ def test_a_folder_with_files_is_not_written_into(run, tmp_path):
     assert result.exit_code == 2
     assert "full is not empty" in result.stderr
     assert run(batching_helps, "--out", "full", "--force").exit_code == 0
+    assert (tmp_path / "full" / "flags.txt").exists()
+    assert run(lambda setting: 100, "--out", "full", "--force").exit_code == 0
+    assert sorted(path.name for path in (tmp_path / "full").iterdir()) == ["mine.txt", "pareto.png", "tuning.json"]
 
 
 def test_a_base_path_that_is_none_is_refused(tmp_path):
