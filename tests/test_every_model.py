@@ -202,15 +202,16 @@ def recorded(patch):
 
 @pytest.fixture(scope="session")
 def asked(trained):
-    """Model → tensors of its Run's raw examples, and what Keras answers to these and to those."""
+    """Model → raw examples of its Run, their tensors, and what Keras answers to those and to these."""
     answers = {}
 
     def of(case):
         network = case.network["fingerprint"]
         if network not in answers:
             run, _ = trained(case)
-            tensors = run.bundle.preprocess(run.examples.raw)
-            answers[network] = tensors, run.bundle.predict(run.examples.raw), run.bundle.predict_tensors(tensors)
+            raw = {name: array[: raw_data.COUNT] for name, array in run.examples.raw.items()}
+            tensors = run.bundle.preprocess(raw)
+            answers[network] = raw, tensors, run.bundle.predict(raw), run.bundle.predict_tensors(tensors)
         return answers[network]
 
     return of
@@ -227,9 +228,8 @@ def published(trained, tmp_path_factory):
             run, _ = trained(case)
             pictures = case.task == "image-classification"
             mapped = pictures and "grad_cam" in recipes.explanation_methods(run.model)
-            versions[network] = export.publish(
-                run, base, explain="auto" if mapped else None, allow_breaking=True, allow_worse=True
-            )
+            options = {"golden": raw_data.COUNT, "explain": "auto" if mapped else None}
+            versions[network] = export.publish(run, base, **options, allow_breaking=True, allow_worse=True)
         return versions[network]
 
     with fresh_process.kept():
@@ -328,7 +328,7 @@ def by_heart(figures):
 
 
 def test_keras_file_round_trip(case, trained, asked):
-    (run, _), (tensors, _, before) = trained(case), asked(case)
+    (run, _), (_, tensors, _, before) = trained(case), asked(case)
     again = recipes.load_run(run.dir)
     for name, value in again.bundle.predict_tensors(tensors).items():
         np.testing.assert_array_equal(value, before[name])
@@ -362,10 +362,10 @@ def test_the_proof_holds_at_a_server(case, published, server, protocol):
 def test_the_answer_over_the_wire_is_the_answer_keras_gave(case, trained, asked, published, server, protocol):
     (run, _), number = trained(case), brought_forward(published(case)).number
     raw_signature = run.bundle.preprocessing.signature
-    tensors, answer_to_raw, answer_to_tensors = asked(case)
+    raw, tensors, answer_to_raw, answer_to_tensors = asked(case)
     with serving.Client(server.rest_url if protocol == "REST" else server.grpc_address) as client:
         wait_for(client, server.name, number)
-        from_raw = client.predict(server.name, run.examples.raw, signature=raw_signature, version=number)
+        from_raw = client.predict(server.name, raw, signature=raw_signature, version=number)
         from_tensors = client.predict(server.name, tensors, version=number)
     assert_same(from_raw, answer_to_raw)
     assert_same(from_tensors, answer_to_tensors)
