@@ -181,7 +181,8 @@ def _build(
 
     kept = claim.kept()
     for name, examples in kept.items():
-        examples.save(folder, name)
+        if len(examples) < len(claim.examples[name]):
+            examples.save(folder, name)
     record = card.describe(run, base.name, described, kept, options.explain, choice.record(), options.license)
     record["hashes"] = hashes.hashes(folder, described, record["lineage"]["weights_sha256"])
     record["companions"] = {name: one.path.name for name, one in beside.items()}

@@ -226,11 +226,11 @@ def _announce(server: Server, as_json: bool) -> None:
 
 def curl_line(rest_url: str, metadata: ModelMetadata) -> str:
     """A command that asks the model: a picture or a text where a signature takes one, else zeros of the right shape."""
-    from serving.questions import takes_pictures_or_text
+    from serving.questions import takes_one_string
 
     url = f"{rest_url}/v1/models/{metadata.name}"
     for name, signature in metadata.signatures.items():
-        if takes_pictures_or_text(signature):
+        if takes_one_string(signature):
             input_name = next(iter(signature.inputs))
             if "text" in (name, input_name):
                 return _curl(url, f"'{_body(name, {input_name: ['some text']})}'")

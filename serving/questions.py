@@ -84,11 +84,11 @@ def picture_signature(metadata: ModelMetadata, name: str | None = None) -> tuple
     """The name of the signature that takes a picture's bytes, and of its input. ValueError if there is none."""
     if name is not None:
         signature = _named(metadata, name)
-        if not _takes_one_string(signature):
+        if not takes_one_string(signature):
             raise ValueError(f"The signature {name!r} takes {_inputs(signature)}, not the bytes of a picture")
         return name, next(iter(signature.inputs))
     fitting = [
-        name for name, each in metadata.signatures.items() if _takes_one_string(each) and _TEXT not in each.inputs
+        name for name, each in metadata.signatures.items() if takes_one_string(each) and _TEXT not in each.inputs
     ]
     if not fitting:
         raise ValueError(f"{metadata.name} has no signature that takes the bytes of a picture. It has {_all(metadata)}")
@@ -287,11 +287,7 @@ def stack(questions: Sequence[Question], signature: Signature) -> dict[str, list
     }
 
 
-def takes_pictures_or_text(signature: Signature) -> bool:
-    return _takes_one_string(signature)
-
-
-def _takes_one_string(signature: Signature) -> bool:
+def takes_one_string(signature: Signature) -> bool:
     """One input, a string for each row, and none that is a serialized tf.Example."""
     specs = list(signature.inputs.values())
     return (

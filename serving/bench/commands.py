@@ -23,6 +23,11 @@ if TYPE_CHECKING:
 
 POSITIVE = click.FloatRange(0, min_open=True)
 
+signature_option = click.option("--signature", help="The signature to ask.  [default: one that takes raw inputs]")
+batch_size_option = click.option(
+    "--batch-size", type=click.IntRange(1), default=1, show_default=True, help="Rows in each request."
+)
+
 _APIS = ("rest", "grpc", "both")
 _ARRIVALS = ("poisson", "even")
 
@@ -65,8 +70,8 @@ class Served(NamedTuple):
 @click.option("--concurrency", "clients", type=Numbers(int), help="Closed loop: numbers of clients.  [default: 1,8]")
 @click.option("--arrivals", type=click.Choice(_ARRIVALS), default="poisson", show_default=True, help="Of --rate.")
 @click.option("--duration", type=POSITIVE, default=10.0, show_default=True, help="Seconds of each load.")
-@click.option("--signature", help="The signature to ask.  [default: one that takes raw inputs]")
-@click.option("--batch-size", type=click.IntRange(1), default=1, show_default=True, help="Rows in each request.")
+@signature_option
+@batch_size_option
 @click.option(
     "--input",
     "inputs",

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from serving.bench.commands import POSITIVE
+from serving.bench.commands import POSITIVE, batch_size_option, signature_option
 from serving.commands import ENGINES
 
 if TYPE_CHECKING:
@@ -46,8 +46,8 @@ class Milliseconds(click.ParamType):
 @click.option("--p99", "limit_ms", type=Milliseconds(), required=True, help="What 99 of 100 requests may take: 50ms.")
 @click.option("--engine", type=click.Choice(ENGINES), default="auto", show_default=True, help="What serves.")
 @click.option("--api", type=click.Choice(["rest", "grpc"]), default="grpc", show_default=True, help="What to ask over.")
-@click.option("--signature", help="The signature to ask.  [default: one that takes raw inputs]")
-@click.option("--batch-size", type=click.IntRange(1), default=1, show_default=True, help="Rows in each request.")
+@signature_option
+@batch_size_option
 @click.option(
     "--input",
     "inputs",
