@@ -6,6 +6,7 @@ import contextlib
 import json
 import logging
 import math
+import os
 import signal
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -30,23 +31,41 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 _LOOK_SECONDS = 2.0  # for finding out whether a server listens
 
 
-@click.command()
-@click.argument("base_path", type=click.Path(path_type=str))
+class _ServeCommand(click.Command):
+    """Takes TensorFlow Serving's own flags, too, each as if it were a ``--flag``."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        from serving.tf_serving_flags import as_options
+
+        try:
+            return super().parse_args(ctx, as_options(args))
+        except ValueError as error:
+            raise click.UsageError(str(error)) from None
+
+
+@click.command(cls=_ServeCommand)
+@click.argument("base_path", required=False, type=click.Path(path_type=str))
 @click.option("--name", help="The model's name.  [default: the folder's]")
 @click.option("--engine", type=click.Choice(ENGINES), default="auto", show_default=True, help="What serves.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
 @click.option("--rest-port", type=click.IntRange(0, 65535), default=8501, show_default=True, help="0: a free one.")
 @click.option("--grpc-port", type=click.IntRange(0, 65535), default=8500, show_default=True, help="0: a free one.")
 @click.option("--flag", "flags", multiple=True, metavar="NAME=VALUE", help="A flag of the server. Can be repeated.")
+@click.option("--tls-certificate", type=_FILE, help="PEM file: gRPC over TLS.")
+@click.option("--tls-key", type=_FILE, help="PEM file of its private key.")
+@click.option("--tls-client-ca", type=_FILE, help="PEM file: only callers with a certificate of this authority.")
 @click.option("--json", "as_json", is_flag=True, help="Print the addresses as one line of JSON.")
 def serve(
-    base_path: str,
+    base_path: str | None,
     name: str | None,
     engine: str,
     host: str,
     rest_port: int,
     grpc_port: int,
     flags: tuple[str, ...],
+    tls_certificate: Path | None,
+    tls_key: Path | None,
+    tls_client_ca: Path | None,
     as_json: bool,
 ) -> None:
     """Serve the versions in BASE_PATH over REST and gRPC, in the foreground.
@@ -55,23 +74,36 @@ def serve(
     when it appears. The engine is TensorFlow Serving in Docker, else its binary, else the embedded server. Ctrl-C or
     SIGTERM stops it.
 
+    All of TensorFlow Serving's own flags are taken, too, in its spelling: --port, --rest_api_port, --model_name,
+    --model_base_path, --model_config_file, --enable_batching, --ssl_config_file, --grpc_socket_path, ... With none of
+    those that say what is served, MODEL_NAME and MODEL_BASE_PATH of the environment do, as in its image.
+
     \b
     Example:
         zoo serve served/lenet5
         zoo serve served/lenet5 --engine embedded --rest-port 8601 --grpc-port 8600
-        zoo serve served/lenet5 --flag tensorflow_intra_op_parallelism=1
+        zoo serve served/lenet5 --tensorflow_intra_op_parallelism=1
+        zoo serve served/lenet5 --tls-certificate server.pem --tls-key server.key
+        zoo serve --port=8500 --rest_api_port=8501 --model_config_file=models.config
     """
+    from serving.tf_serving_flags import placed
+
     _log_to_stderr()
-    ports = {"rest_port": rest_port, "grpc_port": grpc_port}
-    with _sigterm_interrupts():
+    friendly = {"base_path": base_path, "name": name, "rest_port": rest_port, "grpc_port": grpc_port}
+    with _sigterm_interrupts(), contextlib.ExitStack() as stack:
         try:
-            with _started(
-                base_path, name=name, engine=engine, host=host, flags=_parsed_flags(flags), **ports
-            ) as server:
+            options = placed(_parsed_flags(flags), friendly, os.environ)
+            if tls_certificate or tls_key or tls_client_ca:
+                options["flags"]["ssl_config_file"] = stack.enter_context(
+                    _ssl_config_file(tls_certificate, tls_key, tls_client_ca)
+                )
+            with _started(engine=engine, host=host, **options) as server:
                 _announce(server, as_json)
                 while not server.wait(timeout=1.0):
                     pass
                 raise click.ClickException(server.exit_reason)
+        except ValueError as error:
+            raise click.UsageError(str(error)) from None
         except KeyboardInterrupt:
             click.echo("stopped", err=True)
 
@@ -199,12 +231,28 @@ def _parsed_flags(flags: Sequence[str]) -> dict[str, str]:
     return {name: value for name, _, value in pairs}
 
 
-def _started(base_path: str, **options) -> Server:
+@contextlib.contextmanager
+def _ssl_config_file(certificate: Path | None, key: Path | None, client_ca: Path | None) -> Iterator[str]:
+    """The file that a server reads its certificates from, which nobody else can read, and which goes at the end."""
+    from tempfile import TemporaryDirectory
+
+    from serving.deployment import tls
+
+    if certificate is None or key is None:
+        raise ValueError("--tls-certificate and --tls-key go together, and --tls-client-ca with them")
+    with TemporaryDirectory() as folder:
+        file = Path(folder, "ssl_config.pbtxt")
+        file.touch(mode=0o600)
+        file.write_text(tls.read(certificate, key, client_ca), "ascii")
+        yield str(file)
+
+
+def _started(**options) -> Server:
     from serving.engines import serve as start
     from serving.errors import ServingError
 
     try:
-        return start(base_path, **options, log=lambda line: click.echo(line, err=True))
+        return start(**options, log=lambda line: click.echo(line, err=True))
     except ValueError as error:
         raise click.BadParameter(str(error)) from None
     except ServingError as error:
@@ -213,14 +261,21 @@ def _started(base_path: str, **options) -> Server:
 
 def _announce(server: Server, as_json: bool) -> None:
     metadata = server.wait_ready()
+    addresses = {"REST": server.rest_url, "gRPC": server.grpc_address, "socket": server.socket_address}
+    there = {name: address for name, address in addresses.items() if address}
+    version = metadata.version if metadata else None
     if as_json:
-        fields = {"engine": server.engine, "model": server.name, "version": metadata.version}
-        click.echo(json.dumps({**fields, "rest": server.rest_url, "grpc": server.grpc_address}))
+        fields = {"engine": server.engine, "model": server.name, "version": version}
+        click.echo(json.dumps(fields | {name.lower(): address for name, address in there.items()}))
         return
-    click.echo(f"{server.name} version {metadata.version}, served by the engine: {server.engine}")
-    click.echo(f"  REST  {server.rest_url}")
-    click.echo(f"  gRPC  {server.grpc_address}")
-    click.echo(f"Ask it:\n  {curl_line(server.rest_url, metadata)}")
+    what = f"{server.name} version {version}" if version is not None else server.name
+    if len(server.models) != 1:
+        what = ", ".join(server.models) or "no model"
+    click.echo(f"{what}, served by the engine: {server.engine}")
+    for name, address in there.items():
+        click.echo(f"  {name}  {address}")
+    if metadata and server.rest_url:
+        click.echo(f"Ask it:\n  {curl_line(server.rest_url, metadata)}")
     click.echo("Ctrl-C stops it.")
 
 

@@ -7,8 +7,8 @@ from google.protobuf import text_format
 from serving.base_path import is_url
 from serving.embedded.status import invalid_argument, not_found
 from serving.protos import serving_pb2 as pb
+from serving.served_models import PLATFORM
 
-PLATFORM = "tensorflow"
 _TENSORFLOW_MODEL_TYPE = 1
 
 

@@ -148,7 +148,8 @@ def test_a_server_that_dies_later_says_why(on_path, base_path):
         assert server.exit_reason is None
         os.kill(int(server.logs().split()[2]), signal.SIGKILL)
         assert server.wait(10)
-        assert server.exit_reason.startswith("the binary server was ended by signal 9: stub process")
+        assert server.exit_code == 128 + signal.SIGKILL
+        assert server.exit_reason.startswith("the binary server was ended by signal 9\nIts last lines:\n  stub process")
 
 
 def test_a_port_that_somebody_took_meanwhile_is_chosen_anew(on_path, base_path, tmp_path, monkeypatch):
