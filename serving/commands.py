@@ -86,24 +86,17 @@ def serve(
         zoo serve served/lenet5 --tls-certificate server.pem --tls-key server.key
         zoo serve --port=8500 --rest_api_port=8501 --model_config_file=models.config
     """
-    from serving.tf_serving_flags import placed
-
     _log_to_stderr()
     friendly = {"base_path": base_path, "name": name, "rest_port": rest_port, "grpc_port": grpc_port}
-    with _sigterm_interrupts(), contextlib.ExitStack() as stack:
+    options = _placed(flags, friendly)
+    with _sigterm_interrupts(), _ssl_flags(tls_certificate, tls_key, tls_client_ca) as ssl_flags:
+        options["flags"] |= ssl_flags
         try:
-            options = placed(_parsed_flags(flags), friendly, os.environ)
-            if tls_certificate or tls_key or tls_client_ca:
-                options["flags"]["ssl_config_file"] = stack.enter_context(
-                    _ssl_config_file(tls_certificate, tls_key, tls_client_ca)
-                )
             with _started(engine=engine, host=host, **options) as server:
                 _announce(server, as_json)
                 while not server.wait(timeout=1.0):
                     pass
                 raise click.ClickException(server.exit_reason)
-        except ValueError as error:
-            raise click.UsageError(str(error)) from None
         except KeyboardInterrupt:
             click.echo("stopped", err=True)
 
@@ -231,20 +224,38 @@ def _parsed_flags(flags: Sequence[str]) -> dict[str, str]:
     return {name: value for name, _, value in pairs}
 
 
+def _placed(flags: Sequence[str], friendly: Mapping[str, object]) -> dict:
+    from serving.tf_serving_flags import placed
+
+    try:
+        return placed(_parsed_flags(flags), friendly, os.environ)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+
+
 @contextlib.contextmanager
-def _ssl_config_file(certificate: Path | None, key: Path | None, client_ca: Path | None) -> Iterator[str]:
-    """The file that a server reads its certificates from, which nobody else can read, and which goes at the end."""
+def _ssl_flags(certificate: Path | None, key: Path | None, client_ca: Path | None) -> Iterator[dict[str, str]]:
+    """The flag of a file with the certificates, which only the server can read, and which goes at the end."""
     from tempfile import TemporaryDirectory
 
     from serving.deployment import tls
+    from serving.engines import NOBODY
 
+    if certificate is key is client_ca is None:
+        yield {}
+        return
     if certificate is None or key is None:
-        raise ValueError("--tls-certificate and --tls-key go together, and --tls-client-ca with them")
+        raise click.UsageError("--tls-certificate and --tls-key go together, and --tls-client-ca with them.")
     with TemporaryDirectory() as folder:
         file = Path(folder, "ssl_config.pbtxt")
         file.touch(mode=0o600)
-        file.write_text(tls.read(certificate, key, client_ca), "ascii")
-        yield str(file)
+        try:
+            file.write_text(tls.read(certificate, key, client_ca), "ascii")
+        except ValueError as error:
+            raise click.UsageError(str(error)) from None
+        if not os.getuid():
+            os.chown(file, NOBODY, NOBODY)  # as whom a container that root started reads it
+        yield {"ssl_config_file": str(file)}
 
 
 def _started(**options) -> Server:

@@ -109,18 +109,12 @@ class Server:
 
         ``models`` maps names to base paths, or to ``ServedModel``s that choose versions and give them labels. Returns
         when every new model has a version that answers. It is asked over gRPC: over TLS, as ``serve`` was told by
-        ``tls``. What was a ``model_config_file`` is put back by its next change, where that is polled.
+        ``tls``. A ``model_config_file`` that is polled has the last word: what it lists is served again soon.
 
         Raises ValueError for what cannot be served, before the server is asked; InvalidInput for what it refuses, such
         as a label on a version that is not loaded; ServerError where a new model cannot be loaded; DeadlineExceeded.
         """
-        listed = {
-            name: model if isinstance(model, ServedModel) else ServedModel(model) for name, model in models.items()
-        }
-        seen = {
-            name: ServedModel(self._as_seen(check_base_path(model.base_path)), model.versions, model.labels)
-            for name, model in listed.items()
-        }
+        seen = {name: self._as_seen(model) for name, model in models.items()}
         if self._addresses.is_secure and self._tls is None:
             raise ValueError("The server asks for TLS: give serve tls=Tls(ca=…), so that its handle can ask it")
         with Client(self.grpc_address or self.socket_address, tls=self._tls, retries=0) as client:

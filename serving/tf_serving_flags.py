@@ -77,6 +77,10 @@ def as_options(arguments: Sequence[str], option: str = "--flag") -> list[str]:
         argument = left.pop(0)
         if argument == "--":
             return [*options, argument, *left]
+        if argument == option:
+            options += [argument, *left[:1]]
+            del left[:1]
+            continue
         name, equals, value = argument.partition("=")
         name = name.removeprefix("--").replace("-", "_")
         if not argument.startswith("--") or name not in FLAGS:

@@ -105,12 +105,14 @@ class RestApi:
         request = json_request.parse_document(body)
         examples = json_request.examples(request)
         with self.service.core.servable(spec) as loaded, self.service.timed(loaded, "Classify"):
+            self.service.check_method(loaded, request.signature_name, inference.CLASSIFY)
             return json_response.classifications(inference.classify(loaded.servable, request.signature_name, examples))
 
     def _regress(self, spec: pb.ModelSpec, body: bytes) -> bytes:
         request = json_request.parse_document(body)
         examples = json_request.examples(request)
         with self.service.core.servable(spec) as loaded, self.service.timed(loaded, "Regress"):
+            self.service.check_method(loaded, request.signature_name, inference.REGRESS)
             return json_response.regressions(inference.regress(loaded.servable, request.signature_name, examples))
 
     def _metadata(self, spec: pb.ModelSpec) -> bytes:

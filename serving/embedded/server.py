@@ -8,7 +8,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from serving.embedded import model_config, monitoring_config
+from serving.embedded import flags, model_config, monitoring_config, ssl_config
 from serving.embedded.core import Core
 from serving.embedded.flags import Options
 from serving.embedded.grpc_server import GrpcServer
@@ -43,8 +43,19 @@ class Server:
             retry_interval=options.load_retry_interval_micros / 1e6,
         )
         self._core = Core(self._manager, options.allow_version_labels_for_unavailable_models)
-        self._service = Service(self._core, self._metrics, options.enable_serialization_as_tensor_content)
-        self._grpc = GrpcServer(self._service, max(1, options.grpc_max_threads))
+        self._service = Service(
+            self._core,
+            self._metrics,
+            options.enable_serialization_as_tensor_content,
+            options.enable_signature_method_name_check,
+        )
+        self._grpc = GrpcServer(
+            self._service,
+            max(1, options.grpc_max_threads),
+            credentials=ssl_config.credentials(options.ssl_config_file),
+            arguments=flags.channel_arguments(options.grpc_channel_arguments),
+            has_health=options.enable_grpc_healthcheck_service,
+        )
         self._rest: RestServer | None = None
         if options.rest_api_port:
             metrics_path = (
@@ -64,14 +75,17 @@ class Server:
         """
         await asyncio.get_running_loop().run_in_executor(None, self._load_models)
         options = self._options
-        addresses = []
-        if options.port or options.grpc_socket_path:
-            port = self._grpc.start(f"{options.host}:{options.port}", options.grpc_socket_path or None)
-            addresses.append(f"gRPC at {options.host}:{port}")
+        addresses, scheme = [], "gRPC over TLS" if options.ssl_config_file else "gRPC"
+        if options.port:
+            addresses.append(f"{options.host}:{options.port}")
+        if options.grpc_socket_path:
+            addresses.append(f"unix:{options.grpc_socket_path}")
+        self._grpc.start(*addresses)
+        ready = [f"{scheme} at {address}" for address in addresses]
         if self._rest:
             port = await self._rest.start(options.host, options.rest_api_port)
-            addresses.append(f"REST at http://{options.host}:{port}")
-        log.info("ready: %s", ", ".join(addresses))
+            ready.append(f"REST at http://{options.host}:{port}")
+        log.info("ready: %s", ", ".join(ready))
 
     async def stop(self) -> None:
         """Takes no new requests, finishes those under way, lets the models go."""
@@ -93,9 +107,8 @@ class Server:
 
     def _reread_config(self) -> None:
         config = model_config.read(self._options.model_config_file)
-        if config != self._config:
+        if config != self._core.config:  # be it that the file has changed, or that somebody asked for other models
             self._core.configure(config)
-            self._config = config
             log.info("configuration read again from %s", self._options.model_config_file)
 
 
@@ -135,6 +148,8 @@ def _load_version(options: Options, metrics: Metrics, model: str, version: int, 
         tags=frozenset(options.saved_model_tags.split(",")),
         intra_op_threads=options.tensorflow_intra_op_parallelism or options.tensorflow_session_parallelism,
         inter_op_threads=options.tensorflow_inter_op_parallelism or options.tensorflow_session_parallelism,
+        gpu_memory_fraction=options.per_process_gpu_memory_fraction,
+        config_file=options.tensorflow_session_config_file,
     )
     start = time.perf_counter()
     try:
@@ -146,11 +161,26 @@ def _load_version(options: Options, metrics: Metrics, model: str, version: int, 
     metrics.load_latency.add(str(path), by=int((time.perf_counter() - start) * 1e6))
     if options.enable_model_warmup:
         try:
-            count = warm_up(servable, path, saved_model.read_records, options.num_request_iterations_for_warmup)
+            count = _warmed_up(servable, path, metrics, saved_model.read_records, options)
         except ServingError:
             servable.close()
             raise
         if count:
-            metrics.warmup_records.add(str(path), "OK", by=count)
             log.info("%s: version %d answered %d warm-up requests", model, version, count)
     return servable
+
+
+def _warmed_up(servable, path: Path, metrics: Metrics, read_records: Callable, options: Options) -> int:
+    """Warms one version, and counts how that went; the number of its requests."""
+    start, count, status = time.perf_counter(), 0, "OK"
+    try:
+        count = warm_up(servable, path, read_records, max(1, options.num_request_iterations_for_warmup))
+    except ServingError as error:
+        status = str(error)
+        raise
+    finally:
+        if count or status != "OK":
+            metrics.warmup_records.add(str(path), status, by=count)
+            microseconds = (time.perf_counter() - start) * 1e6
+            metrics.warmup_latency.record(str(path), status, microseconds=microseconds)
+    return count
