@@ -41,7 +41,7 @@ class GrpcTransport:
         self._blocking = blocking
         api = grpc if blocking else grpc.aio
         if tls:
-            self._channel = api.secure_channel(address, _credentials(tls), options=_OPTIONS)
+            self._channel = api.secure_channel(address, _credentials(tls), options=_OPTIONS + _named(address))
         else:
             self._channel = api.insecure_channel(address, options=_OPTIONS)
         self._predict = self._method("PredictionService/Predict", pb.PredictRequest, pb.PredictResponse)
@@ -149,6 +149,11 @@ def _output_array(name: str, tensor: pb.TensorProto) -> np.ndarray:
     if array.dtype == object:
         return decode_strings(name, array)
     return array if array.flags.writeable else array.copy()  # REST's arrays can be written to, so can these
+
+
+def _named(address: str) -> tuple[tuple[str, str], ...]:
+    """A socket has no host whose name a certificate could have: it is this machine's."""
+    return (("grpc.ssl_target_name_override", "localhost"),) if address.startswith("unix:") else ()
 
 
 def _credentials(tls: Tls) -> grpc.ChannelCredentials:

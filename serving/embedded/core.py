@@ -72,7 +72,7 @@ class Core:
             self._labels = labels
             self._source.poll()
             before = {model.name for model in self.config.model_config_list.config}
-            self.config = config
+            self.config = pb.ModelServerConfig.FromString(config.SerializeToString())
             return [model.name for model in models if model.name not in before]
 
     def poll(self) -> None:

@@ -81,6 +81,8 @@ def parse(arguments: Sequence[str]) -> Options:
         parser.error("one of --model_base_path and --model_config_file is needed")
     if not known.port and not known.grpc_socket_path:
         parser.error("at least one of --port and --grpc_socket_path must be set")
+    if known.port and known.port == known.rest_api_port:
+        parser.error(f"REST and gRPC need two ports, received {known.port} for both")
     try:
         channel_arguments(known.grpc_channel_arguments)
     except ValueError as error:

@@ -233,6 +233,37 @@ def test_a_model_taken_off_the_list_is_let_go(core, tmp_path):
         ask(core)
 
 
+def test_a_model_that_comes_back_while_its_last_request_is_answered_is_served_again(core, tmp_path):
+    publish(tmp_path, 1)
+    configure(core, tmp_path)
+    wait_for_states(core, {1: "AVAILABLE"})
+    with core.servable(pb.ModelSpec(name="m")):
+        configure(core, tmp_path / "nowhere", name="other")
+        wait_for_states(core, {1: "UNLOADING"})
+        configure(core, tmp_path)
+    wait_for_states(core, {1: "AVAILABLE"})
+    assert ask(core) == 1
+
+
+def test_a_model_that_waits_for_its_first_version_holds_up_no_other(core, tmp_path):
+    publish(tmp_path / "b", 1)
+    configure(core, tmp_path / "a", name="a")
+    given_up = iter([False, True])
+    core.wait_until_settled(["a"], lambda: next(given_up))
+    configure(core, tmp_path / "b", name="b")
+    core.wait_until_settled(["b"])
+    assert ask(core, name="b") == 1
+
+
+def test_only_models_that_are_new_are_waited_for(core, tmp_path):
+    publish(tmp_path, 1)
+    config = pb.ModelServerConfig()
+    config.model_config_list.config.add(name="m", base_path=str(tmp_path), model_platform="tensorflow")
+    assert core.configure(config) == ["m"]
+    config.model_config_list.config.add(name="n", base_path=str(tmp_path), model_platform="tensorflow")
+    assert core.configure(config) == ["n"]
+
+
 def test_a_bucket_is_refused(core):
     with pytest.raises(ServingError, match=r"INVALID_ARGUMENT: .*folder of this machine; .* reads no s3://models/m"):
         configure(core, "s3://models/m")
