@@ -128,7 +128,7 @@ def test_models_come_and_go_by_reload(handle, folder):
         client.wait_ready("moving")
         handle.reload({"tiny": folder / "tiny", "moving": serving.ServedModel(folder / "moving", 2, {"stable": 1})})
         assert client.metadata("moving", label="stable").version == 1
-        handle.reload({"moving": serving.ServedModel(folder / "moving", [1])})
+        handle.reload({"moving": serving.ServedModel(folder / "moving", [1], {"stable": 1})})
         assert client.metadata("moving").version == 1
         for wrong, words in (
             ({"moving": folder / "nowhere"}, "No such folder"),
@@ -149,9 +149,8 @@ def test_a_server_that_died_tells_how_and_what_it_said_last(handle):
     assert (handle.running, handle.exit_code, handle.exit_reason) == (True, None, None)
     if handle.engine == "docker":
         pytest.skip("the server is no process of ours")
-    (child,) = (
-        Path(f"/proc/{handle._process._process.pid}/task/{handle._process._process.pid}/children").read_text().split()
-    )
+    supervisor = handle._process._process.pid
+    (child,) = Path(f"/proc/{supervisor}/task/{supervisor}/children").read_text().split()
     os.kill(int(child), signal.SIGKILL)
     assert handle.wait(20)
     assert handle.exit_code == 128 + signal.SIGKILL
