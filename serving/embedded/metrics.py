@@ -1,7 +1,7 @@
 """Counters and histograms in Prometheus' text format, under the names and labels of TF Serving.
 
-Sources: servables/tensorflow/util.cc and saved_model_warmup_util.cc (names, buckets), util/prometheus_exporter.cc
-(format). The states of models have no metric there, only the attempts to load them.
+Sources: servables/tensorflow/util.cc (names, buckets), util/prometheus_exporter.cc (format). States of models have no
+metric there, only the attempts to load them.
 """
 
 import bisect
@@ -81,7 +81,6 @@ class Metrics:
         self.load_attempts = Counter(":tensorflow:cc:saved_model:load_attempt_count", ("model_path", "status"))
         self.load_latency = Counter(":tensorflow:cc:saved_model:load_latency", ("model_path",))
         self.warmup_records = Counter(":tensorflow:serving:model_warmup_records_read", ("model_path", "status"))
-        self.warmup_latency = Histogram(":tensorflow:serving:model_warmup_latency", ("model_path", "status"))
         self.requests = Counter(":tensorflow:serving:request_count", ("model_name", "status"))
         self.request_latency = Histogram(":tensorflow:serving:request_latency", ("model_name", "API", "entrypoint"))
         self.runtime_latency = Histogram(":tensorflow:serving:runtime_latency", ("model_name", "API", "runtime"))

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from serving.base_path import is_url
-from serving.embedded import text_proto
+from serving.embedded import proto_file
 from serving.embedded.status import invalid_argument
 from serving.protos import serving_pb2 as pb
 from serving.served_models import PLATFORM
@@ -13,10 +13,7 @@ _TENSORFLOW_MODEL_TYPE = 1
 
 def read(path: str | Path) -> pb.ModelServerConfig:
     """The configuration in a file. NOT_FOUND without it, INVALID_ARGUMENT with the line where it does not parse."""
-    config = text_proto.read(path, pb.ModelServerConfig())
-    if config.WhichOneof("config") is None:
-        raise invalid_argument(f"{path}; Invalid argument")
-    return config
+    return proto_file.read(path, pb.ModelServerConfig())
 
 
 def single_model(name: str, base_path: str) -> pb.ModelServerConfig:

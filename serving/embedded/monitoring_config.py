@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from serving.embedded import text_proto
+from serving.embedded import proto_file
 from serving.protos import serving_pb2 as pb
 
 DEFAULT_PATH = "/monitoring/prometheus/metrics"
@@ -10,5 +10,5 @@ DEFAULT_PATH = "/monitoring/prometheus/metrics"
 
 def metrics_path(path: str | Path) -> str | None:
     """Where Prometheus scrapes; None when the file turns it off. NOT_FOUND and INVALID_ARGUMENT name the file."""
-    prometheus = text_proto.read(path, pb.MonitoringConfig()).prometheus_config
+    prometheus = proto_file.read(path, pb.MonitoringConfig()).prometheus_config
     return (prometheus.path or DEFAULT_PATH) if prometheus.enable else None

@@ -19,7 +19,7 @@ import tensorflow as tf
 from google.protobuf.message import DecodeError
 from tensorflow.core.protobuf import config_pb2, meta_graph_pb2, saved_model_pb2
 
-from serving.embedded import text_ops, text_proto
+from serving.embedded import proto_file, text_ops
 from serving.embedded.status import Code, ServingError, not_found
 from serving.protos import serving_pb2 as pb
 
@@ -48,7 +48,7 @@ class SessionOptions:
         """What TensorFlow takes. ServingError for a file that cannot be read."""
         config = config_pb2.ConfigProto()
         if self.config_file:
-            text_proto.read(self.config_file, config)
+            proto_file.read(self.config_file, config)
         chosen = config_pb2.ConfigProto(
             intra_op_parallelism_threads=self.intra_op_threads,
             inter_op_parallelism_threads=self.inter_op_threads,

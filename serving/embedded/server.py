@@ -161,26 +161,11 @@ def _load_version(options: Options, metrics: Metrics, model: str, version: int, 
     metrics.load_latency.add(str(path), by=int((time.perf_counter() - start) * 1e6))
     if options.enable_model_warmup:
         try:
-            count = _warmed_up(servable, path, metrics, saved_model.read_records, options)
+            count = warm_up(servable, path, saved_model.read_records, options.num_request_iterations_for_warmup)
         except ServingError:
             servable.close()
             raise
         if count:
+            metrics.warmup_records.add(str(path), "OK", by=count)
             log.info("%s: version %d answered %d warm-up requests", model, version, count)
     return servable
-
-
-def _warmed_up(servable, path: Path, metrics: Metrics, read_records: Callable, options: Options) -> int:
-    """Warms one version, and counts how that went; the number of its requests."""
-    start, count, status = time.perf_counter(), 0, "OK"
-    try:
-        count = warm_up(servable, path, read_records, max(1, options.num_request_iterations_for_warmup))
-    except ServingError as error:
-        status = str(error)
-        raise
-    finally:
-        if count or status != "OK":
-            metrics.warmup_records.add(str(path), status, by=count)
-            microseconds = (time.perf_counter() - start) * 1e6
-            metrics.warmup_latency.record(str(path), status, microseconds=microseconds)
-    return count

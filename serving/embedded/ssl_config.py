@@ -6,7 +6,7 @@ from tempfile import TemporaryDirectory
 import grpc
 
 from serving import server_certificates
-from serving.embedded import text_proto
+from serving.embedded import proto_file
 from serving.embedded.status import invalid_argument
 from serving.protos import serving_pb2 as pb
 
@@ -18,7 +18,7 @@ def credentials(path: str) -> grpc.ServerCredentials | None:
     """
     if not path:
         return None
-    config = text_proto.read(path, pb.SSLConfig())
+    config = proto_file.read(path, pb.SSLConfig())
     if config.client_verify and not config.custom_ca:
         raise invalid_argument(f"{path}; client_verify needs custom_ca, the authority of the callers' certificates")
     _check(config, path)

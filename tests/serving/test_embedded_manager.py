@@ -248,11 +248,12 @@ def test_a_model_that_comes_back_while_its_last_request_is_answered_is_served_ag
 def test_a_model_that_waits_for_its_first_version_holds_up_no_other(core, tmp_path):
     publish(tmp_path / "b", 1)
     configure(core, tmp_path / "a", name="a")
-    given_up = iter([False, True])
-    core.wait_until_settled(["a"], lambda: next(given_up))
+    given_up = iter([False])
+    core.wait_until_settled(["a"], lambda: next(given_up, True))
     configure(core, tmp_path / "b", name="b")
     core.wait_until_settled(["b"])
-    assert ask(core, name="b") == 1
+    with core.servable(pb.ModelSpec(name="b")) as loaded:
+        assert loaded.version == 1
 
 
 def test_only_models_that_are_new_are_waited_for(core, tmp_path):
