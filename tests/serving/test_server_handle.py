@@ -4,6 +4,7 @@ import os
 import shutil
 import signal
 from pathlib import Path
+from unittest.mock import MagicMock
 
 import grpc
 import numpy as np
@@ -16,6 +17,7 @@ from serving.deployment import text_protos, tls
 from serving.engines import ENGINES
 from serving.grpc_channel import encode_request
 from serving.protos import serving_pb2 as pb
+from serving.server import Addresses, Server
 from serving.transport import ModelRef
 
 ROW = [[1.0, 2.0, 3.0]]
@@ -35,6 +37,7 @@ def folder(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         issued.private_key_pem.write_to_path(folder / f"{name}.key")
     ssl = tls.read(folder / "server.pem", folder / "server.key", folder / "ca.pem")
     (folder / "ssl.pbtxt").write_text(ssl)
+    (folder / "session.pbtxt").write_text("allow_soft_placement: true intra_op_parallelism_threads: 1")
     (folder / "monitoring.pbtxt").write_text(text_protos.monitoring_config("/metrics"))
     (folder / "models.pbtxt").write_text(text_protos.model_config({"tiny": {"stable": 1}}, root=str(folder)))
     return folder
@@ -57,6 +60,8 @@ def handle(request, folder, known):
         "grpc_socket_path": folder / "s.sock",
         "enable_grpc_healthcheck_service": True,
         "enable_serialization_as_tensor_content": True,
+        "tensorflow_session_config_file": folder / "session.pbtxt",
+        "grpc_channel_arguments": "grpc.max_connection_age_ms=600000",
     }
     with serving.serve(engine=request.param, flags=flags, tls=known) as running:
         yield running
@@ -143,6 +148,30 @@ def test_models_come_and_go_by_reload(handle, folder):
         assert client.predict("tiny", ROW)["y"].shape == (1, 2)
     with serving.Client(handle.rest_url) as client, pytest.raises(serving.Unsupported):
         client.reload({})
+
+
+def test_a_server_over_tls_is_ready_without_being_asked_where_nobody_said_how(folder, tmp_path):
+    (tmp_path / "none.pbtxt").write_text("model_config_list {}")
+    flags = {"model_config_file": tmp_path / "none.pbtxt", "ssl_config_file": folder / "ssl.pbtxt"}
+    with serving.serve(engine="embedded", rest_port=None, flags=flags) as server:
+        assert (server.rest_url, server.socket_address, server.models, server.name) == (None, None, (), "")
+        assert server.wait_ready() is None
+        with pytest.raises(ValueError, match="asks for TLS"):
+            server.reload({})
+        with pytest.raises(serving.EngineError, match="has no metrics"):
+            server.metrics()
+
+
+def test_a_container_is_told_of_its_own_paths(models, monkeypatch, tmp_path):
+    asked = []
+    client = MagicMock()
+    client.return_value.__enter__.return_value.reload = lambda listed, timeout: asked.append(listed)
+    monkeypatch.setattr("serving.server.Client", client)
+    handle = Server("docker", ("m",), None, Addresses("127.0.0.1", 1, 2), mounts={models / "tiny": "/models/m"})
+    handle.reload({"m": models / "tiny"})
+    assert asked == [{"m": serving.ServedModel(Path("/models/m"))}]
+    with pytest.raises(ValueError, match="The container does not see .*moving, only what it was started with"):
+        handle.reload({"n": models / "moving"})
 
 
 def test_a_server_that_died_tells_how_and_what_it_said_last(handle):
