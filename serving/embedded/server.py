@@ -77,7 +77,8 @@ class Server:
         options = self._options
         addresses, scheme = [], "gRPC over TLS" if options.ssl_config_file else "gRPC"
         if options.port:
-            addresses.append(f"{options.host}:{options.port}")
+            host = f"[{options.host}]" if ":" in options.host else options.host
+            addresses.append(f"{host}:{options.port}")
         if options.grpc_socket_path:
             addresses.append(f"unix:{options.grpc_socket_path}")
         self._grpc.start(*addresses)
