@@ -1,7 +1,6 @@
 """Counters and histograms in Prometheus' text format, under the names and labels of TF Serving.
 
-Sources: servables/tensorflow/util.cc (names, buckets), util/prometheus_exporter.cc (format). States of models have no
-metric there, only the attempts to load them.
+Sources: servables/tensorflow/util.cc (names, buckets), util/prometheus_exporter.cc (format).
 """
 
 import bisect
