@@ -38,6 +38,12 @@ _LOOK_SECONDS = 2.0  # for finding out whether a server listens
 @click.option("--rest-port", type=click.IntRange(0, 65535), default=8501, show_default=True, help="0: a free one.")
 @click.option("--grpc-port", type=click.IntRange(0, 65535), default=8500, show_default=True, help="0: a free one.")
 @click.option("--flag", "flags", multiple=True, metavar="NAME=VALUE", help="A flag of the server. Can be repeated.")
+@click.option(
+    "--require-signature",
+    type=_FILE,
+    metavar="PUBLIC_KEY",
+    help="PEM file of public keys: load only versions that one of them signed.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the addresses as one line of JSON.")
 def serve(
     base_path: str,
@@ -47,6 +53,7 @@ def serve(
     rest_port: int,
     grpc_port: int,
     flags: tuple[str, ...],
+    require_signature: Path | None,
     as_json: bool,
 ) -> None:
     """Serve the versions in BASE_PATH over REST and gRPC, in the foreground.
@@ -63,10 +70,11 @@ def serve(
     """
     _log_to_stderr()
     ports = {"rest_port": rest_port, "grpc_port": grpc_port}
+    trust = {"require_signature": require_signature}
     with _sigterm_interrupts():
         try:
             with _started(
-                base_path, name=name, engine=engine, host=host, flags=_parsed_flags(flags), **ports
+                base_path, name=name, engine=engine, host=host, flags=_parsed_flags(flags), **ports, **trust
             ) as server:
                 _announce(server, as_json)
                 while not server.wait(timeout=1.0):

@@ -29,6 +29,7 @@ class LazyGroup(click.Group):
         "publish",
         "versions",
         "verify",
+        "sign",
         "rollback",
         "prune",
         "serve",
