@@ -63,6 +63,7 @@ def test_the_quickest_takes_the_place_of_the_plain_version(run, taking, tmp_path
     assert not [path for path in version.path.rglob("*") if path.name.startswith(".")]
     assert saved_model.describe(version.path) == version.card["signatures"]
     assert export.verify(version.path).ok
+    assert export.inspect(version.path).problems == ()
     assert (version.path / "saved_model.pb").stat().st_size == tried(version, "rewritten")["bytes"]
 
 
