@@ -4,8 +4,7 @@ Such a store has no rename and no lock, but objects that appear whole, and it cr
 it is asked to. So:
 
 - A version is made and proved in a folder of this machine, then uploaded. Its first object, `SHA256SUMS`, takes the
-  number: of two publishers one can create it. No object is ever overwritten,
-  but for a signature (`export.signing`) that is given later, or by another key.
+  number: of two publishers one can create it. No object is ever overwritten, but for a signature that is given later.
 - `saved_model.pb` is uploaded last and removed first. A folder without it is no version.
 - Every object is read back, and hashed, before the next one is sent.
 - If anything fails, what was uploaded is removed.

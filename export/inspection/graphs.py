@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 import tensorflow as tf
-from tensorflow.core.framework import attr_value_pb2, node_def_pb2, tensor_pb2
+from tensorflow.core.framework import attr_value_pb2, node_def_pb2, tensor_pb2, types_pb2
 from tensorflow.core.protobuf import meta_graph_pb2
 
 from export.inspection import checkpoint, operations
@@ -16,7 +16,7 @@ MOST_EXPANDED = 2**30
 """Bytes that all constants of a graph may take beyond those that stand in the file."""
 
 _VALUES = tuple(each.name for each in tensor_pb2.TensorProto.DESCRIPTOR.fields if each.name.endswith("_val"))
-_UNCOUNTED = 16  # bytes of a string, a resource or a variant, at least
+_STRING = 16  # bytes that one takes at least
 
 
 @dataclass(frozen=True)
@@ -51,13 +51,15 @@ def tensor_bytes(tensor: tensor_pb2.TensorProto) -> tuple[int, int]:
     """Bytes that a tensor takes in memory, and of those that stand in the message.
 
     Raises:
-        ValueError: its shape or type is none.
+        ValueError: it is no array, or its shape or type is none.
     """
+    if tensor.dtype in (types_pb2.DT_RESOURCE, types_pb2.DT_VARIANT):
+        raise ValueError("no array, but an object")
     sizes = [dim.size for dim in tensor.tensor_shape.dim]
     if tensor.tensor_shape.unknown_rank or any(size < 0 for size in sizes):
         raise ValueError("no shape")
     try:
-        each = tf.as_dtype(tensor.dtype).size or _UNCOUNTED
+        each = tf.as_dtype(tensor.dtype).size or _STRING
     except TypeError as error:
         raise ValueError("no type") from error
     given = len(tensor.tensor_content) or each * max(len(getattr(tensor, name)) for name in _VALUES)

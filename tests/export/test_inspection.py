@@ -234,6 +234,12 @@ def blow_up(graph):
     tensor.float_val.append(0)
 
 
+def hold_an_object(graph):
+    tensor = graph.graph_def.node.add(name="thing", op="Const").attr["value"].tensor
+    tensor.dtype = tf.variant.as_datatype_enum
+    tensor.variant_val.add(type_name="anything")
+
+
 def leave_the_folder(graph):
     graph.asset_file_def.add(filename="../../../etc/passwd")
 
@@ -253,6 +259,7 @@ def be_a_layer(graph):
         (call_nobody, "PartitionedCall in the main graph calls function ReadFile, which is not there"),
         (hide_an_operation, "function ReadFile is called as an operation is"),
         (blow_up, "constants take 4,398,046,"),
+        (hold_an_object, "thing in the main graph is a constant of no array, but an object"),
         (leave_the_folder, "asset '../../../etc/passwd' lies outside of assets/"),
         (leave_the_folder_as_tensorflow_1_does, "asset '/etc/passwd' lies outside of assets/"),
         (be_a_layer, "object _tf_keras_layer: Keras would rebuild it"),
