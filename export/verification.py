@@ -7,7 +7,6 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from export import comparison, fresh_process, golden, manifest, signing
-from export.arrays import Arrays
 from export.companions import COMPANIONS
 from export.comparison import Comparison, Tolerance
 from export.fresh_process import FreshProcess
@@ -16,8 +15,6 @@ from export.server import Refused, Server
 from export.version import Version, find
 from recipes.batches import all_joined
 from zoo.lazy import without_startup_chatter
-
-ROWS_PER_REQUEST = 16
 
 
 @dataclass(frozen=True)
@@ -173,19 +170,8 @@ def _replayed_at(server: Server, version: Version) -> dict[str, Comparison]:
 
 def _asked(server: Server, signature: str, examples: Golden, allowed: Mapping[str, Tolerance]) -> Comparison:
     try:
-        answers = all_joined([server.predict(signature, *part) for part in _parts(examples)])
+        parts = zip(golden.parts(examples.inputs), golden.parts(examples.outputs), strict=True)
+        answers = all_joined([server.predict(signature, *part) for part in parts])
     except Refused as error:
         return Comparison(signature, 0, problems=(f"Signature {signature!r} is refused by the server: {error}",))
     return comparison.compare(signature, examples, answers, allowed)
-
-
-def _parts(examples: Golden) -> list[tuple[Arrays, Arrays]]:
-    """Inputs and expected outputs in parts that a server's limits on messages and batches allow."""
-    starts = range(0, len(examples), ROWS_PER_REQUEST)
-    return [
-        tuple(
-            {name: array[start : start + ROWS_PER_REQUEST] for name, array in batch.items()}
-            for batch in (examples.inputs, examples.outputs)
-        )
-        for start in starts
-    ]
