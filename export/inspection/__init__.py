@@ -18,10 +18,11 @@ Covered, and refused:
 - Companions with data outside of the file, operations of their own, or TensorFlow's (`companions`).
 
 Not covered: faults of the parsers that read the files (TensorFlow's checkpoints, pictures, protocol buffers, ONNX,
-TFLite) and of the kernels that are allowed, which may be fed what their authors did not think of; graphs that take for
-ever or all memory by honest operations (`While`, `Fill`, `Tile`); models that answer wrongly on purpose, or leave out
-what they should say; the text of `README.md` and `labels.txt`; and whoever changes the files after they were inspected.
-So inspect a copy that nobody else can write to, and serve it without rights: `zoo deploy` does.
+TFLite) and of the kernels that are allowed, which may be fed what their authors did not think of (TensorFlow Text's
+reads WordPiece's table as a constant says it is); graphs that take for ever or all memory by honest operations
+(`While`, `Fill`, `Tile`); models that answer wrongly on purpose, or leave out what they should say; the text of
+`README.md` and `labels.txt`; and whoever changes the files after they were inspected. So inspect a copy that nobody
+else can write to, and serve it without rights: `zoo deploy` does.
 """
 
 from collections import Counter

@@ -95,8 +95,8 @@ _STRINGS = """
     UnicodeDecode UnicodeDecodeWithOffsets UnicodeEncode UnicodeScript UnicodeTranscode UnsortedSegmentJoin
 """
 _TEXT = """
-    CaseFoldUTF8 FastWordpieceDetokenize FastWordpieceTokenizeWithOffsets NormalizeUTF8 NormalizeUTF8WithOffsetsMap
-    TFText>FastWordpieceDetokenize TFText>FastWordpieceTokenizeWithOffsets
+    CaseFoldUTF8 FastWordpieceTokenizeWithOffsets NormalizeUTF8 NormalizeUTF8WithOffsetsMap
+    TFText>FastWordpieceDetokenize
 """
 _RANDOM = """
     Multinomial RandomStandardNormal RandomUniform RandomUniformInt StatelessMultinomial StatelessRandomGetAlg
