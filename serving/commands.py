@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from serving.answers import Row
     from serving.client import Client
     from serving.metadata import ModelMetadata, Signature
+    from serving.playground.server import Playground
     from serving.questions import Question
     from serving.server import Server
 
@@ -38,6 +39,14 @@ _LOOK_SECONDS = 2.0  # for finding out whether a server listens
 @click.option("--rest-port", type=click.IntRange(0, 65535), default=8501, show_default=True, help="0: a free one.")
 @click.option("--grpc-port", type=click.IntRange(0, 65535), default=8500, show_default=True, help="0: a free one.")
 @click.option("--flag", "flags", multiple=True, metavar="NAME=VALUE", help="A flag of the server. Can be repeated.")
+@click.option("--playground", "has_playground", is_flag=True, help="Open a page on which to ask the model.")
+@click.option(
+    "--playground-port",
+    type=click.IntRange(0, 65535),
+    default=8502,
+    show_default=True,
+    help="The page's. 0: a free one.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the addresses as one line of JSON.")
 def serve(
     base_path: str,
@@ -47,6 +56,8 @@ def serve(
     rest_port: int,
     grpc_port: int,
     flags: tuple[str, ...],
+    has_playground: bool,
+    playground_port: int,
     as_json: bool,
 ) -> None:
     """Serve the versions in BASE_PATH over REST and gRPC, in the foreground.
@@ -58,17 +69,21 @@ def serve(
     \b
     Example:
         zoo serve served/lenet5
+        zoo serve served/lenet5 --playground
         zoo serve served/lenet5 --engine embedded --rest-port 8601 --grpc-port 8600
         zoo serve served/lenet5 --flag tensorflow_intra_op_parallelism=1
     """
     _log_to_stderr()
     ports = {"rest_port": rest_port, "grpc_port": grpc_port}
-    with _sigterm_interrupts():
+    with sigterm_interrupts():
         try:
-            with _started(
-                base_path, name=name, engine=engine, host=host, flags=_parsed_flags(flags), **ports
-            ) as server:
-                _announce(server, as_json)
+            with contextlib.ExitStack() as stack:
+                options = {"name": name, "engine": engine, "host": host, "flags": _parsed_flags(flags)}
+                server = stack.enter_context(_started(base_path, **options, **ports))
+                page = None
+                if has_playground:
+                    page = stack.enter_context(_playground(server, Path(base_path), host, playground_port))
+                _announce(server, as_json, page)
                 while not server.wait(timeout=1.0):
                     pass
                 raise click.ClickException(server.exit_reason)
@@ -141,6 +156,7 @@ def query(
         zoo query served/unet street.jpg --pictures masks
         zoo query served/dcgan --row seed=7,count=16 --pictures made
     """
+    from serving import version_folder
     from serving.answers import read_answers
     from serving.errors import ServingError, Unavailable
 
@@ -159,7 +175,8 @@ def query(
         raise click.ClickException(f"{error}{hint}") from None
     except (ServingError, OSError) as error:
         raise click.ClickException(str(error)) from None
-    answers = read_answers(questions, outputs, top=top, labels=_labels(Path(model), metadata.version))
+    labels = version_folder.labels(Path(model) / str(metadata.version))
+    answers = read_answers(questions, outputs, top=top, labels=labels)
     if folder is not None:
         _write_pictures(folder, answers)
     if as_json:
@@ -179,7 +196,7 @@ def _log_to_stderr() -> None:
 
 
 @contextlib.contextmanager
-def _sigterm_interrupts() -> Iterator[None]:
+def sigterm_interrupts() -> Iterator[None]:
     """SIGTERM as if it were Ctrl-C, so that both stop the server in the same way."""
 
     def interrupt(*_):
@@ -211,15 +228,24 @@ def _started(base_path: str, **options) -> Server:
         raise click.ClickException(str(error)) from None
 
 
-def _announce(server: Server, as_json: bool) -> None:
+def _playground(server: Server, base_path: Path, host: str, port: int) -> Playground:
+    from serving.playground.commands import opened
+
+    return opened(server.rest_url, {server.name: base_path}, host=host, port=port)
+
+
+def _announce(server: Server, as_json: bool, page: Playground | None) -> None:
     metadata = server.wait_ready()
     if as_json:
         fields = {"engine": server.engine, "model": server.name, "version": metadata.version}
-        click.echo(json.dumps({**fields, "rest": server.rest_url, "grpc": server.grpc_address}))
+        fields |= {"rest": server.rest_url, "grpc": server.grpc_address}
+        click.echo(json.dumps(fields | ({"playground": page.url} if page else {})))
         return
     click.echo(f"{server.name} version {metadata.version}, served by the engine: {server.engine}")
     click.echo(f"  REST  {server.rest_url}")
     click.echo(f"  gRPC  {server.grpc_address}")
+    if page:
+        click.echo(f"  page  {page.url}")
     click.echo(f"Ask it:\n  {curl_line(server.rest_url, metadata)}")
     click.echo("Ctrl-C stops it.")
 
@@ -343,14 +369,6 @@ def _questions(
         return chosen, questions.with_settings(list(islice(asked, limit)), chosen, metadata.signatures[chosen], further)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
-
-
-def _labels(base_path: Path, version: int) -> list[str]:
-    """The names of all classes, where MODEL is a base path whose version has them."""
-    try:
-        return (base_path / str(version) / "labels.txt").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return []
 
 
 def _write_pictures(folder: Path, rows: Sequence[Row]) -> None:

@@ -33,6 +33,7 @@ class LazyGroup(click.Group):
         "prune",
         "serve",
         "query",
+        "playground",
         "bench",
         "tune",
         "deploy",
