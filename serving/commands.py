@@ -252,30 +252,20 @@ def _announce(server: Server, as_json: bool, page: Playground | None) -> None:
 
 def curl_line(rest_url: str, metadata: ModelMetadata) -> str:
     """A command that asks the model: a picture or a text where a signature takes one, else zeros of the right shape."""
+    from serving import lines
     from serving.questions import takes_one_string
 
-    url = f"{rest_url}/v1/models/{metadata.name}"
     for name, signature in metadata.signatures.items():
         if takes_one_string(signature):
             input_name = next(iter(signature.inputs))
-            if "text" in (name, input_name):
-                return _curl(url, f"'{_body(name, {input_name: ['some text']})}'")
-            body = _body(name, {input_name: [{"b64": "$(base64 < picture.png | tr -d '\\n')"}]})
-            quoted = body.replace('"', '\\"').replace("\\\\n", "\\n")
-            return _curl(url, f'"{quoted}"')
+            is_text = "text" in (name, input_name)
+            files = {} if is_text else {input_name: "picture.png"}
+            return lines.curl_line(rest_url, metadata.name, name, {input_name: ["some text"]}, files)
     for name, signature in sorted(metadata.signatures.items(), key=lambda item: item[0] != "row"):
         zeros = _zeros(signature)
         if zeros is not None:
-            return _curl(url, f"'{_body(name, zeros)}'")
-    return f"curl {url}/metadata"
-
-
-def _curl(url: str, body: str) -> str:
-    return f"curl {url}:predict -d {body}"
-
-
-def _body(signature_name: str, inputs: dict) -> str:
-    return json.dumps({"signature_name": signature_name, "inputs": inputs})
+            return lines.curl_line(rest_url, metadata.name, name, zeros)
+    return f"curl {rest_url}/v1/models/{metadata.name}/metadata"
 
 
 def _zeros(signature: Signature) -> dict[str, object] | None:

@@ -33,10 +33,10 @@ from serving.errors import (
     Unavailable,
     Unsupported,
 )
+from serving.lines import curl_line, python_lines
 from serving.metadata import ModelMetadata, nearest
 from serving.playground.forms import describe
 from serving.playground.json_values import with_bytes
-from serving.playground.lines import curl_line, python_lines
 from serving.playground.views import told, views
 
 if TYPE_CHECKING:

@@ -4,12 +4,16 @@ import base64
 import json
 import shlex
 from collections.abc import Mapping
+from types import MappingProxyType
 from urllib.parse import quote
 
+NOTHING: Mapping[str, str] = MappingProxyType({})
 LONGEST_ARGUMENT = 100_000  # characters; Linux takes 131,072
 
 
-def curl_line(rest_url: str, model: str, signature: str, inputs: Mapping[str, object], files: Mapping[str, str]) -> str:
+def curl_line(
+    rest_url: str, model: str, signature: str, inputs: Mapping[str, object], files: Mapping[str, str] = NOTHING
+) -> str:
     """A command that sends the request over REST. ``files`` names the file that holds the bytes of an input.
 
     Files are piped in, so that they may be of any size.
@@ -29,7 +33,7 @@ def curl_line(rest_url: str, model: str, signature: str, inputs: Mapping[str, ob
 
 
 def python_lines(
-    address: str, model: str, signature: str, inputs: Mapping[str, object], files: Mapping[str, str]
+    address: str, model: str, signature: str, inputs: Mapping[str, object], files: Mapping[str, str] = NOTHING
 ) -> str:
     """Lines that send the request through the client, over REST or gRPC, and print the answer."""
     values = {
