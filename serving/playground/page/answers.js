@@ -29,7 +29,7 @@ async function boxes({ items }, asked) {
   const sure = items.some((item) => item.score >= 0.3) ? 0.3 : 0;
   const overlay = shape('svg', { viewBox: `0 0 ${picture.naturalWidth} ${picture.naturalHeight}`, 'aria-hidden': 'true' });
   const list = element('ul', { class: 'legend' });
-  const count = element('figcaption', { role: 'status' });
+  const count = element('figcaption');
   const draw = (least) => {
     const found = items.filter((item) => item.score >= least);
     overlay.replaceChildren(...found.map((item) => boxed(item, picture)));
