@@ -21,6 +21,7 @@ LARGEST_EXAMPLES = 2**20  # bytes of all of a signature's strings
 MOST_NUMBERS = 4096  # of a tensor that is written as JSON
 
 _FIRST = "generate", "bytes", "text", "row"  # the signatures that take what a person has
+_SOURCE = "source"  # the input of a network that answers a text with another
 _LAST = "serving_default", "classify", "regress"
 _RANGES = {
     "max_new_tokens": (1, None),
@@ -84,19 +85,19 @@ def describe(metadata: ModelMetadata, path: Path | None = None) -> dict:
 
 
 def form(metadata: ModelMetadata, name: str, golden: Mapping[str, np.ndarray]) -> dict:
-    """The fields of a signature, and examples: the first rows of its golden inputs, as JSON by input."""
-    signature = metadata.signatures[name]
-    rows = {input_name: golden[input_name] for input_name in signature.inputs if input_name in golden}
-    complete = rows.keys() == signature.inputs.keys()
-    fields = [
-        _field(input_name, spec, _takes_pictures(metadata, name), rows.get(input_name))
-        for input_name, spec in signature.inputs.items()
-    ]
-    examples = list(_examples(fields, rows)) if complete and rows else []
+    """The fields of a signature, its pictures and texts first; and the first rows of its golden inputs, by field.
+
+    ``continues`` says whether the answer goes on where a text that is asked ends.
+    """
+    inputs = metadata.signatures[name].inputs
+    rows = {each: golden[each][:MOST_EXAMPLES] for each in inputs if each in golden}  # edge cases stand behind
+    fields = [_field(each, spec, _takes_pictures(metadata, name), rows.get(each)) for each, spec in inputs.items()]
+    fields.sort(key=lambda field: field.kind not in ("picture", "text"))
+    translates = any(_SOURCE in each.inputs for each in metadata.signatures.values())
     return {
         "fields": [asdict(field) for field in fields],
-        "outputs": {output: str(spec) for output, spec in signature.outputs.items()},
-        "examples": examples,
+        "examples": list(_examples(fields, rows)) if rows and rows.keys() == inputs.keys() else [],
+        "continues": "max_new_tokens" in inputs and not translates,
     }
 
 
@@ -157,13 +158,13 @@ def _starting_tensor(spec: TensorSpec) -> object:
 
 def _span(rows: np.ndarray) -> str:
     low, high = float(rows.min()), float(rows.max())
-    return f"examples: {low:.4g} to {high:.4g}"
+    return f"e.g. {low:.4g} to {high:.4g}" if low < high else f"e.g. {low:.4g}"
 
 
 def _examples(fields: Sequence[Field], golden: Mapping[str, np.ndarray]) -> Iterator[dict[str, object]]:
     """The first rows, as many as are not too large to be sent to a page, each as the fields take it."""
     room = LARGEST_EXAMPLES
-    for row in range(min(MOST_EXAMPLES, *(len(array) for array in golden.values()))):
+    for row in range(min(len(array) for array in golden.values())):
         values = {field.name: golden[field.name][row] for field in fields}
         room -= sum(len(value) if isinstance(value, bytes) else 0 for value in values.values())
         if room < 0 or any(np.size(value) > MOST_NUMBERS for value in values.values()):

@@ -26,14 +26,14 @@ function value(view) {
 
 async function boxes({ items }, asked) {
   const picture = await shown(asked.picture);
-  const sure = items.some((item) => item.score >= 0.3) ? 0.3 : 0;
+  const sure = Math.min(0.3, Math.floor(10 * Math.max(0, ...items.map((item) => item.score))) / 20);
   const overlay = shape('svg', { viewBox: `0 0 ${picture.naturalWidth} ${picture.naturalHeight}`, 'aria-hidden': 'true' });
   const list = element('ul', { class: 'legend' });
   const count = element('figcaption');
   const draw = (least) => {
     const found = items.filter((item) => item.score >= least);
     overlay.replaceChildren(...found.map((item) => boxed(item, picture)));
-    list.replaceChildren(...found.map(({ label, score }) => entry(css(colour(hash(label))), label, percent(score))));
+    list.replaceChildren(...found.map(({ label, score }) => entry(css(colour(hash(label))), label, score.toFixed(2))));
     count.textContent = `${found.length} of ${items.length} found, with a score of at least ${least.toFixed(2)}.`;
   };
   draw(sure);
@@ -137,13 +137,8 @@ function filled({ text, masks }) {
 }
 
 function written({ text }, asked) {
-  const begins = asked.text && text.startsWith(asked.text);
-  return element(
-    'p',
-    { class: 'prose' },
-    begins ? element('span', { class: 'given' }, asked.text) : null,
-    begins ? text.slice(asked.text.length) : text,
-  );
+  const given = asked.continues && asked.text ? element('span', { class: 'given' }, asked.text) : null;
+  return element('p', { class: 'prose' }, given, text);
 }
 
 function next({ items, perplexity }) {

@@ -2,6 +2,9 @@
 
 const SVG = 'http://www.w3.org/2000/svg';
 
+/** What went wrong, in words for the person who asks; no fault of the page. */
+export class Told extends Error {}
+
 /** An element with attributes and children; a child that is no node is text, one that is null is left out. */
 export function element(tag, attributes = {}, ...children) {
   return filled(document.createElement(tag), attributes, children);

@@ -1,6 +1,6 @@
 // What a person fills in: an element for each field of a form, its value as JSON, and a way to set it.
 
-import { element } from './elements.js';
+import { element, Told } from './elements.js';
 import { PictureField } from './picture.js';
 
 const LARGEST_SEED = 2 ** 31;
@@ -27,7 +27,7 @@ class Field {
     this.element = element(
       'div',
       { class: wide ? 'field wide' : 'field' },
-      element('label', { for: input.id }, field.name),
+      element('label', { for: input.id }, field.name.replaceAll('_', ' ')),
       beside ? element('div', { class: 'with-dice' }, input, beside) : input,
       this.error,
     );
@@ -43,7 +43,7 @@ class Field {
   refuse(words) {
     this.input.setAttribute('aria-invalid', 'true');
     this.input.focus();
-    throw new Error(`${this.field.name}: ${words}`);
+    throw new Told(`${this.field.name}: ${words}`);
   }
 
   accepted(value) {

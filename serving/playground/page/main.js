@@ -1,17 +1,17 @@
 // The page: which model, which of its signatures, what is asked, what is answered.
 
 import { viewOf } from './answers.js';
-import { element, figure } from './elements.js';
+import { element, figure, Told } from './elements.js';
 import { fieldOf, sent } from './fields.js';
 
 const part = (id) => document.getElementById(id);
 const SHOWN = 48; // characters of an example
+const FEW = 6; // examples that are no pictures
 
 let model = null; // what is known of the one that is shown
+let form = null; // of the signature that is chosen
 let fields = []; // [what the form says of it, its widget]
 let question = 0; // counts, so that an answer that is overtaken is dropped
-
-class Refused extends Error {}
 
 async function reply(url, body) {
   const options = body && { method: 'POST', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify(body) };
@@ -19,10 +19,10 @@ async function reply(url, body) {
   try {
     response = await fetch(url, options);
   } catch {
-    throw new Refused('The playground does not answer. Is it still running?');
+    throw new Told('The playground does not answer. Is it still running?');
   }
   const found = await response.json().catch(() => ({ error: `HTTP ${response.status}` }));
-  if (!response.ok) throw new Refused(found.error ?? `HTTP ${response.status}`);
+  if (!response.ok) throw new Told(found.error ?? `HTTP ${response.status}`);
   return found;
 }
 
@@ -73,7 +73,7 @@ async function choose(name, signature) {
   part('signature-choice').hidden = names.length < 2;
   part('question').hidden = names.length === 0;
   if (names.length > 0) await fillIn(names.includes(signature) ? signature : names[0]);
-  else tell(new Refused('This model has no signature that can be asked.'));
+  else tell(new Told('This model has no signature that can be asked.'));
 }
 
 function describe(card) {
@@ -92,7 +92,7 @@ function describe(card) {
 async function fillIn(name) {
   forget();
   part('signature').value = name;
-  const form = model.signatures.find((each) => each.name === name);
+  form = model.signatures.find((each) => each.name === name);
   fields.forEach(([, widget]) => widget.remove());
   fields = form.fields.map((field) => [field, fieldOf(field, ask)]);
   part('fields').replaceChildren(...fields.map(([, widget]) => widget.element));
@@ -100,14 +100,14 @@ async function fillIn(name) {
   const [first] = form.examples;
   if (!first) return;
   for (const [field, widget] of fields) {
-    if (field.kind === 'picture') await widget.takePaperOf(first[field.name]).catch(() => {});
+    if (field.kind === 'picture') await widget.takePaperOf(form.examples.map((row) => row[field.name])).catch(() => {});
     else if (field.kind === 'text' || field.kind === 'json') widget.set(first[field.name]);
   }
 }
 
 function examples({ examples: rows, fields: asked }) {
   if (rows.length === 0) return [];
-  const chips = rows.map((row, place) =>
+  const chips = rows.slice(0, pictureIn(asked) ? rows.length : FEW).map((row, place) =>
     element('button', { type: 'button', onclick: () => take(row), ...faceOf(row, asked, place) }, ...contentOf(row, asked, place)),
   );
   return [element('h4', { id: 'examples-title' }, 'Examples'), element('div', { class: 'chips', role: 'group', 'aria-labelledby': 'examples-title' }, chips)];
@@ -139,7 +139,7 @@ async function ask() {
   try {
     const inputs = {};
     const files = {};
-    const asked = { picture: null, text: null };
+    const asked = { picture: null, text: null, continues: form.continues };
     const blobs = [];
     for (const [field, widget] of fields) {
       inputs[field.name] = await sent(field, widget);
@@ -197,7 +197,7 @@ async function copied(text, node) {
 }
 
 function tell(error) {
-  console.error(error);
+  if (!(error instanceof Told)) console.error(error);
   const words = error instanceof Error ? error.message : String(error);
   part('views').replaceChildren(element('p', { class: 'error', role: 'alert' }, words));
   part('time').textContent = '';

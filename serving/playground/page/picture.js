@@ -1,10 +1,11 @@
 // A picture to ask about: drawn with mouse, finger or pen, dropped, pasted or chosen. What is chosen is sent as it is,
 // to the byte, unless it is drawn upon; then it is a PNG, as a drawing is.
 
-import { base64Of, bytesOf, element, pictureOf } from './elements.js';
+import { base64Of, bytesOf, element, pictureOf, Told } from './elements.js';
 
 const SIDE = 280; // pixels of an empty canvas
 const LARGEST = 2048; // of a picture's longer side, as it is drawn upon
+const INK = 96; // from which difference in light on a pixel is no paper, of 255
 const SMALL = 96; // up to which pixels are shown as squares
 const ACCEPTED = 'image/*,.bmp,.gif,.jpeg,.jpg,.png,.webp';
 
@@ -14,6 +15,7 @@ export class PictureField {
     this.blob = null; // what is sent in the canvas's place
     this.name = 'drawing.png';
     this.isEmpty = true;
+    this.isDrawing = true; // and not a picture that is drawn upon
     this.isLight = false; // a dark pen on white, else a white one on black
     this.canvas = element('canvas', {
       width: SIDE,
@@ -25,6 +27,9 @@ export class PictureField {
     this.note = element('span', { class: 'hint', role: 'status' });
     this.pen = element('input', { type: 'range', min: 2, max: 16, value: 8, 'aria-label': 'Width of the pen' });
     this.paper = element('button', { type: 'button', onclick: () => this.#turnPaper() });
+    this.place = null; // where examples have their ink
+    this.placed = element('input', { type: 'checkbox', checked: true });
+    this.placing = element('label', { class: 'inline', hidden: true }, this.placed, 'place a drawing as the examples are');
     this.pad = element('div', { class: 'pad' }, this.canvas, this.hint);
     this.element = element(
       'div',
@@ -38,6 +43,7 @@ export class PictureField {
         element('span', { class: 'inline' }, 'pen', this.pen),
         this.#chooser(field.name),
       ),
+      this.placing,
       this.note,
     );
     this.#listen();
@@ -46,13 +52,15 @@ export class PictureField {
 
   /** The value that is sent, `{"b64": …}`. */
   async value() {
-    if (this.isEmpty) throw new Error('Draw something, or choose a picture.');
+    if (this.isEmpty) throw new Told('Draw something, or choose a picture.');
     return { b64: await base64Of(await this.file()) };
   }
 
   /** The Blob whose bytes are sent. */
   file() {
-    return this.blob ?? new Promise((resolve) => this.canvas.toBlob(resolve, 'image/png'));
+    if (this.blob) return this.blob;
+    const canvas = this.isDrawing && this.place && this.placed.checked ? this.#inItsPlace() : this.canvas;
+    return new Promise((resolve) => canvas.toBlob(resolve, 'image/png'));
   }
 
   /** Shows an example's picture, `{"b64": …}`. */
@@ -71,26 +79,43 @@ export class PictureField {
     } catch {
       this.note.textContent = `${name} cannot be shown by this browser. It is sent as it is.`;
     }
-    Object.assign(this, { blob, name, isEmpty: false });
+    Object.assign(this, { blob, name, isEmpty: false, isDrawing: false });
     this.hint.hidden = true;
   }
 
   clear() {
     this.#resize(SIDE, SIDE);
     this.#fillPaper();
-    Object.assign(this, { blob: null, name: 'drawing.png', isEmpty: true });
+    Object.assign(this, { blob: null, name: 'drawing.png', isEmpty: true, isDrawing: true });
     this.hint.hidden = false;
     this.note.textContent = '';
   }
 
-  /** Takes white paper, or black, whichever is more like the edge of a picture that the model knows. */
-  async takePaperOf(value) {
-    const picture = await pictureOf(new Blob([bytesOf(value.b64)]));
-    const [width, height] = [picture.naturalWidth, picture.naturalHeight];
-    const context = element('canvas', { width, height }).getContext('2d');
-    context.drawImage(picture, 0, 0);
-    this.isLight = meanOfBorder(context.getImageData(0, 0, width, height)) > 127;
+  /** Takes the paper that examples have, `{"b64": …}` each, and where on it, if they are small and mostly paper. */
+  async takePaperOf(values) {
+    const examples = await Promise.all(values.map((value) => pictureOf(new Blob([bytesOf(value.b64)])).then(pixelsOf)));
+    this.isLight = mean(examples.map(borderOf)) > 127;
+    const inks = examples.map((pixels) => inkOf(pixels, this.isLight)).filter((ink) => ink !== null);
+    const isSmall = examples.every(({ width, height }) => Math.max(width, height) <= SMALL);
+    const isPaper = inks.length > 0 && mean(inks.map((ink) => ink.share)) < 0.5;
+    this.place = isSmall && isPaper ? placeOf(inks) : null;
+    this.placing.hidden = this.place === null;
     if (this.isEmpty) this.clear();
+  }
+
+  /** The drawing, moved and scaled to where the examples have theirs. */
+  #inItsPlace() {
+    const ink = inkOf(this.context.getImageData(0, 0, this.canvas.width, this.canvas.height), this.isLight);
+    if (ink === null) return this.canvas;
+    const canvas = element('canvas', { width: SIDE, height: SIDE });
+    const context = canvas.getContext('2d');
+    const { anchor, at, side } = this.place;
+    const scale = side / ink.side;
+    const [left, top] = at.map((share, axis) => SIDE * (share - scale * ink[anchor][axis]));
+    context.fillStyle = this.isLight ? '#fff' : '#000';
+    context.fillRect(0, 0, SIDE, SIDE);
+    context.drawImage(this.canvas, left, top, SIDE * scale, SIDE * scale);
+    return canvas;
   }
 
   get context() {
@@ -118,7 +143,7 @@ export class PictureField {
   #chooser(name) {
     const input = element('input', { type: 'file', accept: ACCEPTED, 'aria-label': `Choose a file for ${name}` });
     input.addEventListener('change', () => this.#take(input.files[0]).then(() => (input.value = '')));
-    return element('label', { class: 'button' }, 'Choose a file', input);
+    return element('label', { class: 'button' }, 'Choose file', input);
   }
 
   async #take(file) {
@@ -194,17 +219,56 @@ export class PictureField {
   }
 }
 
+const mean = (numbers) => numbers.reduce((sum, number) => sum + number, 0) / numbers.length;
+
+function pixelsOf(picture) {
+  const [width, height] = [picture.naturalWidth, picture.naturalHeight];
+  const context = element('canvas', { width, height }).getContext('2d');
+  context.drawImage(picture, 0, 0);
+  return context.getImageData(0, 0, width, height);
+}
+
+const lightOf = ({ data, width }, x, y) => mean([...data.subarray(4 * (y * width + x), 4 * (y * width + x) + 3)]);
+
 /** How light the outermost pixels are, 0 to 255. */
-function meanOfBorder({ data, width, height }) {
-  let sum = 0;
-  let count = 0;
+function borderOf(pixels) {
+  const lights = [];
+  for (let x = 0; x < pixels.width; x++) lights.push(lightOf(pixels, x, 0), lightOf(pixels, x, pixels.height - 1));
+  for (let y = 0; y < pixels.height; y++) lights.push(lightOf(pixels, 0, y), lightOf(pixels, pixels.width - 1, y));
+  return mean(lights);
+}
+
+/** Where the ink of a picture lies, in shares of it: the middle of its box and of its mass, x and y, the longer side of
+ * the box, and its share of all pixels. Null for an empty picture. */
+function inkOf(pixels, isLight) {
+  const { width, height } = pixels;
+  let [left, top, right, bottom, count, sumX, sumY] = [width, height, 0, 0, 0, 0, 0];
   for (let y = 0; y < height; y++) {
-    const step = y === 0 || y === height - 1 ? 1 : Math.max(1, width - 1);
-    for (let x = 0; x < width; x += step) {
-      const at = 4 * (y * width + x);
-      sum += (data[at] + data[at + 1] + data[at + 2]) / 3;
-      count += 1;
+    for (let x = 0; x < width; x++) {
+      const light = lightOf(pixels, x, y);
+      if ((isLight ? 255 - light : light) < INK) continue;
+      [left, top, right, bottom] = [Math.min(left, x), Math.min(top, y), Math.max(right, x + 1), Math.max(bottom, y + 1)];
+      [count, sumX, sumY] = [count + 1, sumX + x + 0.5, sumY + y + 0.5];
     }
   }
-  return sum / count;
+  if (count === 0) return null;
+  return {
+    box: [(left + right) / 2 / width, (top + bottom) / 2 / height],
+    mass: [sumX / count / width, sumY / count / height],
+    side: Math.max((right - left) / width, (bottom - top) / height),
+    share: count / (width * height),
+  };
+}
+
+/** What examples were placed by, the middle of the box or of the mass, whichever is the steadier, and where it is. */
+function placeOf(inks) {
+  const along = (anchor, axis) => inks.map((ink) => ink[anchor][axis]);
+  const spread = (anchor) => varianceOf(along(anchor, 0)) + varianceOf(along(anchor, 1));
+  const anchor = spread('mass') < spread('box') ? 'mass' : 'box';
+  return { anchor, at: [mean(along(anchor, 0)), mean(along(anchor, 1))], side: mean(inks.map((ink) => ink.side)) };
+}
+
+function varianceOf(numbers) {
+  const middle = mean(numbers);
+  return mean(numbers.map((number) => (number - middle) ** 2));
 }

@@ -118,7 +118,7 @@ MODELS = {
                 "seed": tensor("INT64", -1),
             },
             {
-                "generated_text": (tensor("STRING", -1), ["Once upon a time"]),
+                "generated_text": (tensor("STRING", -1), [" a time"]),
                 "log_probability": (tensor("FLOAT", -1), [-1.5]),
             },
         )

@@ -57,6 +57,14 @@ def test_what_writes_starts_with_what_is_usual_and_knows_its_ranges():
     assert (fields["temperature"]["value"], fields["temperature"]["step"]) == (0.0, 0.1)
 
 
+def test_who_translates_does_not_go_on_where_the_text_ends():
+    generate = Signature({"text": TensorSpec("string", (None,)), "max_new_tokens": TensorSpec("int64", (None,))}, Y)
+    tokens = {"source": TensorSpec("int64", (None, None)), "target": TensorSpec("int64", (None, None))}
+    for further, continues in (({}, True), ({"serving_default": Signature(tokens, Y)}, False)):
+        form = describe(ModelMetadata("m", 1, {"generate": generate, **further}))["signatures"][0]
+        assert form["continues"] is continues
+
+
 def test_values_are_wrapped_in_as_many_lists_as_the_tensor_has_dimensions():
     fields = fields_of(a=("float32", (None,)), b=("float32", (None, 1)), c=("int32", ()))
     assert [fields[name]["rank"] for name in "abc"] == [1, 2, 0]
@@ -107,8 +115,9 @@ def test_examples_of_rows_are_what_their_fields_hold(tmp_path):
     inputs = {name: TensorSpec("string" if name == "text" else "float32", shape) for name, shape in shapes.items()}
     (form,) = describe(ModelMetadata("m", 3, {"row": Signature(inputs, Y)}), base)["signatures"]
     assert form["examples"] == [{"age": 19.0, "bmi": 0.1, "text": "schön"}, {"age": 59.0, "bmi": 0.25, "text": ""}]
-    age = form["fields"][0]
-    assert (age["value"], age["hint"]) == (19.0, "examples: 19 to 59")
+    assert [field["name"] for field in form["fields"]] == ["text", "age", "bmi"]
+    age = form["fields"][1]
+    assert (age["value"], age["hint"]) == (19.0, "e.g. 19 to 59")
 
 
 def test_examples_that_are_too_large_or_lack_an_input_are_none(tmp_path):
