@@ -82,7 +82,7 @@ async function mask({ png, classes: found }, asked) {
   );
 }
 
-const isBackground = ({ id, label }) => label === 'background' || (id === 0 && label === 'class 0');
+const isBackground = ({ id, label }) => label === 'background' || (id === 0 && ['0', 'class 0'].includes(label));
 
 /** A mask's PNG, whose grey is a class's id, as a canvas in the colours of the classes. */
 async function painted(png, colourOf) {
