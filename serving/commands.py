@@ -8,7 +8,7 @@ import logging
 import math
 import signal
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,11 +24,23 @@ if TYPE_CHECKING:
 
 ENGINES = ("auto", "docker", "binary", "embedded")
 DEFAULT_REST = "http://127.0.0.1:8501"
+PLAYGROUND_PORT = 8502
 
 _CURL_VALUES = 64  # numbers that a ready-made curl line may hold
 _LONGEST_CELL = 1000  # characters of a text that are shown
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 _LOOK_SECONDS = 2.0  # for finding out whether a server listens
+
+
+def tls_options(command: Callable) -> Callable:
+    """How a server is known over TLS."""
+    for option in (
+        click.option("--tls-key", type=_FILE, help="PEM file of its private key."),
+        click.option("--tls-certificate", type=_FILE, help="PEM file, for a server that asks its callers for one."),
+        click.option("--tls-ca", type=_FILE, help="PEM file of the authorities to trust, over https:// or gRPC."),
+    ):
+        command = option(command)
+    return command
 
 
 @click.command()
@@ -43,7 +55,7 @@ _LOOK_SECONDS = 2.0  # for finding out whether a server listens
 @click.option(
     "--playground-port",
     type=click.IntRange(0, 65535),
-    default=8502,
+    default=PLAYGROUND_PORT,
     show_default=True,
     help="The page's. 0: a free one.",
 )
@@ -98,9 +110,7 @@ def serve(
 @click.option("--row", "rows", multiple=True, metavar="NAME=VALUE,…", help="A row of a table. Can be repeated.")
 @click.option("--rest", metavar="URL", help=f"The server's REST address.  [default: {DEFAULT_REST}]")
 @click.option("--grpc", metavar="HOST:PORT", help="The server's gRPC address.")
-@click.option("--tls-ca", type=_FILE, help="PEM file of the authorities to trust, over https:// or gRPC.")
-@click.option("--tls-certificate", type=_FILE, help="PEM file, for a server that asks its callers for one.")
-@click.option("--tls-key", type=_FILE, help="PEM file of its private key.")
+@tls_options
 @click.option("--signature", help="The signature to ask.  [default: the one that fits the inputs]")
 @click.option(
     "--set", "settings", multiple=True, metavar="NAME=VALUE", help="Another input of the signature. Can be repeated."
@@ -231,7 +241,7 @@ def _started(base_path: str, **options) -> Server:
 def _playground(server: Server, base_path: Path, host: str, port: int) -> Playground:
     from serving.playground.commands import opened
 
-    return opened(server.rest_url, {server.name: base_path}, host=host, port=port)
+    return opened(server.rest_url, {server.name: base_path.expanduser()}, host=host, port=port)
 
 
 def _announce(server: Server, as_json: bool, page: Playground | None) -> None:

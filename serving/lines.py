@@ -5,35 +5,53 @@ import json
 import shlex
 from collections.abc import Mapping
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 from urllib.parse import quote
+
+if TYPE_CHECKING:
+    from serving.tls import Tls
 
 NOTHING: Mapping[str, str] = MappingProxyType({})
 LONGEST_ARGUMENT = 100_000  # characters; Linux takes 131,072
 
+_CURL_TLS = "--cacert", "--cert", "--key"
+_PYTHON_TLS = "ca", "certificate", "key"
+
 
 def curl_line(
-    rest_url: str, model: str, signature: str, inputs: Mapping[str, object], files: Mapping[str, str] = NOTHING
+    rest_url: str,
+    model: str,
+    signature: str,
+    inputs: Mapping[str, object],
+    files: Mapping[str, str] = NOTHING,
+    tls: "Tls | None" = None,
 ) -> str:
     """A command that sends the request over REST. ``files`` names the file that holds the bytes of an input.
 
     Files are piped in, so that they may be of any size.
     """
     url = shlex.quote(f"{rest_url}/v1/models/{quote(model, safe='')}:predict")
+    curl = " ".join(["curl", *(f"{flag} {_path(file)}" for flag, file in _pem_files(tls, *_CURL_TLS)), url])
     body = json.dumps({"signature_name": signature, "inputs": _with_marks(inputs, files)}, ensure_ascii=False)
     if not files:
         if len(body) <= LONGEST_ARGUMENT:
-            return f"curl {url} -d {shlex.quote(body)}"
-        return f"curl {url} -d @- <<'END'\n{body}\nEND"
+            return f"{curl} -d {shlex.quote(body)}"
+        return f"{curl} -d @- <<'END'\n{body}\nEND"
     commands, rest = [], body
     for name, file in sorted(files.items(), key=lambda item: body.index(_mark(item[0]))):
         before, _, rest = rest.partition(_mark(name))
         commands += [f"printf %s {shlex.quote(before)}", f"base64 < {_path(file)} | tr -d '\\n'"]
     commands.append(f"printf %s {shlex.quote(rest)}")
-    return f"({'; '.join(commands)}) | curl {url} -d @-"
+    return f"({'; '.join(commands)}) | {curl} -d @-"
 
 
 def python_lines(
-    address: str, model: str, signature: str, inputs: Mapping[str, object], files: Mapping[str, str] = NOTHING
+    address: str,
+    model: str,
+    signature: str,
+    inputs: Mapping[str, object],
+    files: Mapping[str, str] = NOTHING,
+    tls: "Tls | None" = None,
 ) -> str:
     """Lines that send the request through the client, over REST or gRPC, and print the answer."""
     values = {
@@ -42,16 +60,23 @@ def python_lines(
     }
     arguments = ", ".join(f"{_literal(name)}: {value}" for name, value in values.items())
     asked = f"{_literal(model)}, {{{arguments}}}, signature={_literal(signature)}"
+    known = ", ".join(f"{name}={_literal(file)}" for name, file in _pem_files(tls, *_PYTHON_TLS))
     return "\n".join(
         [
             *(["from pathlib import Path", ""] if files else []),
-            "from serving import Client",
+            f"from serving import Client{', Tls' if known else ''}",
             "",
-            f"with Client({_literal(address)}) as client:",
+            f"with Client({_literal(address)}{f', tls=Tls({known})' if known else ''}) as client:",
             f"    answer = client.predict({asked})",
             "print(answer)",
         ]
     )
+
+
+def _pem_files(tls: "Tls | None", *names: str) -> list[tuple[str, str]]:
+    """The files of ``tls``, each under its name: that of the authorities, of the certificate and of its key."""
+    files = (tls.ca, tls.certificate, tls.key) if tls else ()
+    return [(name, str(file)) for name, file in zip(names, files, strict=False) if file is not None]
 
 
 def _with_marks(inputs: Mapping[str, object], files: Mapping[str, str]) -> dict[str, object]:

@@ -10,12 +10,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from serving.commands import sigterm_interrupts
+from serving.commands import PLAYGROUND_PORT, sigterm_interrupts, tls_options
 
 if TYPE_CHECKING:
     from serving.playground.server import Playground
-
-DEFAULT_PORT = 8502
 
 
 @click.command()
@@ -28,8 +26,11 @@ DEFAULT_PORT = 8502
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     help="A model's base path: its card, labels and examples. Can be repeated.",
 )
+@tls_options
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
-@click.option("--port", type=click.IntRange(0, 65535), default=DEFAULT_PORT, show_default=True, help="0: a free one.")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=PLAYGROUND_PORT, show_default=True, help="0: a free one."
+)
 @click.option(
     "--timeout", type=click.FloatRange(0, min_open=True), default=60.0, show_default=True, help="Seconds of a request."
 )
@@ -38,6 +39,9 @@ def playground(
     target: str,
     models: tuple[str, ...],
     inputs: tuple[Path, ...],
+    tls_ca: Path | None,
+    tls_certificate: Path | None,
+    tls_key: Path | None,
     host: str,
     port: int,
     timeout: float,
@@ -60,22 +64,33 @@ def playground(
     known = dict.fromkeys(models) | {path.resolve().name: path for path in inputs}
     if not known:
         raise click.UsageError("Name the MODELS of the server, which does not tell them, or give --input BASE_PATH.")
+    tls = {"ca": tls_ca, "certificate": tls_certificate, "key": tls_key}
     with sigterm_interrupts():
         try:
-            with opened(target, known, host=host, port=port, timeout=timeout) as page:
+            with opened(target, known, host=host, port=port, timeout=timeout, tls=tls) as page:
                 click.echo(json.dumps({"playground": page.url}) if as_json else f"{page.url}\nCtrl-C stops it.")
                 threading.Event().wait()
         except KeyboardInterrupt:
             click.echo("stopped", err=True)
 
 
-def opened(target: str, models: Mapping[str, Path | None], **options) -> Playground:
+def opened(
+    target: str,
+    models: Mapping[str, Path | None],
+    *,
+    host: str,
+    port: int,
+    timeout: float = 60.0,
+    tls: Mapping[str, Path | None] | None = None,
+) -> Playground:
     """A running Playground; what it is given wrong, or a taken port, as a command says it."""
     from serving.playground.server import Playground
+    from serving.tls import Tls
 
     try:
-        return Playground(target, models, **options)
+        known = Tls(**tls) if tls and any(tls.values()) else None
+        return Playground(target, models, host=host, port=port, timeout=timeout, tls=known)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
     except OSError as error:
-        raise click.ClickException(f"The playground cannot listen there: {error.strerror or error}") from None
+        raise click.ClickException(f"The playground does not start: {error}") from None

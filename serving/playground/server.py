@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from serving.tls import Tls
 
 LARGEST_BODY = 64 * 2**20
+SHUTDOWN_SECONDS = 2.0
 
 _PAGE = Path(__file__).parent / "page"
 _TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
@@ -69,8 +70,8 @@ _OTHER_FAILURE = 502
 class Playground:
     """The page for ``models``, each with its base path or version folder where one is at hand, served from a thread.
 
-    ``target`` is the model server's address, as ``Client`` takes it. ``rest_url`` is where the ``curl`` lines send to,
-    which are left out where it is not known. ``port`` 0 is a free one. ``timeout`` is that of a request, in seconds.
+    ``target`` is the model server's address and ``tls`` how it is known, as ``Client`` takes them. ``port`` 0 is a free
+    one. ``timeout`` is that of a request, in seconds.
 
     Raises ValueError for a target that is no address or a host that is none, OSError where the port is taken.
     """
@@ -80,17 +81,14 @@ class Playground:
         target: str,
         models: Mapping[str, Path | None],
         *,
-        rest_url: str | None = None,
         host: str = "127.0.0.1",
         port: int = 0,
         timeout: float = 60.0,
         tls: "Tls | None" = None,
     ):
-        if target.startswith("http"):
-            rest_url = target.rstrip("/")
         host = "127.0.0.1" if host == "localhost" else host
         self._host = ipaddress.ip_address(host)
-        self._asked = _Asked(target, rest_url, dict(models))
+        self._asked = _Asked(target.rstrip("/"), dict(models), tls)
         self._connect = lambda: AsyncClient(target, timeout=timeout, tls=tls)
         self._ends: Callable[[], object] = lambda: None
         started: Future[int] = Future()
@@ -99,7 +97,7 @@ class Playground:
         self.url = f"http://{self._authority(started.result())}"
 
     def stop(self) -> None:
-        """Takes no more requests, and returns when those under way are answered."""
+        """Takes no more requests, and returns when those under way are answered, or have had two seconds for it."""
         self._ends()
         self._thread.join()
 
@@ -121,7 +119,8 @@ class Playground:
             try:
                 client = await stack.enter_async_context(self._connect())
                 local_only = self._host.is_loopback
-                runner = web.AppRunner(application(client, self._asked, local_only=local_only), access_log=None)
+                page = application(client, self._asked, local_only=local_only)
+                runner = web.AppRunner(page, access_log=None, shutdown_timeout=SHUTDOWN_SECONDS)
                 stack.push_async_callback(runner.cleanup)
                 await runner.setup()
                 await web.TCPSite(runner, str(self._host), port).start()
@@ -134,11 +133,11 @@ class Playground:
 
 @dataclass(frozen=True)
 class _Asked:
-    """Whom the page asks, by which address, and what is known of each model."""
+    """Whom the page asks, what is known of each model, and how the server is known over TLS."""
 
     address: str
-    rest_url: str | None
     models: Mapping[str, Path | None]
+    tls: "Tls | None"
 
     def path(self, model: str) -> Path | None:
         if model not in self.models:
@@ -209,14 +208,14 @@ async def _answer(
     outputs = await client.predict(model, inputs, signature=question.signature)
     seconds = time.perf_counter() - began
     signature = metadata.signature(question.signature)
-    request = model, question.signature, question.inputs, question.files
+    request = asked.address, model, question.signature, question.inputs, question.files, asked.tls
     return {
         "version": metadata.version,
         "milliseconds": round(seconds * 1000, 2),
         "views": views(outputs, _labels(path, metadata)),
         "outputs": told(outputs, signature),
-        "curl": curl_line(asked.rest_url, *request) if asked.rest_url else None,
-        "python": python_lines(asked.address, *request),
+        "curl": curl_line(*request) if asked.address.startswith("http") else None,
+        "python": python_lines(*request),
     }
 
 

@@ -97,6 +97,7 @@ MODELS = {
             },
         )
     },
+    "style": {"bytes": (PICTURE, {"image_bytes": (tensor("STRING", -1), [b64(png((8, 8), 50))])})},
     "words": {
         "text": (
             TEXT,

@@ -248,6 +248,15 @@ def test_a_mask_lies_over_the_picture(visit, tmp_path):
     assert overlay.evaluate("canvas => canvas.style.opacity") == "0.25"
 
 
+def test_a_picture_stands_beside_what_was_made_of_it(visit, tmp_path):
+    page = visit("style")
+    (tmp_path / "photo.png").write_bytes(png((40, 30), 120))
+    page.get_by_label("Choose a file for image_bytes").set_input_files(tmp_path / "photo.png")
+    pictures = answered(page).locator("figure img")
+    assert pictures.evaluate_all("all => all.map((each) => each.naturalWidth)") == [40, 8]
+    assert page.locator("#views figcaption").all_inner_texts() == ["asked", "answered"]
+
+
 def test_words_texts_and_pictures_that_are_made(visit, scripted):
     page = visit("words")
     page.get_by_label("text", exact=True).fill("Ada sleeps")

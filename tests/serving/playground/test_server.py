@@ -181,6 +181,17 @@ def test_the_port_is_free_again_when_it_has_stopped():
         assert again.url == page.url
 
 
+def test_a_taken_port_is_named_on_the_command_line():
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        held.listen()
+        port = held.getsockname()[1]
+        done = CliRunner().invoke(command, ["http://h:1", "m", "--port", str(port)])
+    assert done.exit_code == 1
+    assert "does not start" in done.output
+    assert f"('127.0.0.1', {port}): address already in use" in done.output
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
