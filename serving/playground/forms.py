@@ -31,17 +31,7 @@ _RANGES = {
     "count": (1, 256),
 }
 _STEPS = {"temperature": 0.1, "top_p": 0.05}
-_CARD = (
-    "architecture",
-    "task",
-    "parameters",
-    "data",
-    "evaluated_on",
-    "metrics",
-    "intended_use",
-    "limitations",
-    "created",
-)
+_CARD = "architecture", "task", "parameters", "data", "metrics", "limitations"  # what the page shows of it
 
 
 @dataclass(frozen=True)
