@@ -34,6 +34,7 @@ class LazyGroup(click.Group):
         "prune",
         "serve",
         "query",
+        "playground",
         "bench",
         "tune",
         "deploy",
