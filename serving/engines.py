@@ -20,11 +20,11 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from serving import tf_serving_flags
+from serving import signed, tf_serving_flags
 from serving.base_path import check_base_path
 from serving.errors import EngineError
 from serving.process import SupervisedProcess
@@ -47,7 +47,7 @@ Flags = Mapping[str, str | int | float | bool]
 
 _logger = logging.getLogger("serving")
 
-_OUR_FLAGS = frozenset({"port", "rest_api_port", "host", "model_name", "model_base_path"})
+_OUR_FLAGS = frozenset({"port", "rest_api_port", "host", "model_name", "model_base_path", "require_signature"})
 _LONGEST_SOCKET_PATH = 107  # bytes, in the system's own structure
 _TRIES = 4  # how often ports are chosen anew when somebody else was quicker
 _ASK_DOCKER_SECONDS = 20.0
@@ -69,6 +69,7 @@ class Options:
     grpc_port: int | None = GRPC_PORT
     flags: Flags = field(default_factory=dict)
     listed: Mapping[str, Path] = field(default_factory=dict)
+    require_signature: Path | None = None
 
     def __post_init__(self):
         _check_host(self.host)
@@ -107,6 +108,7 @@ class Engine:
     name: str
     why_not: Callable[[], str | None]
     launch: Callable[[Options], Launch]
+    checks_signatures: bool = False
 
 
 def serve(
@@ -119,6 +121,7 @@ def serve(
     grpc_port: int | None = 0,
     flags: Flags | None = None,
     tls: "Tls | None" = None,
+    require_signature: str | os.PathLike | None = None,
     timeout: float = 120.0,
     grace: float = 10.0,
     log: Callable[[str], None] | None = None,
@@ -129,9 +132,11 @@ def serve(
     ``auto``: the first of these that this machine has. Port 0 is a free one, None is none. ``flags`` are further ones
     of the server, under TensorFlow Serving's names (``{"enable_batching": True, "ssl_config_file": "ssl.pbtxt"}``); a
     ``model_config_file`` stands in the place of ``base_path`` and ``name``. ``tls`` is how this process asks the server
-    over gRPC where that has an ``ssl_config_file``. ``timeout`` is in seconds, from the start of the server (pulling an
-    image comes before); after ``grace`` seconds a server that does not end is killed. ``log`` is called with each line
-    that the server writes.
+    over gRPC where that has an ``ssl_config_file``. ``require_signature`` is a PEM file of public keys: no version is
+    loaded that none of them signed; engines other than ``embedded`` then serve a copy of the newest version that is
+    signed when they start, and no later one. ``timeout`` is in seconds, from the start of the server (pulling an image
+    comes before); after ``grace`` seconds a server that does not end is killed. ``log`` is called with each line that
+    the server writes.
 
     Raises ValueError for what cannot be served, before anything starts; EngineError where no server came up, with its
     last log lines; ModelFailed where the server runs but refuses the model; DeadlineExceeded.
@@ -145,9 +150,13 @@ def serve(
     flags = _checked_flags({name: value for name, value in (flags or {}).items() if value != ""}, engine)
     _metrics_path(flags)
     what = _what_is_served(base_path, name, flags)
+    if require_signature is not None:
+        require_signature = Path(require_signature).resolve()
+        signed.public_keys(require_signature)
     chosen = choose_engine(engine)
     for tries_left in reversed(range(_TRIES)):
-        options = Options(*what, host, *_ports(host, rest_port, grpc_port), flags, _listed_models(flags))
+        ports = _ports(host, rest_port, grpc_port)
+        options = Options(*what, host, *ports, flags, _listed_models(flags), require_signature)
         server = _start(chosen, options, tls, grace, log)
         try:
             server.wait_ready(timeout)
@@ -226,6 +235,7 @@ def embedded_command(options: Options, python: str = sys.executable) -> list[str
     return [
         *(python, "-m", "serving.embedded", f"--host={options.host}"),
         *spelled(**_addresses_here(options), **options.flags),
+        *(spelled(require_signature=str(options.require_signature)) if options.require_signature else []),
     ]
 
 
@@ -464,7 +474,7 @@ ENGINES = {
     for engine in (
         Engine("docker", _why_not_docker, _launch_docker),
         Engine("binary", _why_not_binary, _launch_binary),
-        Engine("embedded", lambda: None, _launch_embedded),
+        Engine("embedded", lambda: None, _launch_embedded, checks_signatures=True),
     )
 }
 
@@ -472,7 +482,10 @@ ENGINES = {
 def _start(
     engine: Engine, options: Options, tls: "Tls | None", grace: float, log: Callable[[str], None] | None
 ) -> Server:
-    launch = engine.launch(options)
+    if options.require_signature is None or engine.checks_signatures:
+        launch = engine.launch(options)
+    else:
+        launch = _launch_signed(engine, options)
     process = SupervisedProcess(
         launch.command, environment=launch.environment, cleanup=launch.cleanup, log=log, grace=grace
     )
@@ -502,6 +515,18 @@ def _metrics_path(flags: Flags) -> str | None:
         return monitoring_config.metrics_path(flags["monitoring_config_file"])
     except status.ServingError as error:
         raise ValueError(f"The monitoring_config_file is wrong: {error.message}") from None
+
+
+def _launch_signed(engine: Engine, options: Options) -> Launch:
+    """For an engine that knows of no signatures: the newest signed version, copied to where no other will appear."""
+    if options.base_path is None:
+        raise ValueError(
+            f"require_signature goes with one base path where the engine is {engine.name}, not with a list"
+        )
+    copy = signed.staged(options.base_path, signed.public_keys(options.require_signature))
+    launch = engine.launch(replace(options, base_path=copy))
+    cleanup = ["sh", "-c", 'rm -rf -- "$0"; "$@"', str(copy), *(launch.cleanup or ["true"])]
+    return replace(launch, cleanup=cleanup, mounts=launch.mounts or {})  # what was not copied is not to be served
 
 
 def _ports(host: str, *wanted: int | None) -> list[int | None]:

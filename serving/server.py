@@ -198,7 +198,7 @@ class Server:
             if path.is_relative_to(outside):
                 return replace(model, base_path=Path(inside) / path.relative_to(outside))
         there = ", ".join(map(str, self._mounts)) or "nothing"
-        raise ValueError(f"The container does not see {path}, only what it was started with: {there}")
+        raise ValueError(f"The server does not see {path}, only what it was started with: {there}")
 
     def _wait_until(self, condition, end: float, timeout: float) -> None:
         while not condition():

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.request
 
 import pytest
 from click.testing import CliRunner
@@ -305,7 +306,7 @@ def test_serve_announces_itself_and_ends_when_told(models, tmp_path, number, spe
         "from serving.commands import serve; serve(prog_name='zoo serve')"
     )
     process = subprocess.Popen(
-        [sys.executable, "-c", script, *spelled(models / "tiny", tmp_path)],
+        [sys.executable, "-c", script, *spelled(models / "tiny", tmp_path), "--playground", "--playground-port", "0"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -320,6 +321,9 @@ def test_serve_announces_itself_and_ends_when_told(models, tmp_path, number, spe
     for target in (rest, grpc):
         with serving.Client(target) as client:
             assert client.predict("tiny", [[0, 0, 0]])["y"].shape == (1, 2)
+    page = re.search(r"page  (\S+)", printed)[1]
+    with urllib.request.urlopen(f"{page}/api/models/tiny", timeout=30) as reply:
+        assert json.load(reply)["labels"] == ["cat", "dog", "fox"]
     _run_curl(next(line for line in lines if "curl" in line), models)
     process.send_signal(number)
     _, err = process.communicate(timeout=30)

@@ -170,7 +170,7 @@ def test_a_container_is_told_of_its_own_paths(models, monkeypatch, tmp_path):
     handle = Server("docker", ("m",), None, Addresses("127.0.0.1", 1, 2), mounts={models / "tiny": "/models/m"})
     handle.reload({"m": models / "tiny"})
     assert asked == [{"m": serving.ServedModel(Path("/models/m"))}]
-    with pytest.raises(ValueError, match=r"The container does not see .*moving, only what it was started with"):
+    with pytest.raises(ValueError, match=r"The server does not see .*moving, only what it was started with"):
         handle.reload({"n": models / "moving"})
 
 
