@@ -128,7 +128,7 @@ def serve(
             with _started(engine=engine, host=host, require_signature=require_signature, **options) as server:
                 page = None
                 if has_playground:
-                    page = stack.enter_context(_playground(server, options["base_path"], host, playground_port))
+                    page = stack.enter_context(_playground(server, host, playground_port))
                 _announce(server, as_json, page)
                 while not server.wait(timeout=1.0):
                     pass
@@ -306,11 +306,10 @@ def _started(**options) -> Server:
         raise click.ClickException(str(error)) from None
 
 
-def _playground(server: Server, base_path: str | None, host: str, port: int) -> Playground:
+def _playground(server: Server, host: str, port: int) -> Playground:
     from serving.playground.commands import opened
 
-    path = base_path and Path(base_path).expanduser()
-    return opened(server.rest_url, dict.fromkeys(server.models, path), host=host, port=port)
+    return opened(server.rest_url, server.base_paths, host=host, port=port)
 
 
 def _announce(server: Server, as_json: bool, page: Playground | None) -> None:

@@ -491,7 +491,7 @@ def _start(
     )
     return Server(
         engine.name,
-        tuple(options.models),
+        options.models,
         process,
         Addresses(
             options.host,

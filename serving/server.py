@@ -53,12 +53,13 @@ class Server:
     """Where a server answers, what it logged, how it ended. As a context manager it stops the server at the end.
 
     ``rest_url``, ``grpc_address`` and ``socket_address`` are what ``Client`` takes, and None where it does not listen.
+    ``base_paths`` maps the names of its models to where their versions lie.
     """
 
     def __init__(
         self,
         engine: str,
-        models: tuple[str, ...],
+        base_paths: Mapping[str, Path],
         process: SupervisedProcess,
         addresses: Addresses,
         *,
@@ -67,7 +68,7 @@ class Server:
         mounts: Mapping[Path, str] | None = None,
     ):
         self.engine = engine
-        self.models = models
+        self.base_paths = dict(base_paths)
         self._process = process
         self._addresses = addresses
         self._tls = tls
@@ -78,6 +79,11 @@ class Server:
         self.rest_url = addresses.rest_port and f"http://{host}:{addresses.rest_port}"
         self.grpc_address = addresses.grpc_port and f"{scheme}{host}:{addresses.grpc_port}"
         self.socket_address = addresses.socket_path and f"unix:{addresses.socket_path}"
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """The names of its models."""
+        return tuple(self.base_paths)
 
     @property
     def name(self) -> str:
@@ -119,7 +125,7 @@ class Server:
             raise ValueError("The server asks for TLS: give serve tls=Tls(ca=…), so that its handle can ask it")
         with Client(self.grpc_address or self.socket_address, tls=self._tls, retries=0) as client:
             client.reload(seen, timeout=timeout)
-        self.models = tuple(seen)
+        self.base_paths = {name: Path(getattr(model, "base_path", model)).absolute() for name, model in models.items()}
 
     def metrics(self) -> str:
         """The page that the server writes for Prometheus. EngineError where it was started without one."""

@@ -167,7 +167,7 @@ def test_a_container_is_told_of_its_own_paths(models, monkeypatch, tmp_path):
     client = MagicMock()
     client.return_value.__enter__.return_value.reload = lambda listed, timeout: asked.append(listed)
     monkeypatch.setattr("serving.server.Client", client)
-    handle = Server("docker", ("m",), None, Addresses("127.0.0.1", 1, 2), mounts={models / "tiny": "/models/m"})
+    handle = Server("docker", {}, None, Addresses("127.0.0.1", 1, 2), mounts={models / "tiny": "/models/m"})
     handle.reload({"m": models / "tiny"})
     assert asked == [{"m": serving.ServedModel(Path("/models/m"))}]
     with pytest.raises(ValueError, match=r"The server does not see .*moving, only what it was started with"):

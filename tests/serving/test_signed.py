@@ -117,6 +117,7 @@ def test_pipes_and_links_in_the_place_of_files_are_not_read(make, version, trust
         (pem(ec.generate_private_key(ec.SECP256R1()).public_key()), "holds other keys"),
         (b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n", "holds a private key"),
     ],
+    ids=["empty", "damaged", "of another kind", "private"],
 )
 def test_a_file_that_holds_no_such_key_is_an_error_before_a_start(content, words, version, tmp_path):
     (tmp_path / "k.pub").write_bytes(content)
