@@ -2,7 +2,6 @@
 
 import argparse
 import difflib
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
@@ -36,6 +35,9 @@ class Options:
     grpc_max_threads: int
     rest_api_num_threads: int
     rest_api_enable_cors_support: bool
+    enable_batching: bool
+    batching_parameters_file: str
+    enable_per_model_batching_parameters: bool
     enable_serialization_as_tensor_content: bool
     monitoring_config_file: str
     max_request_bytes: int
@@ -94,6 +96,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_models(parser.add_argument_group("models"))
     _add_loading(parser.add_argument_group("loading"))
     _add_execution(parser.add_argument_group("execution"))
+    _add_batching(parser.add_argument_group("batching"))
     return parser
 
 
@@ -137,17 +140,28 @@ def _add_loading(group: argparse._ArgumentGroup) -> None:
 
 
 def _add_execution(group: argparse._ArgumentGroup) -> None:
-    cores = os.cpu_count() or 1
-    for name, what in (
-        ("session", "both of the following"),
-        ("intra_op", "threads within an op"),
-        ("inter_op", "ops run at a time"),
+    for name, what, none in (
+        ("session", "both of the following", "see there"),
+        ("intra_op", "threads within an op", "as many as cores"),
+        ("inter_op", "ops of a request run at a time", "one, in the request's own thread"),
     ):
-        group.add_argument(f"--tensorflow_{name}_parallelism", type=int, default=0, help=f"{what}; 0: as many as cores")
-    group.add_argument("--grpc_max_threads", type=int, default=4 * cores, help="gRPC calls answered at a time")
-    group.add_argument("--rest_api_num_threads", type=int, default=4 * cores, help="REST calls answered at a time")
+        group.add_argument(f"--tensorflow_{name}_parallelism", type=int, default=0, help=f"{what}; 0: {none}")
+    many = "0: four for each core, with batching 256"
+    group.add_argument("--grpc_max_threads", type=int, default=0, help=f"gRPC calls answered at a time; {many}")
+    group.add_argument("--rest_api_num_threads", type=int, default=0, help=f"REST calls answered at a time; {many}")
     _add_switch(group, "--enable_serialization_as_tensor_content", False, "answer predict over gRPC in tensor_content")
     group.add_argument("--max_request_bytes", type=int, default=1 << 30, help="largest body that REST takes")
+
+
+def _add_batching(group: argparse._ArgumentGroup) -> None:
+    _add_switch(group, "--enable_batching", False, "compute requests that come at the same time together")
+    group.add_argument("--batching_parameters_file", default="", help="text file that says how: BatchingParameters")
+    _add_switch(
+        group,
+        "--enable_per_model_batching_parameters",
+        False,
+        "batch those versions that have a batching_params.pbtxt, as it says",
+    )
 
 
 def _add_switch(group: argparse._ArgumentGroup, name: str, default: bool, text: str) -> None:

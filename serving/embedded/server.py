@@ -2,13 +2,15 @@
 
 import asyncio
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from serving.embedded import model_config, monitoring_config
+from serving.embedded import batching_config, model_config, monitoring_config
+from serving.embedded.batching import Batcher
 from serving.embedded.core import Core
 from serving.embedded.flags import Options
 from serving.embedded.grpc_server import GrpcServer
@@ -18,13 +20,15 @@ from serving.embedded.quiet import without_startup_chatter
 from serving.embedded.rest import RestApi
 from serving.embedded.rest_server import RestServer
 from serving.embedded.service import Service
-from serving.embedded.status import ServingError
+from serving.embedded.status import ServingError, invalid_argument
 from serving.embedded.warmup import warm_up
 
 log = logging.getLogger(__name__)
 
 GRACE_SECONDS = 10.0
 DEFAULT_LOAD_THREADS = 2
+DEFAULT_THREADS = 4 * (os.cpu_count() or 1)
+DEFAULT_BATCHING_THREADS = 256  # of them those that wait for a batch do not compute
 
 _importing = threading.Lock()  # versions load in several threads, and there is one descriptor 2
 
@@ -37,14 +41,14 @@ class Server:
         self._options = options
         self._metrics = Metrics()
         self._manager = Manager(
-            partial(_load_version, options, self._metrics),
+            partial(_load_version, options, self._metrics, _batcher(options, self._metrics)),
             num_load_threads=options.num_load_threads or DEFAULT_LOAD_THREADS,
             max_num_retries=options.max_num_load_retries,
             retry_interval=options.load_retry_interval_micros / 1e6,
         )
         self._core = Core(self._manager, options.allow_version_labels_for_unavailable_models)
         self._service = Service(self._core, self._metrics, options.enable_serialization_as_tensor_content)
-        self._grpc = GrpcServer(self._service, max(1, options.grpc_max_threads))
+        self._grpc = GrpcServer(self._service, _num_threads(options.grpc_max_threads, options))
         self._rest: RestServer | None = None
         if options.rest_api_port:
             metrics_path = (
@@ -52,8 +56,14 @@ class Server:
                 if options.monitoring_config_file
                 else None
             )
-            api = RestApi(self._service, metrics_path, options.rest_api_enable_cors_support, options.max_request_bytes)
-            self._rest = RestServer(api, max(1, options.rest_api_num_threads))
+            api = RestApi(
+                self._service,
+                metrics_path,
+                options.rest_api_enable_cors_support,
+                options.max_request_bytes,
+                may_wait=options.enable_batching,
+            )
+            self._rest = RestServer(api, _num_threads(options.rest_api_num_threads, options))
         self._config = _read_config(options)
         self._stopping = threading.Event()
 
@@ -105,6 +115,22 @@ def _read_config(options: Options):
     return model_config.single_model(options.model_name, options.model_base_path)
 
 
+def _batcher(options: Options, metrics: Metrics) -> Batcher | None:
+    """What batches requests, if anything does."""
+    file = options.batching_parameters_file
+    if not options.enable_batching:
+        if file:
+            raise invalid_argument("batching_parameters_file is set without setting enable_batching to true.")
+        return None
+    batching = batching_config.read(file) if file else batching_config.Batching()
+    return Batcher(batching, options.enable_per_model_batching_parameters, metrics)
+
+
+def _num_threads(wanted: int, options: Options) -> int:
+    """How many requests may be under way: a batch can be no larger than that."""
+    return wanted if wanted > 0 else DEFAULT_BATCHING_THREADS if options.enable_batching else DEFAULT_THREADS
+
+
 def _repeat(action: Callable[[], None], seconds: float, stopping: threading.Event) -> None:
     """Runs ``action`` every so many seconds in a thread of its own, until told to stop; never, for 0."""
     if seconds <= 0:
@@ -126,7 +152,9 @@ def _repeat(action: Callable[[], None], seconds: float, stopping: threading.Even
     threading.Thread(target=loop, name=action.__name__, daemon=True).start()
 
 
-def _load_version(options: Options, metrics: Metrics, model: str, version: int, path: Path) -> object:
+def _load_version(
+    options: Options, metrics: Metrics, batcher: Batcher | None, model: str, version: int, path: Path
+) -> object:
     """Loads and warms one version, and counts how that went."""
     with _importing, without_startup_chatter():
         from serving.embedded import saved_model  # TensorFlow: seconds that a wrong flag need not wait for
@@ -144,13 +172,16 @@ def _load_version(options: Options, metrics: Metrics, model: str, version: int, 
         raise
     metrics.load_attempts.add(str(path), "success")
     metrics.load_latency.add(str(path), by=int((time.perf_counter() - start) * 1e6))
-    if options.enable_model_warmup:
-        try:
+    count = 0
+    try:
+        if batcher:
+            servable = batcher.wrap(servable, path)
+        if options.enable_model_warmup:
             count = warm_up(servable, path, saved_model.read_records, options.num_request_iterations_for_warmup)
-        except ServingError:
-            servable.close()
-            raise
-        if count:
-            metrics.warmup_records.add(str(path), "OK", by=count)
-            log.info("%s: version %d answered %d warm-up requests", model, version, count)
+    except ServingError:
+        servable.close()
+        raise
+    if count:
+        metrics.warmup_records.add(str(path), "OK", by=count)
+        log.info("%s: version %d answered %d warm-up requests", model, version, count)
     return servable
