@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
+from queue import SimpleQueue
 
 import numpy as np
 
@@ -80,9 +81,7 @@ class BatchingServable:
         for batch in opened:
             self._lead(queue, batch)
         outputs = [part.result() for part in parts]
-        if len(outputs) == 1:
-            return [outputs[0][name] for name in fetches]
-        return [np.concatenate([output[name] for output in outputs]) for name in fetches]
+        return [_stack([output[name] for output in outputs]) for name in fetches]
 
     def close(self) -> None:
         """Frees the servable. No request may be under way."""
@@ -100,17 +99,14 @@ class BatchingServable:
             started = time.perf_counter()
             for part in batch.parts:
                 self._metrics.queuing_latency.record(_NO_POOL_NAME, value=(started - part.came) * 1e6)
-            try:
-                self._run_together(batch.parts, queue.fetches)
-            finally:
-                batch.done.set()
+            self._run_together(batch.parts, queue.fetches)
 
     def _run_together(self, parts: Sequence["_Part"], fetches: Sequence[str]) -> None:
         try:
             self._run(parts, fetches)
         except Exception as error:  # whatever it is, whoever waits must hear of it
             if len(parts) == 1:
-                parts[0].error = error
+                parts[0].outcome.put(error)
                 return
             for part in parts:
                 self._run_together([part], fetches)
@@ -126,27 +122,25 @@ class BatchingServable:
         _check_outputs(outputs.values(), run_size)
         start = 0
         for part in parts:
-            part.outputs = {name: array[start : start + part.size] for name, array in outputs.items()}
+            part.outcome.put({name: array[start : start + part.size] for name, array in outputs.items()})
             start += part.size
 
 
 @dataclass(eq=False)
 class _Part:
-    """A request, or some rows of one that is split; what comes of it is there when its ``batch`` is done."""
+    """A request, or some rows of one that is split. ``outcome`` gets its outputs or what went wrong, once."""
 
     feeds: Arrays
     size: int
     came: float
-    batch: "_Batch | None" = None
-    outputs: Arrays | None = None
-    error: Exception | None = None
+    outcome: SimpleQueue = field(default_factory=SimpleQueue)
 
     def result(self) -> Arrays:
         """Its outputs, waited for. Raises what went wrong."""
-        self.batch.done.wait()
-        if self.error:
-            raise self.error
-        return self.outputs
+        outcome = self.outcome.get()
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
 
 
 @dataclass(eq=False)
@@ -158,10 +152,8 @@ class _Batch:
     parts: list[_Part] = field(default_factory=list)
     size: int = 0
     full: threading.Event = field(default_factory=threading.Event)
-    done: threading.Event = field(default_factory=threading.Event)
 
     def add(self, part: _Part) -> None:
-        part.batch = self
         self.parts.append(part)
         self.size += part.size
 
@@ -309,7 +301,7 @@ def _merge(requests: Sequence[Arrays], num_padding: int) -> dict[str, np.ndarray
     return {name: _stack([feeds[name] for feeds in requests], num_padding) for name in requests[0]}
 
 
-def _stack(arrays: Sequence[np.ndarray], num_padding: int) -> np.ndarray:
+def _stack(arrays: Sequence[np.ndarray], num_padding: int = 0) -> np.ndarray:
     if len(arrays) == 1 and not num_padding:
         return arrays[0]
     shape = tuple(map(max, zip(*(array.shape[1:] for array in arrays), strict=True)))

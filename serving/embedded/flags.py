@@ -140,12 +140,12 @@ def _add_loading(group: argparse._ArgumentGroup) -> None:
 
 
 def _add_execution(group: argparse._ArgumentGroup) -> None:
-    for name, what, none in (
-        ("session", "both of the following", "see there"),
-        ("intra_op", "threads within an op", "as many as cores"),
-        ("inter_op", "ops of a request run at a time", "one, in the request's own thread"),
+    for name, what in (
+        ("session", "both of the following"),
+        ("intra_op", "threads within an op"),
+        ("inter_op", "ops run at a time"),
     ):
-        group.add_argument(f"--tensorflow_{name}_parallelism", type=int, default=0, help=f"{what}; 0: {none}")
+        group.add_argument(f"--tensorflow_{name}_parallelism", type=int, default=0, help=f"{what}; 0: as many as cores")
     many = "0: four for each core, with batching 256"
     group.add_argument("--grpc_max_threads", type=int, default=0, help=f"gRPC calls answered at a time; {many}")
     group.add_argument("--rest_api_num_threads", type=int, default=0, help=f"REST calls answered at a time; {many}")

@@ -28,17 +28,12 @@ tf1 = tf.compat.v1
 _INIT_SIGNATURE = "__saved_model_init_op"
 _INIT_COLLECTIONS = ("saved_model_main_op", "legacy_init_op")
 _EAGER_CONTEXT = re.compile(r"^\{\{.*?\}\} | \[Op:.*$")
-_NO_POOL = -1  # RunOptions.inter_op_thread_pool (tensorflow/core/protobuf/config.proto)
 _VARIABLE_OPS = frozenset({"VarHandleOp", "Variable", "VariableV2"})
 
 
 @dataclass(frozen=True)
 class SessionOptions:
-    """``tags`` choose the graph. ``intra_op_threads`` compute an op (0: as many as there are cores).
-
-    ``inter_op_threads`` compute the ops of a request side by side; 0: the thread that asks computes one after another.
-    A server has other requests to fill its cores with, and handing ops over costs a small model more than the ops do.
-    """
+    """``tags`` choose the graph; the thread counts are TensorFlow's (0: as many as there are cores)."""
 
     tags: frozenset[str] = frozenset({"serve"})
     intra_op_threads: int = 0
@@ -47,11 +42,10 @@ class SessionOptions:
 
 @dataclass
 class SavedModelServable:
-    """A loaded version. ``run`` may be called from many threads at once; ``in_own_thread`` runs ops in the caller's."""
+    """A loaded version. ``run`` may be called from many threads at once."""
 
     signatures: dict[str, pb.SignatureDef]
     session: tf1.Session
-    in_own_thread: bool = False
     _callables: dict = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -73,8 +67,6 @@ class SavedModelServable:
     def _make_callable(self, feeds: tuple[str, ...], fetches: tuple[str, ...]):
         unique = list(dict.fromkeys(fetches))  # two outputs may be the same tensor, which TensorFlow fetches only once
         options = config_pb2.CallableOptions(feed=feeds, fetch=unique)
-        if self.in_own_thread:
-            options.run_options.inter_op_thread_pool = _NO_POOL
         with self._lock:
             # the public make_callable checks feeds in Python, at seven times the cost of the call itself
             call = self.session._make_callable_from_options(options)
@@ -125,7 +117,6 @@ def load(path: Path, options: SessionOptions) -> SavedModelServable:
             for name, signature in sorted(meta_graph.signature_def.items())
         },
         session,
-        in_own_thread=not options.inter_op_threads,
     )
 
 
