@@ -72,9 +72,10 @@ def tune(
 ) -> None:
     """Find the flags with which a server of BASE_PATH answers the most requests within a latency.
 
-    Starts a server for each setting (threads an op may take, batches) and looks for the highest rate, in an open loop, at which the 99th percentile holds. The best one is tried again beside the
-    server as it comes, both started afresh: if that does not show the gain, there is none. What was found is written:
-    flags.txt and batching_params.pbtxt where there is a gain, tuning.json and pareto.png always.
+    Starts a server for each setting (threads an op may take, batches) and looks for the highest rate, in an open
+    loop, at which the 99th percentile holds. The best one is tried again beside the server as it comes, both
+    started afresh: if that does not show the gain, there is none. What was found is written: flags.txt and
+    batching_params.pbtxt where there is a gain, tuning.json and pareto.png always.
 
     It takes minutes, on a machine with nothing else to do.
 
