@@ -8,7 +8,7 @@ import logging
 import math
 import signal
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,16 +18,29 @@ if TYPE_CHECKING:
     from serving.answers import Row
     from serving.client import Client
     from serving.metadata import ModelMetadata, Signature
+    from serving.playground.server import Playground
     from serving.questions import Question
     from serving.server import Server
 
 ENGINES = ("auto", "docker", "binary", "embedded")
 DEFAULT_REST = "http://127.0.0.1:8501"
+PLAYGROUND_PORT = 8502
 
 _CURL_VALUES = 64  # numbers that a ready-made curl line may hold
 _LONGEST_CELL = 1000  # characters of a text that are shown
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 _LOOK_SECONDS = 2.0  # for finding out whether a server listens
+
+
+def tls_options(command: Callable) -> Callable:
+    """How a server is known over TLS."""
+    for option in (
+        click.option("--tls-key", type=_FILE, help="PEM file of its private key."),
+        click.option("--tls-certificate", type=_FILE, help="PEM file, for a server that asks its callers for one."),
+        click.option("--tls-ca", type=_FILE, help="PEM file of the authorities to trust, over https:// or gRPC."),
+    ):
+        command = option(command)
+    return command
 
 
 @click.command()
@@ -38,6 +51,20 @@ _LOOK_SECONDS = 2.0  # for finding out whether a server listens
 @click.option("--rest-port", type=click.IntRange(0, 65535), default=8501, show_default=True, help="0: a free one.")
 @click.option("--grpc-port", type=click.IntRange(0, 65535), default=8500, show_default=True, help="0: a free one.")
 @click.option("--flag", "flags", multiple=True, metavar="NAME=VALUE", help="A flag of the server. Can be repeated.")
+@click.option(
+    "--require-signature",
+    type=_FILE,
+    metavar="PUBLIC_KEY",
+    help="PEM file of public keys: load only versions that one of them signed.",
+)
+@click.option("--playground", "has_playground", is_flag=True, help="Open a page on which to ask the model.")
+@click.option(
+    "--playground-port",
+    type=click.IntRange(0, 65535),
+    default=PLAYGROUND_PORT,
+    show_default=True,
+    help="The page's. 0: a free one.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the addresses as one line of JSON.")
 def serve(
     base_path: str,
@@ -47,6 +74,9 @@ def serve(
     rest_port: int,
     grpc_port: int,
     flags: tuple[str, ...],
+    require_signature: Path | None,
+    has_playground: bool,
+    playground_port: int,
     as_json: bool,
 ) -> None:
     """Serve the versions in BASE_PATH over REST and gRPC, in the foreground.
@@ -58,17 +88,22 @@ def serve(
     \b
     Example:
         zoo serve served/lenet5
+        zoo serve served/lenet5 --playground
         zoo serve served/lenet5 --engine embedded --rest-port 8601 --grpc-port 8600
         zoo serve served/lenet5 --flag tensorflow_intra_op_parallelism=1
     """
     _log_to_stderr()
     ports = {"rest_port": rest_port, "grpc_port": grpc_port}
-    with _sigterm_interrupts():
+    with sigterm_interrupts():
         try:
-            with _started(
-                base_path, name=name, engine=engine, host=host, flags=_parsed_flags(flags), **ports
-            ) as server:
-                _announce(server, as_json)
+            with contextlib.ExitStack() as stack:
+                options = {"name": name, "engine": engine, "host": host, "flags": _parsed_flags(flags)}
+                trust = {"require_signature": require_signature}
+                server = stack.enter_context(_started(base_path, **options, **ports, **trust))
+                page = None
+                if has_playground:
+                    page = stack.enter_context(_playground(server, Path(base_path), host, playground_port))
+                _announce(server, as_json, page)
                 while not server.wait(timeout=1.0):
                     pass
                 raise click.ClickException(server.exit_reason)
@@ -83,9 +118,7 @@ def serve(
 @click.option("--row", "rows", multiple=True, metavar="NAME=VALUE,…", help="A row of a table. Can be repeated.")
 @click.option("--rest", metavar="URL", help=f"The server's REST address.  [default: {DEFAULT_REST}]")
 @click.option("--grpc", metavar="HOST:PORT", help="The server's gRPC address.")
-@click.option("--tls-ca", type=_FILE, help="PEM file of the authorities to trust, over https:// or gRPC.")
-@click.option("--tls-certificate", type=_FILE, help="PEM file, for a server that asks its callers for one.")
-@click.option("--tls-key", type=_FILE, help="PEM file of its private key.")
+@tls_options
 @click.option("--signature", help="The signature to ask.  [default: the one that fits the inputs]")
 @click.option(
     "--set", "settings", multiple=True, metavar="NAME=VALUE", help="Another input of the signature. Can be repeated."
@@ -141,6 +174,7 @@ def query(
         zoo query served/unet street.jpg --pictures masks
         zoo query served/dcgan --row seed=7,count=16 --pictures made
     """
+    from serving import version_folder
     from serving.answers import read_answers
     from serving.errors import ServingError, Unavailable
 
@@ -159,7 +193,8 @@ def query(
         raise click.ClickException(f"{error}{hint}") from None
     except (ServingError, OSError) as error:
         raise click.ClickException(str(error)) from None
-    answers = read_answers(questions, outputs, top=top, labels=_labels(Path(model), metadata.version))
+    labels = version_folder.labels(Path(model) / str(metadata.version))
+    answers = read_answers(questions, outputs, top=top, labels=labels)
     if folder is not None:
         _write_pictures(folder, answers)
     if as_json:
@@ -179,7 +214,7 @@ def _log_to_stderr() -> None:
 
 
 @contextlib.contextmanager
-def _sigterm_interrupts() -> Iterator[None]:
+def sigterm_interrupts() -> Iterator[None]:
     """SIGTERM as if it were Ctrl-C, so that both stop the server in the same way."""
 
     def interrupt(*_):
@@ -211,45 +246,44 @@ def _started(base_path: str, **options) -> Server:
         raise click.ClickException(str(error)) from None
 
 
-def _announce(server: Server, as_json: bool) -> None:
+def _playground(server: Server, base_path: Path, host: str, port: int) -> Playground:
+    from serving.playground.commands import opened
+
+    return opened(server.rest_url, {server.name: base_path.expanduser()}, host=host, port=port)
+
+
+def _announce(server: Server, as_json: bool, page: Playground | None) -> None:
     metadata = server.wait_ready()
     if as_json:
         fields = {"engine": server.engine, "model": server.name, "version": metadata.version}
-        click.echo(json.dumps({**fields, "rest": server.rest_url, "grpc": server.grpc_address}))
+        fields |= {"rest": server.rest_url, "grpc": server.grpc_address}
+        click.echo(json.dumps(fields | ({"playground": page.url} if page else {})))
         return
     click.echo(f"{server.name} version {metadata.version}, served by the engine: {server.engine}")
     click.echo(f"  REST  {server.rest_url}")
     click.echo(f"  gRPC  {server.grpc_address}")
+    if page:
+        click.echo(f"  page  {page.url}")
     click.echo(f"Ask it:\n  {curl_line(server.rest_url, metadata)}")
     click.echo("Ctrl-C stops it.")
 
 
 def curl_line(rest_url: str, metadata: ModelMetadata) -> str:
     """A command that asks the model: a picture or a text where a signature takes one, else zeros of the right shape."""
+    from serving import lines
     from serving.questions import takes_one_string
 
-    url = f"{rest_url}/v1/models/{metadata.name}"
     for name, signature in metadata.signatures.items():
         if takes_one_string(signature):
             input_name = next(iter(signature.inputs))
-            if "text" in (name, input_name):
-                return _curl(url, f"'{_body(name, {input_name: ['some text']})}'")
-            body = _body(name, {input_name: [{"b64": "$(base64 < picture.png | tr -d '\\n')"}]})
-            quoted = body.replace('"', '\\"').replace("\\\\n", "\\n")
-            return _curl(url, f'"{quoted}"')
+            is_text = "text" in (name, input_name)
+            files = {} if is_text else {input_name: "picture.png"}
+            return lines.curl_line(rest_url, metadata.name, name, {input_name: ["some text"]}, files)
     for name, signature in sorted(metadata.signatures.items(), key=lambda item: item[0] != "row"):
         zeros = _zeros(signature)
         if zeros is not None:
-            return _curl(url, f"'{_body(name, zeros)}'")
-    return f"curl {url}/metadata"
-
-
-def _curl(url: str, body: str) -> str:
-    return f"curl {url}:predict -d {body}"
-
-
-def _body(signature_name: str, inputs: dict) -> str:
-    return json.dumps({"signature_name": signature_name, "inputs": inputs})
+            return lines.curl_line(rest_url, metadata.name, name, zeros)
+    return f"curl {rest_url}/v1/models/{metadata.name}/metadata"
 
 
 def _zeros(signature: Signature) -> dict[str, object] | None:
@@ -343,14 +377,6 @@ def _questions(
         return chosen, questions.with_settings(list(islice(asked, limit)), chosen, metadata.signatures[chosen], further)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
-
-
-def _labels(base_path: Path, version: int) -> list[str]:
-    """The names of all classes, where MODEL is a base path whose version has them."""
-    try:
-        return (base_path / str(version) / "labels.txt").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return []
 
 
 def _write_pictures(folder: Path, rows: Sequence[Row]) -> None:

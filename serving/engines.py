@@ -20,9 +20,10 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from serving import signed
 from serving.base_path import check_base_path
 from serving.errors import EngineError
 from serving.process import SupervisedProcess
@@ -43,7 +44,7 @@ _logger = logging.getLogger("serving")
 _OUR_FLAGS = (
     *("port", "rest_api_port", "host"),
     *("model_name", "model_base_path", "model_config_file"),
-    "enable_profiler",
+    *("enable_profiler", "require_signature"),
 )
 _LEGAL_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 _TRIES = 4  # how often ports are chosen anew when somebody else was quicker
@@ -61,6 +62,7 @@ class Options:
     rest_port: int = REST_PORT
     grpc_port: int = GRPC_PORT
     flags: Flags = field(default_factory=dict)
+    require_signature: Path | None = None
 
     def __post_init__(self):
         check_name(self.name)
@@ -86,6 +88,7 @@ class Engine:
     name: str
     why_not: Callable[[], str | None]
     launch: Callable[[Options], Launch]
+    checks_signatures: bool = False
 
 
 def serve(
@@ -97,6 +100,7 @@ def serve(
     rest_port: int = 0,
     grpc_port: int = 0,
     flags: Flags | None = None,
+    require_signature: str | os.PathLike | None = None,
     timeout: float = 120.0,
     grace: float = 10.0,
     log: Callable[[str], None] | None = None,
@@ -105,9 +109,11 @@ def serve(
 
     ``name`` is the model's name, the folder's own by default. ``engine`` is ``docker``, ``binary``, ``embedded`` or
     ``auto``: the first of these that this machine has. Port 0 is a free one. ``flags`` are further ones of the server
-    (``{"enable_batching": True}``). ``timeout`` is in seconds, from the start of the server (pulling an image comes
-    before); after ``grace`` seconds a server that does not end is killed. ``log`` is called with each line that the
-    server writes.
+    (``{"enable_batching": True}``). ``require_signature`` is a PEM file of public keys: no version is loaded that none
+    of them signed; engines other than ``embedded`` then serve a copy of the newest version that is signed when they
+    start, and no later one. ``timeout`` is in seconds, from the start of the server (pulling an image comes before);
+    after ``grace`` seconds a server that does not end is killed. ``log`` is called with each line that the server
+    writes.
 
     Raises ValueError for what cannot be served, before anything starts; EngineError where no server came up, with its
     last log lines; ModelFailed where the server runs but refuses the model; DeadlineExceeded.
@@ -122,9 +128,12 @@ def serve(
     _check_host(host)
     _check_ports(*(port for port in (rest_port, grpc_port) if port != 0))
     flags = _checked_flags(flags or {})
+    if require_signature is not None:
+        require_signature = Path(require_signature).resolve()
+        signed.public_keys(require_signature)
     chosen = choose_engine(engine)
     for tries_left in reversed(range(_TRIES)):
-        options = Options(name, path, host, *_ports(host, rest_port, grpc_port), flags)
+        options = Options(name, path, host, *_ports(host, rest_port, grpc_port), flags, require_signature)
         server = _start(chosen, options, grace, log)
         try:
             server.wait_ready(timeout)
@@ -193,6 +202,7 @@ def embedded_command(options: Options, python: str = sys.executable) -> list[str
     return [
         *(python, "-m", "serving.embedded", f"--host={options.host}"),
         *spelled(**_flags_here(options)),
+        *(spelled(require_signature=str(options.require_signature)) if options.require_signature else []),
     ]
 
 
@@ -330,13 +340,16 @@ ENGINES = {
     for engine in (
         Engine("docker", _why_not_docker, _launch_docker),
         Engine("binary", _why_not_binary, _launch_binary),
-        Engine("embedded", lambda: None, _launch_embedded),
+        Engine("embedded", lambda: None, _launch_embedded, checks_signatures=True),
     )
 }
 
 
 def _start(engine: Engine, options: Options, grace: float, log: Callable[[str], None] | None) -> Server:
-    launch = engine.launch(options)
+    if options.require_signature is None or engine.checks_signatures:
+        launch = engine.launch(options)
+    else:
+        launch = _launch_signed(engine, options)
     process = SupervisedProcess(
         launch.command, environment=launch.environment, cleanup=launch.cleanup, log=log, grace=grace
     )
@@ -348,6 +361,13 @@ def _start(engine: Engine, options: Options, grace: float, log: Callable[[str], 
         rest_port=options.rest_port,
         grpc_port=options.grpc_port,
     )
+
+
+def _launch_signed(engine: Engine, options: Options) -> Launch:
+    """For an engine that knows of no signatures: the newest signed version, copied to where no other will appear."""
+    copy = signed.staged(options.base_path, signed.public_keys(options.require_signature))
+    launch = engine.launch(replace(options, base_path=copy))
+    return replace(launch, cleanup=["sh", "-c", 'rm -rf -- "$0"; "$@"', str(copy), *(launch.cleanup or ["true"])])
 
 
 def _ports(host: str, *wanted: int) -> list[int]:

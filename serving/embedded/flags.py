@@ -21,6 +21,7 @@ class Options:
     model_base_path: str
     model_config_file: str
     model_config_file_poll_wait_seconds: float
+    require_signature: str
     file_system_poll_wait_seconds: float
     allow_version_labels_for_unavailable_models: bool
     max_num_load_retries: int
@@ -120,6 +121,9 @@ def _add_models(group: argparse._ArgumentGroup) -> None:
         type=float,
         default=1,
         help="look for versions so often; 0: only at the start",
+    )
+    group.add_argument(
+        "--require_signature", default="", help="PEM file of public keys: load only versions that one of them signed"
     )
     _add_switch(
         group,

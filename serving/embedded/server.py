@@ -14,13 +14,13 @@ from serving.embedded.batching import Batcher
 from serving.embedded.core import Core
 from serving.embedded.flags import Options
 from serving.embedded.grpc_server import GrpcServer
-from serving.embedded.manager import Manager
+from serving.embedded.manager import Loader, Manager
 from serving.embedded.metrics import Metrics
 from serving.embedded.quiet import without_startup_chatter
 from serving.embedded.rest import RestApi
 from serving.embedded.rest_server import RestServer
 from serving.embedded.service import Service
-from serving.embedded.status import ServingError, invalid_argument
+from serving.embedded.status import Code, ServingError, invalid_argument
 from serving.embedded.warmup import warm_up
 
 log = logging.getLogger(__name__)
@@ -41,7 +41,7 @@ class Server:
         self._options = options
         self._metrics = Metrics()
         self._manager = Manager(
-            partial(_load_version, options, self._metrics, _batcher(options, self._metrics)),
+            _loader(options, self._metrics),
             num_load_threads=options.num_load_threads or DEFAULT_LOAD_THREADS,
             max_num_retries=options.max_num_load_retries,
             retry_interval=options.load_retry_interval_micros / 1e6,
@@ -152,10 +152,40 @@ def _repeat(action: Callable[[], None], seconds: float, stopping: threading.Even
     threading.Thread(target=loop, name=action.__name__, daemon=True).start()
 
 
+def _loader(options: Options, metrics: Metrics) -> Loader:
+    """What loads versions: all, or those alone that were signed."""
+    load = partial(_load_version, options, metrics, _batcher(options, metrics))
+    if not options.require_signature:
+        return load
+    from serving import signed  # cryptography: for those who need it
+
+    try:
+        keys = signed.public_keys(options.require_signature)
+    except (OSError, ValueError) as error:
+        raise invalid_argument(f"--require_signature: {error}") from None
+
+    def load_signed(model: str, version: int, path: Path) -> object:
+        try:
+            with signed.copied(path, keys) as copy:
+                return load(model, version, path, copy)
+        except signed.NotSigned as error:
+            metrics.load_attempts.add(str(path), "fail")
+            raise ServingError(Code.PERMISSION_DENIED, f"{path} is not loaded: {error}") from None
+
+    return load_signed
+
+
 def _load_version(
-    options: Options, metrics: Metrics, batcher: Batcher | None, model: str, version: int, path: Path
+    options: Options,
+    metrics: Metrics,
+    batcher: Batcher | None,
+    model: str,
+    version: int,
+    path: Path,
+    files: Path | None = None,
 ) -> object:
-    """Loads and warms one version, and counts how that went."""
+    """Loads and warms one version, from its own files or others, and counts how that went."""
+    files = files or path
     with _importing, without_startup_chatter():
         from serving.embedded import saved_model  # TensorFlow: seconds that a wrong flag need not wait for
 
@@ -166,7 +196,7 @@ def _load_version(
     )
     start = time.perf_counter()
     try:
-        servable = saved_model.load(path, session)
+        servable = saved_model.load(files, session)
     except ServingError:
         metrics.load_attempts.add(str(path), "fail")
         raise
@@ -175,9 +205,9 @@ def _load_version(
     count = 0
     try:
         if batcher:
-            servable = batcher.wrap(servable, path)
+            servable = batcher.wrap(servable, files)
         if options.enable_model_warmup:
-            count = warm_up(servable, path, saved_model.read_records, options.num_request_iterations_for_warmup)
+            count = warm_up(servable, files, saved_model.read_records, options.num_request_iterations_for_warmup)
     except ServingError:
         servable.close()
         raise

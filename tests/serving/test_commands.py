@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.request
 
 import pytest
 from click.testing import CliRunner
@@ -292,6 +293,7 @@ def test_serve_announces_itself_and_ends_when_told(models, number):
         "from serving.commands import serve; serve(prog_name='zoo serve')"
     )
     arguments = [str(models / "tiny"), "--engine", "embedded", "--rest-port", "0", "--grpc-port", "0"]
+    arguments += ["--playground", "--playground-port", "0"]
     process = subprocess.Popen(
         [sys.executable, "-c", script, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
@@ -305,6 +307,9 @@ def test_serve_announces_itself_and_ends_when_told(models, number):
     for target in (rest, grpc):
         with serving.Client(target) as client:
             assert client.predict("tiny", [[0, 0, 0]])["y"].shape == (1, 2)
+    page = re.search(r"page  (\S+)", printed)[1]
+    with urllib.request.urlopen(f"{page}/api/models/tiny", timeout=30) as reply:
+        assert json.load(reply)["labels"] == ["cat", "dog", "fox"]
     _run_curl(next(line for line in lines if "curl" in line), models)
     process.send_signal(number)
     _, err = process.communicate(timeout=30)
