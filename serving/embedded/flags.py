@@ -2,7 +2,6 @@
 
 import argparse
 import logging
-import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -58,6 +57,9 @@ class Options:
     grpc_max_threads: int
     rest_api_num_threads: int
     rest_api_enable_cors_support: bool
+    enable_batching: bool
+    batching_parameters_file: str
+    enable_per_model_batching_parameters: bool
     enable_serialization_as_tensor_content: bool
     monitoring_config_file: str
     max_request_bytes: int
@@ -132,6 +134,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_models(parser.add_argument_group("models"))
     _add_loading(parser.add_argument_group("loading"))
     _add_execution(parser.add_argument_group("execution"))
+    _add_batching(parser.add_argument_group("batching"))
     _add_foreign(parser.add_argument_group("flags of TensorFlow Serving without a meaning here"))
     return parser
 
@@ -182,7 +185,6 @@ def _add_loading(group: argparse._ArgumentGroup) -> None:
 
 
 def _add_execution(group: argparse._ArgumentGroup) -> None:
-    cores = os.cpu_count() or 1
     group.add_argument("--tensorflow_session_config_file", default="", help="text file with a ConfigProto")
     group.add_argument("--per_process_gpu_memory_fraction", type=float, default=0, help="0: as TensorFlow likes")
     for name, what in (
@@ -191,8 +193,9 @@ def _add_execution(group: argparse._ArgumentGroup) -> None:
         ("inter_op", "ops run at a time"),
     ):
         group.add_argument(f"--tensorflow_{name}_parallelism", type=int, default=0, help=f"{what}; 0: as many as cores")
-    group.add_argument("--grpc_max_threads", type=int, default=4 * cores, help="gRPC calls answered at a time")
-    group.add_argument("--rest_api_num_threads", type=int, default=4 * cores, help="REST calls answered at a time")
+    many = "0: four for each core, with batching 256"
+    group.add_argument("--grpc_max_threads", type=int, default=0, help=f"gRPC calls answered at a time; {many}")
+    group.add_argument("--rest_api_num_threads", type=int, default=0, help=f"REST calls answered at a time; {many}")
     _add_switch(
         group,
         "--enable_signature_method_name_check",
@@ -201,6 +204,17 @@ def _add_execution(group: argparse._ArgumentGroup) -> None:
     )
     _add_switch(group, "--enable_serialization_as_tensor_content", False, "answer predict over gRPC in tensor_content")
     group.add_argument("--max_request_bytes", type=int, default=1 << 30, help="largest body that REST takes")
+
+
+def _add_batching(group: argparse._ArgumentGroup) -> None:
+    _add_switch(group, "--enable_batching", False, "compute requests that come at the same time together")
+    group.add_argument("--batching_parameters_file", default="", help="text file that says how: BatchingParameters")
+    _add_switch(
+        group,
+        "--enable_per_model_batching_parameters",
+        False,
+        "batch those versions that have a batching_params.pbtxt, as it says",
+    )
 
 
 def _add_foreign(group: argparse._ArgumentGroup) -> None:

@@ -37,12 +37,16 @@ class Response:
 
 @dataclass
 class RestApi:
-    """Answers requests. ``metrics_path`` is where Prometheus scrapes, None for nowhere."""
+    """Answers requests. ``metrics_path`` is where Prometheus scrapes, None for nowhere.
+
+    ``may_wait`` says that one request may wait for another, so that they have to be answered in threads.
+    """
 
     service: Service
     metrics_path: str | None = None
     cors: bool = False
     max_body_bytes: int = 1 << 30
+    may_wait: bool = False
 
     def answer(self, method: str, target: str, headers: Mapping[str, str], body: bytes) -> Response:
         """The response to a request. ``target`` is the raw one of the request line; ``headers`` ignore case."""

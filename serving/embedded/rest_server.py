@@ -70,7 +70,7 @@ class RestServer:
             response.force_close()
             return response
         call = (request.method, request.raw_path, request.headers, body)
-        if len(body) <= QUICK_BODY_BYTES and self._pace.is_quick(request.raw_path):
+        if not self._api.may_wait and len(body) <= QUICK_BODY_BYTES and self._pace.is_quick(request.raw_path):
             answer = self._answer(*call)
         else:
             answer = await asyncio.get_running_loop().run_in_executor(self._threads, self._answer, *call)

@@ -2,13 +2,15 @@
 
 import asyncio
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from serving.embedded import flags, model_config, monitoring_config, ssl_config
+from serving.embedded import batching_config, flags, model_config, monitoring_config, ssl_config
+from serving.embedded.batching import Batcher
 from serving.embedded.core import Core
 from serving.embedded.flags import Options
 from serving.embedded.grpc_server import GrpcServer
@@ -25,6 +27,8 @@ log = logging.getLogger(__name__)
 
 GRACE_SECONDS = 10.0
 DEFAULT_LOAD_THREADS = 2
+DEFAULT_THREADS = 4 * (os.cpu_count() or 1)
+DEFAULT_BATCHING_THREADS = 256  # of them those that wait for a batch do not compute
 
 _importing = threading.Lock()  # versions load in several threads, and there is one descriptor 2
 
@@ -51,7 +55,7 @@ class Server:
         )
         self._grpc = GrpcServer(
             self._service,
-            max(1, options.grpc_max_threads),
+            _num_threads(options.grpc_max_threads, options),
             credentials=ssl_config.credentials(options.ssl_config_file),
             arguments=flags.channel_arguments(options.grpc_channel_arguments),
             has_health=options.enable_grpc_healthcheck_service,
@@ -63,8 +67,14 @@ class Server:
                 if options.monitoring_config_file
                 else None
             )
-            api = RestApi(self._service, metrics_path, options.rest_api_enable_cors_support, options.max_request_bytes)
-            self._rest = RestServer(api, max(1, options.rest_api_num_threads))
+            api = RestApi(
+                self._service,
+                metrics_path,
+                options.rest_api_enable_cors_support,
+                options.max_request_bytes,
+                may_wait=options.enable_batching,
+            )
+            self._rest = RestServer(api, _num_threads(options.rest_api_num_threads, options))
         self._config = _read_config(options)
         self._stopping = threading.Event()
 
@@ -119,6 +129,22 @@ def _read_config(options: Options):
     return model_config.single_model(options.model_name, options.model_base_path)
 
 
+def _batcher(options: Options, metrics: Metrics) -> Batcher | None:
+    """What batches requests, if anything does."""
+    file = options.batching_parameters_file
+    if not options.enable_batching:
+        if file:
+            raise invalid_argument("batching_parameters_file is set without setting enable_batching to true.")
+        return None
+    batching = batching_config.read(file) if file else batching_config.Batching()
+    return Batcher(batching, options.enable_per_model_batching_parameters, metrics)
+
+
+def _num_threads(wanted: int, options: Options) -> int:
+    """How many requests may be under way: a batch can be no larger than that."""
+    return wanted if wanted > 0 else DEFAULT_BATCHING_THREADS if options.enable_batching else DEFAULT_THREADS
+
+
 def _repeat(action: Callable[[], None], seconds: float, stopping: threading.Event) -> None:
     """Runs ``action`` every so many seconds in a thread of its own, until told to stop; never, for 0."""
     if seconds <= 0:
@@ -142,8 +168,9 @@ def _repeat(action: Callable[[], None], seconds: float, stopping: threading.Even
 
 def _loader(options: Options, metrics: Metrics) -> Loader:
     """What loads versions: all, or those alone that were signed."""
+    load = partial(_load_version, options, metrics, _batcher(options, metrics))
     if not options.require_signature:
-        return partial(_load_version, options, metrics)
+        return load
     from serving import signed  # cryptography: for those who need it
 
     try:
@@ -154,7 +181,7 @@ def _loader(options: Options, metrics: Metrics) -> Loader:
     def load_signed(model: str, version: int, path: Path) -> object:
         try:
             with signed.copied(path, keys) as copy:
-                return _load_version(options, metrics, model, version, path, copy)
+                return load(model, version, path, copy)
         except signed.NotSigned as error:
             metrics.load_attempts.add(str(path), "fail")
             raise ServingError(Code.PERMISSION_DENIED, f"{path} is not loaded: {error}") from None
@@ -163,7 +190,13 @@ def _loader(options: Options, metrics: Metrics) -> Loader:
 
 
 def _load_version(
-    options: Options, metrics: Metrics, model: str, version: int, path: Path, files: Path | None = None
+    options: Options,
+    metrics: Metrics,
+    batcher: Batcher | None,
+    model: str,
+    version: int,
+    path: Path,
+    files: Path | None = None,
 ) -> object:
     """Loads and warms one version, from its own files or others, and counts how that went."""
     files = files or path
@@ -185,13 +218,16 @@ def _load_version(
         raise
     metrics.load_attempts.add(str(path), "success")
     metrics.load_latency.add(str(path), by=int((time.perf_counter() - start) * 1e6))
-    if options.enable_model_warmup:
-        try:
+    count = 0
+    try:
+        if batcher:
+            servable = batcher.wrap(servable, files)
+        if options.enable_model_warmup:
             count = warm_up(servable, files, saved_model.read_records, options.num_request_iterations_for_warmup)
-        except ServingError:
-            servable.close()
-            raise
-        if count:
-            metrics.warmup_records.add(str(path), "OK", by=count)
-            log.info("%s: version %d answered %d warm-up requests", model, version, count)
+    except ServingError:
+        servable.close()
+        raise
+    if count:
+        metrics.warmup_records.add(str(path), "OK", by=count)
+        log.info("%s: version %d answered %d warm-up requests", model, version, count)
     return servable

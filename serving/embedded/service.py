@@ -133,14 +133,14 @@ class Service:
         start = time.perf_counter()
         yield
         microseconds = (time.perf_counter() - start) * 1e6
-        self.metrics.runtime_latency.record(loaded.model, call, "TF1", microseconds=microseconds)
+        self.metrics.runtime_latency.record(loaded.model, call, "TF1", value=microseconds)
 
     def count(self, model: str, call: str, entrypoint: str, start: float, code: Code) -> None:
         """Counts a request that began at ``start`` (``time.perf_counter``), and its latency if it ended well."""
         self.metrics.requests.add(model, code.name)
         if code == Code.OK:
             microseconds = (time.perf_counter() - start) * 1e6
-            self.metrics.request_latency.record(model, call, entrypoint, microseconds=microseconds)
+            self.metrics.request_latency.record(model, call, entrypoint, value=microseconds)
 
 
 def signature_map(loaded: LoadedVersion) -> pb.SignatureDefMap:

@@ -46,7 +46,7 @@ def test_the_servers_command_line_starts_ours_as_well(folder):
     options = placed(dict(flag.split("=", 1) for flag in read[1::2]), friendly, {})
     assert (options["grpc_port"], options["rest_port"]) == (8500, 8501)
     assert options["flags"]["model_config_file"] == "/etc/serving/models.config"
-    embedded = flags.parse([argument for argument in arguments if "batching" not in argument])
+    embedded = flags.parse(arguments)
     assert embedded.ssl_config_file
 
 
