@@ -11,34 +11,29 @@ from concurrent.futures import ThreadPoolExecutor
 
 from aiohttp import web
 
+from serving.embedded import json_response
+from serving.embedded.connections import ConnectionServer, Limits, closing_response
 from serving.embedded.rest import Response, RestApi
+from serving.embedded.status import HTTP_STATUS, Code
 
 SHUTDOWN_SECONDS = 10.0
 QUICK_SECONDS = 1e-3
 QUICK_BODY_BYTES = 4096
-_BODY_TOO_LARGE = (
-    b"<HTML><HEAD>\n<TITLE>413 Request Entity Too Large</TITLE>\n</HEAD><BODY>\n"
-    b"<H1>Request Entity Too Large</H1>\n</BODY></HTML>\n"
-)
 
 
 class RestServer:
-    """Serves ``api`` on one port. Bodies over ``api.max_body_bytes`` are refused with 413 before they are kept."""
+    """Serves ``api`` on one port, within ``limits``: a body that is too large or comes too slowly is not kept."""
 
-    def __init__(self, api: RestApi, num_threads: int):
+    def __init__(self, api: RestApi, num_threads: int, limits: Limits):
         self._api = api
+        self._limits = limits
         self._threads = ThreadPoolExecutor(num_threads, thread_name_prefix="rest")
         self._pace = _Pace()
         self._runner: web.ServerRunner | None = None
 
     async def start(self, host: str, port: int) -> int:
         """Opens the port (0: any free one); the number of it. OSError where it is taken."""
-        server = web.Server(
-            self._handle,
-            request_factory=self._request,
-            auto_decompress=False,  # a body that does not inflate has an answer of its own
-            access_log=None,
-        )
+        server = ConnectionServer(self._handle, self._limits)
         self._runner = web.ServerRunner(server, handle_signals=False, shutdown_timeout=SHUTDOWN_SECONDS)
         await self._runner.setup()
         site = web.TCPSite(self._runner, host, port, backlog=1024)
@@ -51,29 +46,17 @@ class RestServer:
             await self._runner.cleanup()
         self._threads.shutdown(wait=False)
 
-    def _request(self, message, payload, protocol, writer, task) -> web.BaseRequest:
-        return web.BaseRequest(
-            message,
-            payload,
-            protocol,
-            writer,
-            task,
-            asyncio.get_running_loop(),
-            client_max_size=self._api.max_body_bytes,
-        )
-
     async def _handle(self, request: web.BaseRequest) -> web.Response:
+        request.protocol.begin()
         try:
-            body = await request.read()
-        except web.HTTPRequestEntityTooLarge:
-            response = web.Response(status=413, body=_BODY_TOO_LARGE, content_type="text/html")
-            response.force_close()
-            return response
+            body = await self._body(request)
+        except _BodyRefused as refused:
+            return closing_response(*refused.args)
         call = (request.method, request.raw_path, request.headers, body)
         if len(body) <= QUICK_BODY_BYTES and self._pace.is_quick(request.raw_path):
             answer = self._answer(*call)
         else:
-            answer = await asyncio.get_running_loop().run_in_executor(self._threads, self._answer, *call)
+            answer = await self._answer_in_thread(call)
         response = web.Response(
             status=answer.status, body=answer.body, headers={"Content-Type": answer.content_type, **answer.headers}
         )
@@ -81,11 +64,59 @@ class RestServer:
             response.force_close()
         return response
 
+    async def _body(self, request: web.BaseRequest) -> bytes:
+        """The body, whole. Raises _BodyRefused as soon as it is known to be too large, or to come too slowly."""
+        content = request.content
+        if content.is_eof():  # it came with the head, as small ones do
+            body = content.read_nowait()
+            self._check_size(len(body))
+            return body
+        self._check_size(request.content_length or 0)
+        if request.headers.get("Expect", "").lower() == "100-continue":
+            await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            request.writer.output_size = 0  # the answer itself has not begun
+        body, start = bytearray(), time.monotonic()
+        try:
+            while not content.at_eof():
+                patience = start + self._limits.arrival_seconds(len(body)) - time.monotonic()
+                async with asyncio.timeout(patience):
+                    body += await content.readany()
+                self._check_size(len(body))
+        except TimeoutError:
+            raise _BodyRefused(408, self._too_slow(len(body))) from None
+        except (web.RequestPayloadError, ConnectionError) as error:
+            raise _BodyRefused(400, f"The body of the request ends before its end: {error}") from None
+        return bytes(body)
+
+    def _check_size(self, num_bytes: int) -> None:
+        limit = self._limits.max_body_bytes
+        if num_bytes > limit:
+            raise _BodyRefused(413, f"The body of the request has more than {limit} bytes (--max_request_bytes)")
+
+    def _too_slow(self, num_bytes: int) -> str:
+        limits = self._limits
+        return (
+            f"{num_bytes} bytes of the body of the request came in {limits.arrival_seconds(num_bytes):g} s. Accepted: "
+            f"{limits.head_seconds:g} s, and one more for every {limits.min_bytes_per_second} bytes"
+        )
+
+    async def _answer_in_thread(self, call: tuple) -> Response:
+        try:
+            async with asyncio.timeout(self._limits.answer_seconds or None):
+                return await asyncio.get_running_loop().run_in_executor(self._threads, self._answer, *call)
+        except TimeoutError:
+            message = f"No answer within {self._limits.answer_seconds:g} s (--rest_api_timeout_in_ms)"
+            return Response(HTTP_STATUS[Code.DEADLINE_EXCEEDED], json_response.error(message))
+
     def _answer(self, method: str, target: str, headers: Mapping[str, str], body: bytes) -> Response:
         start = time.perf_counter()
         answer = self._api.answer(method, target, headers, body)
         self._pace.record(target, time.perf_counter() - start)
         return answer
+
+
+class _BodyRefused(Exception):
+    """(status, why)"""
 
 
 class _Pace:

@@ -12,6 +12,7 @@ from serving.embedded import model_config, monitoring_config
 from serving.embedded.core import Core
 from serving.embedded.flags import Options
 from serving.embedded.grpc_server import GrpcServer
+from serving.embedded.limits import limits_of
 from serving.embedded.manager import Manager
 from serving.embedded.metrics import Metrics
 from serving.embedded.quiet import without_startup_chatter
@@ -44,7 +45,8 @@ class Server:
         )
         self._core = Core(self._manager, options.allow_version_labels_for_unavailable_models)
         self._service = Service(self._core, self._metrics, options.enable_serialization_as_tensor_content)
-        self._grpc = GrpcServer(self._service, max(1, options.grpc_max_threads))
+        limits = limits_of(options)
+        self._grpc = GrpcServer(self._service, max(1, options.grpc_max_threads), limits)
         self._rest: RestServer | None = None
         if options.rest_api_port:
             metrics_path = (
@@ -53,7 +55,7 @@ class Server:
                 else None
             )
             api = RestApi(self._service, metrics_path, options.rest_api_enable_cors_support, options.max_request_bytes)
-            self._rest = RestServer(api, max(1, options.rest_api_num_threads))
+            self._rest = RestServer(api, max(1, options.rest_api_num_threads), limits)
         self._config = _read_config(options)
         self._stopping = threading.Event()
 

@@ -55,7 +55,7 @@ def test_answer(contract_server, case):
 
 def test_a_body_over_the_limit_is_refused_and_the_server_lives(contract_server):
     target = {"method": "POST", "target": "/v1/models/affine:predict"}
-    status, _, body = ask(contract_server.rest_port, {**target, "body": " " * 1_000_001})
+    status, _, body = ask(contract_server.rest_port, {**target, "body": " " * ((16 << 20) + 1)})
     assert status == 413, body
     status, _, body = ask(contract_server.rest_port, {**target, "body": '{"instances": [[1,2,3]]}'})
     assert status == 200, body
