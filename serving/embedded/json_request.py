@@ -17,10 +17,7 @@ import numpy as np
 from serving.embedded.json_text import Object, debug_text, encode, parse, type_name
 from serving.embedded.status import ServingError, invalid_argument, unimplemented
 from serving.protos import serving_pb2 as pb
-from serving.tensors import numpy_dtype
-
-MAX_RANK = 64
-"""NumPy's limit on dimensions."""
+from serving.tensors import MAX_RANK, numpy_dtype
 
 _MISSING = object()
 _INT_RANGES = {
