@@ -80,3 +80,8 @@ def post(target: str, body: bytes, *headers: str) -> bytes:
     """A request that is right, with ``headers`` in the place of Content-Length if there are any."""
     lines = [f"POST {target} HTTP/1.1", "Host: x", *(headers or [f"Content-Length: {len(body)}"])]
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
+
+
+TARGET = "/v1/models/affine:predict"
+GOOD = post(TARGET, b'{"instances": [[1, 2, 3]]}')
+"""A request to the contract suite's model that is answered."""

@@ -4,31 +4,34 @@ What is a fault of the server's own it writes into its log with a trace; here th
 status the caller saw.
 """
 
+import collections
 import contextlib
 from collections.abc import Iterator
 
 import grpc
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 
 from serving.embedded import inference, json_request, json_response
 from serving.embedded.status import ServingError
 from serving.protos import serving_pb2 as pb
 from serving.tensors import data_type
 from tests.serving.contract import generated
-from tests.serving.contract.raw_http import ANSWER_SECONDS, Conversation, ask, post, statuses
+from tests.serving.contract.raw_http import ANSWER_SECONDS, GOOD, Conversation, ask, post, statuses
+from tests.serving.contract.watching import Witness, memory
 
 NO_HTTP, IN_THE_CONTRACT = {400, 408, 413}, {200, 400, 404, 413, 429, 501}
 GRPC_CODES = {"OK", "INVALID_ARGUMENT", "NOT_FOUND", "FAILED_PRECONDITION", "UNIMPLEMENTED", "OUT_OF_RANGE"}
 NOT_A_MESSAGE = ("INTERNAL", "Exception deserializing request!")
-GOOD = post("/v1/models/affine:predict", b'{"instances": [[1, 2, 3]]}')
 
 quickly = settings(
     max_examples=150, deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck)
 )
 
 
-# --- what is generated gets an answer ------------------------------------------------------------------------------
+def thoroughly(num_examples: int) -> settings:
+    """So many examples, never the same; a failing one is told as it is."""
+    return settings(quickly, max_examples=num_examples, derandomize=False, phases=[Phase.generate])
 
 
 @pytest.fixture(scope="module")
@@ -83,6 +86,64 @@ def test_any_http_is_answered(contract_server, sent):
 def test_any_message_is_answered(contract_server, call):
     with faultless(contract_server), Caller(contract_server.grpc_port) as caller:
         caller.send(*call)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_a_hundred_thousand_documents_are_read_or_refused(signatures):
+    num_read = 0
+
+    @thoroughly(10_000)
+    @given(generated.documents(), generated.seeds)
+    def read(document, number):
+        nonlocal num_read
+        *asked, body = document
+        for index in range(10):
+            read_document(signatures, *asked, generated.mutated(body, number + index) if index else body)
+            num_read += 1
+
+    read()
+    assert num_read >= 100_000
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(7200)
+def test_a_hundred_thousand_requests_are_answered_in_the_same_memory(contract_server):
+    codes = collections.Counter()
+    sizes = []
+
+    @thoroughly(6_000)
+    @given(generated.http_bytes(), generated.documents(), generated.seeds)
+    def send_over_http(sent, document, number):
+        codes.update(send_http(rest_port, sent))
+        for index in range(3):
+            changed = generated.HttpBytes(generated.mutated(sent.data, number + index))
+            codes.update(send_http(rest_port, changed) or ["closed"])
+        model, call, _, body = document
+        bodies = [generated.mutated(body, number + index) for index in range(6)]
+        asked = b"".join(post(f"/v1/models/{model}:{call}", body) for body in bodies)
+        codes.update(send_http(rest_port, generated.HttpBytes(asked, ["POST"] * len(bodies))))
+        sizes.append(memory(contract_server))
+
+    @thoroughly(4_000)
+    @given(generated.grpc_calls(), generated.seeds)
+    def send_over_grpc(call, number):
+        method, data = call
+        for index in range(10):
+            codes[caller.send(method, generated.mutated(data, number + index) if index else data)] += 1
+        sizes.append(memory(contract_server))
+
+    rest_port, grpc_port = contract_server.rest_port, contract_server.grpc_port
+    with faultless(contract_server), Witness(rest_port) as witness, Caller(grpc_port) as caller:
+        send_over_http()
+        send_over_grpc()
+    warm = sizes[len(sizes) // 10]
+    print(f"{codes.total()} answers: {dict(codes.most_common())}")
+    print(f"memory {warm >> 20} MiB after a tenth, {sizes[-1] >> 20} MiB at the end, {max(sizes) >> 20} MiB at most")
+    print(f"witness: {len(witness.seconds)} answers, the slowest in {max(witness.seconds):.2f} s")
+    assert codes.total() >= 100_000
+    assert sizes[-1] < 1.05 * warm
+    assert max(witness.seconds) < 10
 
 
 def send_http(port: int, sent: generated.HttpBytes) -> list[int]:
