@@ -220,6 +220,7 @@ class Manager:
         with self._changed:
             log.info("%s: version %d unloaded", model, known.status.version)
             known.loaded = None
-            self._set_state(model, known, State.END)
+            is_wanted_again = known.path is not None  # since the unloading began
+            self._set_state(model, known, State.START if is_wanted_again else State.END)
             if not self._stopping.is_set():
                 self._advance(model)
