@@ -172,7 +172,7 @@ def _from_content(content: bytes, dtype: np.dtype, shape: tuple[int, ...]) -> np
 def _strings_from_content(content: bytes, dtype: np.dtype, shape: tuple[int, ...]) -> np.ndarray:
     at, lengths, count = 0, [], math.prod(shape)
     if count > len(content):
-        raise ValueError(f"tensor_content has {len(content)} bytes, too few for {count} strings")
+        raise ValueError(f"tensor_content ends within the lengths of {count} strings: it has {len(content)} bytes")
     for _ in range(count):
         length, at = _varint(content, at)
         lengths.append(length)

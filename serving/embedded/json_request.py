@@ -384,10 +384,17 @@ def _fill_example(value: object, example: pb.Example) -> None:
     if not isinstance(value, Object):
         raise invalid_argument(f"Example must be JSON object but got JSON {type_name(value)}")
     for name, content in value:
+        if not _is_utf8(name):
+            raise invalid_argument(f"Feature: {name} has a name that is not UTF-8")
         feature = pb.Feature()
         for item in content if type(content) is list else [content]:
             _add_to_feature(item, name, feature)
         example.features.feature[name].CopyFrom(feature)
+
+
+def _is_utf8(text: str) -> bool:
+    """Whether a message may hold it; bytes of a body that are not UTF-8 are surrogates here."""
+    return text.isascii() or not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def _add_to_feature(value: object, name: str, feature: pb.Feature) -> None:
