@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import socket
 
-from aiohttp import web
+from aiohttp import StreamReader, web
 
 from serving.embedded import json_response
 from serving.embedded.limits import Limits
@@ -67,12 +67,13 @@ class ConnectionServer(web.Server):
 class Connection(web.RequestHandler):
     """One connection. It waits, or it has a request under way: from ``begin`` until the answer is written."""
 
-    __slots__ = ("_asked_at", "_server")
+    __slots__ = ("_asked_at", "_body", "_server")
 
     def __init__(self, server: ConnectionServer, **options):
         super().__init__(server, **options)
         self._server = server
         self._asked_at = 0.0
+        self._body: StreamReader | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:
         """Takes the connection, or says that there are too many."""
@@ -96,17 +97,21 @@ class Connection(web.RequestHandler):
         if not self._asked_at:
             self._asked_at = self._loop.time()
         super().data_received(data)
+        if self._messages and self._body is not None and not self._body.is_eof():
+            # aiohttp queues what went wrong behind the request whose body it is, which waits for the body
+            self._body.set_exception(web.RequestPayloadError("it is not in chunks as HTTP has them"))
 
-    def begin(self) -> None:
-        """A request has come with its head whole."""
+    def begin(self, body: StreamReader) -> None:
+        """A request has come with its head whole, and more or less of its body."""
         self._server.waiting.pop(self, None)
+        self._body = body
 
     async def finish_response(self, request, resp, start_time):
         """Writes the answer."""
         try:
             return await super().finish_response(request, resp, start_time)
         finally:
-            self._asked_at = 0.0
+            self._asked_at, self._body = 0.0, None
             if self.transport is not None:
                 self._server.waiting[self] = None
 

@@ -47,7 +47,7 @@ class RestServer:
         self._threads.shutdown(wait=False)
 
     async def _handle(self, request: web.BaseRequest) -> web.Response:
-        request.protocol.begin()
+        request.protocol.begin(request.content)
         try:
             body = await self._body(request)
         except _BodyRefused as refused:
@@ -85,7 +85,8 @@ class RestServer:
         except TimeoutError:
             raise _BodyRefused(408, self._too_slow(len(body))) from None
         except (web.RequestPayloadError, ConnectionError) as error:
-            raise _BodyRefused(400, f"The body of the request ends before its end: {error}") from None
+            content.feed_eof()  # there is nothing to read on to
+            raise _BodyRefused(400, f"The body of the request has no end: {error}") from None
         return bytes(body)
 
     def _check_size(self, num_bytes: int) -> None:
