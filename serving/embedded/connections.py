@@ -27,13 +27,12 @@ class ConnectionServer(web.Server):
         self.limits = limits
         self.waiting: dict[Connection, None] = {}  # those without a request under way, the longest waiting first
         self.num_connections = self.num_lingering = 0
-        self._loop = asyncio.get_running_loop()
-        self._sweeping = self._loop.create_task(self._sweep())
+        self._sweeping = asyncio.get_running_loop().create_task(self._sweep())
 
     def __call__(self) -> "Connection":
         return Connection(
             self,
-            loop=self._loop,
+            loop=asyncio.get_running_loop(),
             keepalive_timeout=self.limits.idle_seconds,
             auto_decompress=False,  # a body that does not inflate has an answer of its own
             access_log=None,
@@ -58,7 +57,7 @@ class ConnectionServer(web.Server):
     async def _sweep(self) -> None:
         while True:
             await asyncio.sleep(SWEEP_SECONDS)
-            now = self._loop.time()
+            now = asyncio.get_running_loop().time()
             for connection in list(self.waiting):
                 if connection.is_late(now):
                     connection.refuse(408, f"The head of the request took over {self.limits.head_seconds:g} s to come")
@@ -120,7 +119,7 @@ class Connection(web.RequestHandler):
         return bool(self._asked_at) and now - self._asked_at > self._server.limits.head_seconds
 
     def refuse(self, status: int, message: str) -> None:
-        """Says why, and closes. The words get lost where what the other side sent was not read, so that is read on."""
+        """Says why and closes, a little later: words are lost where what the other side sends is not read."""
         transport, self.transport = self.transport, None
         self.force_close()
         if transport is None or transport.is_closing():

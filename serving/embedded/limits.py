@@ -23,10 +23,6 @@ class Limits:
     max_body_bytes: int = 1 << 27
     answer_seconds: float = 30.0
 
-    def arrival_seconds(self, num_bytes: int) -> float:
-        """How long the first ``num_bytes`` of a body may take to arrive."""
-        return self.head_seconds + num_bytes / max(1, self.min_bytes_per_second)
-
 
 def limits_of(options: Options) -> Limits:
     """The limits that the flags set, with as many connections as the system allows files."""
@@ -38,21 +34,21 @@ def limits_of(options: Options) -> Limits:
         max_body_bytes=options.max_request_bytes,
         answer_seconds=options.rest_api_timeout_in_ms / 1000,
     )
-    possible = max(1, (_raise_file_limit() - RESERVED_FILES) // 2)
-    if possible >= asked.max_connections:
-        return asked
-    log.warning(
-        "the system's limit on open files leaves room for %d connections, not %d", possible, asked.max_connections
-    )
-    return replace(asked, max_connections=possible)
+    files = _files_allowed(2 * asked.max_connections + RESERVED_FILES)
+    possible = max(1, (files - RESERVED_FILES) // 2)
+    if possible < asked.max_connections:
+        log.warning("the system's limit on open files allows %d connections of each kind", possible)
+    return replace(asked, max_connections=min(possible, asked.max_connections))
 
 
-def _raise_file_limit() -> int:
-    """As many open files as this process may have without asking anybody."""
+def _files_allowed(needed: int) -> int:
+    """So many files may be open, or as many as this process may have without asking anybody."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != hard:
-        try:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-        except (ValueError, OSError):  # macOS names a limit that it does not grant
-            return soft
-    return hard
+    if soft == resource.RLIM_INFINITY or soft >= needed:
+        return needed
+    raised = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (raised, hard))
+    except (ValueError, OSError):  # macOS names a limit that it does not grant
+        return soft
+    return raised

@@ -6,13 +6,14 @@ where it was read, in the event loop, and only the rest in worker threads.
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
-from aiohttp import web
+from aiohttp import StreamReader, web
 
 from serving.embedded import json_response
-from serving.embedded.connections import ConnectionServer, Limits, closing_response
+from serving.embedded.connections import ConnectionServer, closing_response
+from serving.embedded.limits import Limits
 from serving.embedded.rest import Response, RestApi
 from serving.embedded.status import HTTP_STATUS, Code
 
@@ -75,12 +76,10 @@ class RestServer:
         if request.headers.get("Expect", "").lower() == "100-continue":
             await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
             request.writer.output_size = 0  # the answer itself has not begun
-        body, start = bytearray(), time.monotonic()
+        body = bytearray()
         try:
-            while not content.at_eof():
-                patience = start + self._limits.arrival_seconds(len(body)) - time.monotonic()
-                async with asyncio.timeout(patience):
-                    body += await content.readany()
+            async for part in self._parts(content):
+                body += part
                 self._check_size(len(body))
         except TimeoutError:
             raise _BodyRefused(408, self._too_slow(len(body))) from None
@@ -94,11 +93,23 @@ class RestServer:
         if num_bytes > limit:
             raise _BodyRefused(413, f"The body of the request has more than {limit} bytes (--max_request_bytes)")
 
+    async def _parts(self, content: StreamReader) -> AsyncIterator[bytes]:
+        """The parts of a body as they come. TimeoutError where they come too slowly: each buys time, but none for later
+        than ``head_seconds`` from now.
+        """
+        limits, now = self._limits, asyncio.get_running_loop().time
+        deadline = now() + limits.head_seconds
+        while not content.at_eof():
+            async with asyncio.timeout_at(deadline):
+                part = await content.readany()
+            yield part
+            bought = len(part) / max(1, limits.min_bytes_per_second)
+            deadline = min(deadline + bought, now() + limits.head_seconds)
+
     def _too_slow(self, num_bytes: int) -> str:
-        limits = self._limits
         return (
-            f"{num_bytes} bytes of the body of the request came in {limits.arrival_seconds(num_bytes):g} s. Accepted: "
-            f"{limits.head_seconds:g} s, and one more for every {limits.min_bytes_per_second} bytes"
+            f"After {num_bytes} bytes the body of the request came too slowly. Accepted: "
+            f"{self._limits.min_bytes_per_second} bytes a second (--min_body_bytes_per_second)"
         )
 
     async def _answer_in_thread(self, call: tuple) -> Response:

@@ -34,7 +34,7 @@ def strict(contract_models: Path, tmp_path_factory: pytest.TempPathFactory) -> I
         f"--max_connections={MAX_CONNECTIONS}",
         f"--connection_idle_seconds={2 * SECONDS}",
         f"--request_head_seconds={SECONDS}",
-        "--min_body_bytes_per_second=100000",
+        "--min_body_bytes_per_second=10000",
     )
     yield running
     running.stop()
@@ -77,12 +77,13 @@ def test_a_head_that_comes_byte_by_byte_is_given_up(strict, asked_before):
     assert ask(strict.rest_port, GOOD)[0] == 200
 
 
-def test_a_body_that_comes_byte_by_byte_is_refused(strict):
+@pytest.mark.parametrize("at_once", [0, 90_000], ids=["from the start", "in the end"])
+def test_a_body_that_comes_byte_by_byte_is_refused(strict, at_once):
     with Conversation(strict.rest_port) as slow:
-        slow.send(post(TARGET, b"", "Content-Length: 90000"))
+        slow.send(post(TARGET, b" " * at_once, "Content-Length: 95000"))
         status, message = error(dribble(slow, b" " * 1000))
     assert status == 408
-    assert message.endswith("Accepted: 3 s, and one more for every 100000 bytes")
+    assert message.endswith("Accepted: 10000 bytes a second (--min_body_bytes_per_second)")
 
 
 @pytest.mark.parametrize("expect", [(), ("Expect: 100-continue",)])
