@@ -73,11 +73,11 @@ class RestServer:
             self._check_size(len(body))
             return body
         self._check_size(request.content_length or 0)
-        if request.headers.get("Expect", "").lower() == "100-continue":
-            await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-            request.writer.output_size = 0  # the answer itself has not begun
         body = bytearray()
         try:
+            if request.headers.get("Expect", "").lower() == "100-continue":
+                await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+                request.writer.output_size = 0  # the answer itself has not begun
             async for part in self._parts(content):
                 body += part
                 self._check_size(len(body))

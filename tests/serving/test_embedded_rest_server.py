@@ -71,14 +71,15 @@ def test_without_a_limit_an_answer_is_waited_for():
     assert while_serving(api, replace(LIMITS, answer_seconds=0), talk) == (200, b"{}")
 
 
+@pytest.mark.parametrize("expect", [(), ("Expect: 100-continue",)])
 @pytest.mark.parametrize("size", [5000, 2_000_000])
-def test_who_leaves_within_a_body_does_no_harm(size, caplog):
+def test_who_leaves_within_a_body_does_no_harm(size, expect, caplog):
     api = HeldApi()
     api.may_answer.set()
 
     def talk(port: int) -> tuple[int, bytes]:
         with Conversation(port) as leaving:
-            leaving.send(post("/", b" " * (size // 2), f"Content-Length: {size}"))
+            leaving.send(post("/", b" " * (size // 2), f"Content-Length: {size}", *expect))
         with Conversation(port) as staying:
             staying.send(post("/", b" " * size))
             return staying.answer()

@@ -137,10 +137,12 @@ def test_a_hundred_thousand_requests_are_answered_in_the_same_memory(contract_se
     with faultless(contract_server), Witness(rest_port) as witness, Caller(grpc_port) as caller:
         send_over_http()
         send_over_grpc()
-    warm = sizes[len(sizes) // 10]
-    print(f"{codes.total()} answers: {dict(codes.most_common())}")
-    print(f"memory {warm >> 20} MiB after a tenth, {sizes[-1] >> 20} MiB at the end, {max(sizes) >> 20} MiB at most")
-    print(f"witness: {len(witness.seconds)} answers, the slowest in {max(witness.seconds):.2f} s")
+        warm = sizes[len(sizes) // 10]
+        print(f"{codes.total()} answers: {dict(codes.most_common())}")
+        print(
+            f"memory {warm >> 20} MiB after a tenth, {sizes[-1] >> 20} MiB at the end, {max(sizes) >> 20} MiB at most"
+        )
+        print(f"witness: {len(witness.seconds)} answers, the slowest in {max(witness.seconds):.2f} s")
     assert codes.total() >= 100_000
     assert sizes[-1] < 1.05 * warm
     assert max(witness.seconds) < 10
