@@ -64,6 +64,13 @@ _VALUE_FIELDS = {
 _SIXTEEN_BIT_FLOATS = (pb.DT_HALF, pb.DT_BFLOAT16)
 
 
+MAX_RANK = 64
+"""NumPy's limit on dimensions."""
+
+MAX_FILLED_BYTES = 1 << 28
+"""The largest tensor that a few values may stand for. A message of some bytes can ask for any number of them."""
+
+
 def numpy_dtype(dtype: int) -> np.dtype:
     """The NumPy dtype of a DataType; ``object`` for strings. ValueError for one that has none (resource, variant)."""
     if dtype not in _NUMPY:
@@ -87,7 +94,9 @@ def dtype_name(dtype: int) -> str:
 
 
 def shape_of(tensor: pb.TensorProto) -> tuple[int, ...]:
-    """The shape that the proto declares. ValueError where a dimension is unknown."""
+    """The shape that the proto declares. ValueError where a dimension is unknown, or for more than NumPy has."""
+    if len(tensor.tensor_shape.dim) > MAX_RANK:
+        raise ValueError(f"A tensor has at most {MAX_RANK} dimensions. Received: {len(tensor.tensor_shape.dim)}")
     shape = tuple(dim.size for dim in tensor.tensor_shape.dim)
     if any(size < 0 for size in shape):
         raise ValueError(f"A tensor's shape must be fully known. Received: {list(shape)}")
@@ -161,8 +170,10 @@ def _from_content(content: bytes, dtype: np.dtype, shape: tuple[int, ...]) -> np
 
 
 def _strings_from_content(content: bytes, dtype: np.dtype, shape: tuple[int, ...]) -> np.ndarray:
-    at, lengths = 0, []
-    for _ in range(math.prod(shape)):
+    at, lengths, count = 0, [], math.prod(shape)
+    if count > len(content):
+        raise ValueError(f"tensor_content ends within the lengths of {count} strings: it has {len(content)} bytes")
+    for _ in range(count):
         length, at = _varint(content, at)
         lengths.append(length)
     if at + sum(lengths) != len(content):
@@ -213,6 +224,11 @@ def _fill(flat: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     size = math.prod(shape)
     if len(flat) >= size:
         return flat[:size].reshape(shape)
+    if size * flat.itemsize > MAX_FILLED_BYTES:
+        raise ValueError(
+            f"{len(flat)} values stand for shape {list(shape)} of {flat.dtype}, {size * flat.itemsize} bytes. "
+            f"Accepted: {MAX_FILLED_BYTES}, or as many values as the shape has"
+        )
     last = flat[-1] if len(flat) else (b"" if flat.dtype == object else flat.dtype.type(0))
     filled = np.empty(size, flat.dtype)
     filled[: len(flat)] = flat

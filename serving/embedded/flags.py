@@ -62,7 +62,12 @@ class Options:
     enable_per_model_batching_parameters: bool
     enable_serialization_as_tensor_content: bool
     monitoring_config_file: str
+    rest_api_timeout_in_ms: int
     max_request_bytes: int
+    max_connections: int
+    connection_idle_seconds: float
+    request_head_seconds: float
+    min_body_bytes_per_second: int
 
 
 def boolean(text: str) -> bool:
@@ -134,6 +139,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_models(parser.add_argument_group("models"))
     _add_loading(parser.add_argument_group("loading"))
     _add_execution(parser.add_argument_group("execution"))
+    _add_limits(parser.add_argument_group("limits"))
     _add_batching(parser.add_argument_group("batching"))
     _add_foreign(parser.add_argument_group("flags of TensorFlow Serving without a meaning here"))
     return parser
@@ -203,7 +209,27 @@ def _add_execution(group: argparse._ArgumentGroup) -> None:
         "classify and regress only where a signature says that it is for that",
     )
     _add_switch(group, "--enable_serialization_as_tensor_content", False, "answer predict over gRPC in tensor_content")
-    group.add_argument("--max_request_bytes", type=int, default=1 << 30, help="largest body that REST takes")
+
+
+def _add_limits(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--rest_api_timeout_in_ms", type=int, default=30_000, help="longest wait for an answer over REST; 0: no end"
+    )
+    group.add_argument(
+        "--max_request_bytes", type=int, default=1 << 27, help="largest body over REST and message over gRPC"
+    )
+    group.add_argument(
+        "--max_connections", type=int, default=4096, help="connections held at a time, over REST and over gRPC each"
+    )
+    group.add_argument(
+        "--connection_idle_seconds", type=float, default=300, help="a connection without a request is closed after it"
+    )
+    group.add_argument(
+        "--request_head_seconds", type=float, default=20, help="longest time for the head of a request to come"
+    )
+    group.add_argument(
+        "--min_body_bytes_per_second", type=int, default=500, help="a body that comes more slowly is refused"
+    )
 
 
 def _add_batching(group: argparse._ArgumentGroup) -> None:

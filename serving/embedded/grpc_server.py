@@ -7,22 +7,25 @@ from concurrent.futures import ThreadPoolExecutor
 
 import grpc
 
+from serving.embedded.limits import Limits
 from serving.embedded.service import Service
 from serving.embedded.status import Code, ServingError
 from serving.protos import serving_pb2 as pb
 
 log = logging.getLogger(__name__)
+logging.getLogger("grpc._common").setLevel(logging.CRITICAL)  # it writes a trace for every message that is none
 
 _STATUS_CODES = {code.value[0]: code for code in grpc.StatusCode}
 
 
 class GrpcServer:
-    """Serves ``service`` on a port, on a Unix socket, or both. Messages may have any size."""
+    """Serves ``service`` on a port, on a Unix socket, or both. Answers may have any size."""
 
     def __init__(
         self,
         service: Service,
         num_threads: int,
+        limits: Limits,
         *,
         credentials: grpc.ServerCredentials | None = None,
         arguments: Sequence[tuple[str, str | int]] = (),
@@ -35,11 +38,15 @@ class GrpcServer:
         self._server = grpc.server(
             self._threads,
             options=[
-                ("grpc.max_receive_message_length", -1),
+                ("grpc.max_receive_message_length", limits.max_body_bytes),
                 ("grpc.max_send_message_length", -1),
                 ("grpc.so_reuseport", 0),  # two servers on one port would answer in turn
+                ("grpc.max_allowed_incoming_connections", limits.max_connections),
+                ("grpc.server_handshake_timeout_ms", int(1000 * limits.head_seconds)),
+                ("grpc.max_connection_idle_ms", int(1000 * limits.idle_seconds)),
                 *arguments,
             ],
+            maximum_concurrent_rpcs=limits.max_connections,
         )
         self._server.add_generic_rpc_handlers((self._prediction_handlers(), self._model_handlers()))
         if has_health:

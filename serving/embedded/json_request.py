@@ -17,10 +17,7 @@ import numpy as np
 from serving.embedded.json_text import Object, debug_text, encode, parse, type_name
 from serving.embedded.status import ServingError, invalid_argument, unimplemented
 from serving.protos import serving_pb2 as pb
-from serving.tensors import numpy_dtype
-
-MAX_RANK = 64
-"""NumPy's limit on dimensions."""
+from serving.tensors import MAX_RANK, numpy_dtype
 
 _MISSING = object()
 _INT_RANGES = {
@@ -387,10 +384,17 @@ def _fill_example(value: object, example: pb.Example) -> None:
     if not isinstance(value, Object):
         raise invalid_argument(f"Example must be JSON object but got JSON {type_name(value)}")
     for name, content in value:
+        if not _is_utf8(name):
+            raise invalid_argument(f"Feature: {name} has a name that is not UTF-8")
         feature = pb.Feature()
         for item in content if type(content) is list else [content]:
             _add_to_feature(item, name, feature)
         example.features.feature[name].CopyFrom(feature)
+
+
+def _is_utf8(text: str) -> bool:
+    """Whether a message may hold it; bytes of a body that are not UTF-8 are surrogates here."""
+    return text.isascii() or not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def _add_to_feature(value: object, name: str, feature: pb.Feature) -> None:

@@ -124,6 +124,10 @@ class Manager:
         with self._changed:
             return sorted(self._models)
 
+    def knows(self, model: str) -> bool:
+        """Whether the model was ever aspired to."""
+        return model in self._models
+
     def is_settled(self, model: str) -> bool:
         """Whether every aspired version of ``model`` is available or has failed, and there is at least one."""
         with self._changed:

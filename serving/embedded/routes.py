@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from urllib.parse import unquote_to_bytes
 
-from serving.embedded.json_text import decode
+from serving.embedded.json_text import encode
 from serving.embedded.status import invalid_argument
 from serving.protos import serving_pb2 as pb
 
@@ -51,7 +51,7 @@ def parse_route(method: str, target: str) -> Route:
     name, version, label, call = match.groups()
     spec = pb.ModelSpec(name=_unescape(name or ""))
     if version:
-        if int(version) > MAX_VERSION:
+        if len(version.lstrip("0")) > len(str(MAX_VERSION)) or int(version) > MAX_VERSION:
             raise BadVersionError
         spec.version.value = int(version)
     if label:
@@ -69,4 +69,5 @@ def malformed(method: str, target: str) -> Exception:
 
 
 def _unescape(text: str) -> str:
-    return decode(unquote_to_bytes(text)) if "%" in text else text
+    """A name as it is in a message, which holds UTF-8 only. No model has a name that is none."""
+    return unquote_to_bytes(encode(text)).decode("utf-8", "replace")

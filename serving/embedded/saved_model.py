@@ -28,6 +28,7 @@ tf1 = tf.compat.v1
 _INIT_SIGNATURE = "__saved_model_init_op"
 _INIT_COLLECTIONS = ("saved_model_main_op", "legacy_init_op")
 _EAGER_CONTEXT = re.compile(r"^\{\{.*?\}\} | \[Op:.*$")
+_MAX_CALLABLES = 256
 _VARIABLE_OPS = frozenset({"VarHandleOp", "Variable", "VariableV2"})
 
 
@@ -90,6 +91,8 @@ class SavedModelServable:
             call = self.session._make_callable_from_options(options)
             if len(unique) < len(fetches):
                 call = _repeating(call, [unique.index(name) for name in fetches])
+            if len(self._callables) >= _MAX_CALLABLES:  # output filters come from outside, in any order
+                self._callables.clear()
             self._callables[feeds, fetches] = call
         return call
 

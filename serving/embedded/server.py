@@ -14,6 +14,7 @@ from serving.embedded.batching import Batcher
 from serving.embedded.core import Core
 from serving.embedded.flags import Options
 from serving.embedded.grpc_server import GrpcServer
+from serving.embedded.limits import limits_of
 from serving.embedded.manager import Loader, Manager
 from serving.embedded.metrics import Metrics
 from serving.embedded.quiet import without_startup_chatter
@@ -53,9 +54,11 @@ class Server:
             options.enable_serialization_as_tensor_content,
             options.enable_signature_method_name_check,
         )
+        limits = limits_of(options)
         self._grpc = GrpcServer(
             self._service,
             _num_threads(options.grpc_max_threads, options),
+            limits,
             credentials=ssl_config.credentials(options.ssl_config_file),
             arguments=flags.channel_arguments(options.grpc_channel_arguments),
             has_health=options.enable_grpc_healthcheck_service,
@@ -74,7 +77,7 @@ class Server:
                 options.max_request_bytes,
                 may_wait=options.enable_batching,
             )
-            self._rest = RestServer(api, _num_threads(options.rest_api_num_threads, options))
+            self._rest = RestServer(api, _num_threads(options.rest_api_num_threads, options), limits)
         self._config = _read_config(options)
         self._stopping = threading.Event()
 

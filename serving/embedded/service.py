@@ -136,8 +136,11 @@ class Service:
         self.metrics.runtime_latency.record(loaded.model, call, "TF1", value=microseconds)
 
     def count(self, model: str, call: str, entrypoint: str, start: float, code: Code) -> None:
-        """Counts a request that began at ``start`` (``time.perf_counter``), and its latency if it ended well."""
-        self.metrics.requests.add(model, code.name)
+        """Counts a request that began at ``start`` (``time.perf_counter``), and its latency if it ended well.
+
+        Models that nobody ever configured are counted as one without a name: there is no end to them.
+        """
+        self.metrics.requests.add(model if self.core.manager.knows(model) else "", code.name)
         if code == Code.OK:
             microseconds = (time.perf_counter() - start) * 1e6
             self.metrics.request_latency.record(model, call, entrypoint, value=microseconds)

@@ -115,6 +115,11 @@ def test_a_member_that_comes_twice_in_a_row_is_read_as_tf_serving_reads_it():
     assert arrays["x"].tolist() == [[1, 2]]
 
 
+def test_a_feature_whose_name_is_not_utf8_is_refused():
+    with pytest.raises(ServingError, match="has a name that is not UTF-8"):
+        json_request.examples(json_request.parse_document(b'{"examples": [{"x\xff": 1}]}'))
+
+
 def test_quoting_stops_at_a_number_that_json_has_not():
     assert debug_text(parse(b'{"a": [1, NaN, 2]}')) == '{\n    "a": [1, '
 

@@ -164,6 +164,21 @@ def test_a_request_under_way_finishes_before_its_version_is_let_go(core, tmp_pat
     assert loaded.servable.closed
 
 
+def test_a_version_that_is_wanted_again_while_it_is_let_go_comes_back(core, tmp_path):
+    publish(tmp_path, 1)
+    publish(tmp_path, 2)
+    chosen = [pb.VersionPolicy.Specific(versions=[version]) for version in (1, 2)]
+    configure(core, tmp_path, specific=chosen[0])
+    wait_for_states(core, {1: "AVAILABLE"})
+    with core.servable(pb.ModelSpec(name="m")):
+        configure(core, tmp_path, specific=chosen[1])
+        wait_for_states(core, {2: "AVAILABLE", 1: "UNLOADING"})
+        configure(core, tmp_path, specific=chosen[0])
+        assert not core.manager.is_settled("m")
+    wait_for_states(core, {2: "END", 1: "AVAILABLE"})
+    assert ask(core) == 1
+
+
 def test_deleting_the_newest_version_brings_the_one_before_back(core, tmp_path):
     publish(tmp_path, 1)
     publish(tmp_path, 2)

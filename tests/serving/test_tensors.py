@@ -115,6 +115,29 @@ def test_values_in_their_own_field_survive_the_round_trip(dtype, size):
     np.testing.assert_array_equal(back, array)
 
 
+@pytest.mark.parametrize(
+    ("sizes", "words"),
+    [
+        ([2**31], "1 values stand for shape .* 8589934592 bytes. Accepted: 268435456"),
+        ([2**62, 2**62], "stand for shape"),
+        ([2**62] * 50_000, "at most 64 dimensions. Received: 50000"),  # a product that would take minutes
+    ],
+    ids=["large", "overflowing", "deep"],
+)
+def test_a_small_message_cannot_ask_for_a_large_tensor(sizes, words):
+    tensor = pb.TensorProto(dtype=pb.DT_FLOAT, float_val=[1.5])
+    tensor.tensor_shape.dim.extend(pb.TensorShapeProto.Dim(size=size) for size in sizes)
+    with pytest.raises(ValueError, match=words):
+        to_array(tensor)
+
+
+def test_more_strings_than_bytes_are_refused_at_once():
+    tensor = pb.TensorProto(dtype=pb.DT_STRING, tensor_content=b"\0" * 10)
+    tensor.tensor_shape.dim.add(size=2**40)
+    with pytest.raises(ValueError, match="ends within the lengths of 1099511627776 strings"):
+        to_array(tensor)
+
+
 @pytest.mark.parametrize("dtype", [pb.DT_RESOURCE, pb.DT_INVALID, 99])
 def test_a_dtype_without_numpy_form_is_refused(dtype):
     with pytest.raises(ValueError, match="No NumPy dtype"):

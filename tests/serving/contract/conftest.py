@@ -130,7 +130,7 @@ def contract_server(contract_models: Path, tmp_path_factory: pytest.TempPathFact
         f"--monitoring_config_file={folder / 'monitoring.config'}",
         "--allow_version_labels_for_unavailable_models",
         "--rest_api_enable_cors_support",
-        "--max_request_bytes=1000000",
+        "--max_request_bytes=16777216",
     )
     yield running
     running.stop()

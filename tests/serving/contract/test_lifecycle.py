@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import serving
 from serving.protos import serving_pb2 as pb
 from serving.tensors import to_tensor
 
@@ -82,13 +83,21 @@ def test_versions_move_under_load_a_broken_one_is_left_out_and_a_stop_loses_no_r
     publish(contract_models, base, 1, warmup=record(1, 3))
     server = launcher.start("--model_name=m", f"--model_base_path={base}", POLL)
     assert "version 1 answered 1 warm-up requests" in server.log.read_text()
-    answers, done = [], threading.Event()
+    answers, finished, done = [], [], threading.Event()
 
     def client() -> None:
         while not done.is_set():
             answers.append(ask(server.rest_port, "POST", "/v1/models/m:predict", '{"instances": [[1,2,3]]}'))
 
+    def client_over_grpc() -> None:
+        with serving.Client(f"127.0.0.1:{server.grpc_port}", retries=0) as asking:
+            while not done.wait(0.01):
+                row = asking.predict("m", [[1, 2, 3]])["y"][0].tolist()
+                answers.append((200, {"predictions": [row]}))
+            finished.append(True)  # none of them has raised
+
     clients = [threading.Thread(target=client) for _ in range(4)]
+    clients += [threading.Thread(target=client_over_grpc) for _ in range(2)]
     for thread in clients:
         thread.start()
     publish(contract_models, base, 2, warmup=record(1, 2))  # its own warm-up request does not fit it
@@ -105,6 +114,7 @@ def test_versions_move_under_load_a_broken_one_is_left_out_and_a_stop_loses_no_r
     done.set()
     for thread in clients:
         thread.join()
+    assert finished == [True, True]
     assert {status for status, _ in answers} == {200}
     first, last = answers[0][1]["predictions"][0], answers[-1][1]["predictions"][0]
     assert (first, last) == (pytest.approx([14.1, -0.95]), pytest.approx([28.1, -1.7]))

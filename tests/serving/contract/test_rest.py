@@ -55,7 +55,7 @@ def test_answer(contract_server, case):
 
 def test_a_body_over_the_limit_is_refused_and_the_server_lives(contract_server):
     target = {"method": "POST", "target": "/v1/models/affine:predict"}
-    status, _, body = ask(contract_server.rest_port, {**target, "body": " " * 1_000_001})
+    status, _, body = ask(contract_server.rest_port, {**target, "body": " " * ((16 << 20) + 1)})
     assert status == 413, body
     status, _, body = ask(contract_server.rest_port, {**target, "body": '{"instances": [[1,2,3]]}'})
     assert status == 200, body
@@ -74,3 +74,11 @@ def test_requests_are_counted(contract_server):
         line.startswith(':tensorflow:serving:runtime_latency_bucket{model_name="shapes",API="Predict",runtime="TF1",')
         for line in lines
     )
+
+
+def test_models_that_nobody_serves_are_counted_as_one(contract_server):
+    for name in ("nobodys", "nobodys-other"):
+        ask(contract_server.rest_port, {"method": "GET", "target": f"/v1/models/{name}/metadata"})
+    _, _, page = ask(contract_server.rest_port, {"method": "GET", "target": "/metrics"})
+    assert b"nobodys" not in page
+    assert b':tensorflow:serving:request_count{model_name="",status="NOT_FOUND"}' in page
