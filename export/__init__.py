@@ -15,6 +15,7 @@ __getattr__, __dir__, __all__ = attach(
         "Inspection": "export.inspection",
         "ProofFailed": "export.proof",
         "Report": "export.verification",
+        "Tls": "export.server",
         "Version": "export.version",
         "diff": "export.differences",
         "inspect": "export.inspection",

@@ -8,9 +8,9 @@ import time
 import click
 
 FOLDER = click.Path(file_okay=True, path_type=str)
-KEY = click.Path(exists=True, dir_okay=False, path_type=str)
+FILE = click.Path(exists=True, dir_okay=False, path_type=str)
 as_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-sign_option = click.option("--sign", type=KEY, metavar="KEY", help="PEM file of the private key to sign it with.")
+sign_option = click.option("--sign", type=FILE, metavar="KEY", help="PEM file of the private key to sign it with.")
 
 
 @click.command()
@@ -125,8 +125,13 @@ def versions(base, as_json):
 @click.option("--rest", metavar="URL", help="Replay the proof at this REST server, such as http://localhost:8501.")
 @click.option("--grpc", metavar="HOST:PORT", help="Replay the proof at this gRPC server, such as localhost:8500.")
 @click.option("--name", help="Name of the model at the server.  [default: name of the base folder]")
+@click.option("--tls-ca", type=FILE, metavar="FILE", help="PEM file of the authorities to trust, over https or gRPC.")
 @click.option(
-    "--signed-by", type=KEY, metavar="PUBLIC_KEY", help="PEM file of the public keys of which one must have signed it."
+    "--tls-certificate", type=FILE, metavar="FILE", help="PEM file, for a server that asks its callers for one."
+)
+@click.option("--tls-key", type=FILE, metavar="FILE", help="PEM file of its private key.")
+@click.option(
+    "--signed-by", type=FILE, metavar="PUBLIC_KEY", help="PEM file of the public keys of which one must have signed it."
 )
 @click.option(
     "--untrusted",
@@ -134,7 +139,7 @@ def versions(base, as_json):
     help="Load nothing: list the operations of its graph and all that a stranger's version must not have.",
 )
 @as_json_option
-def verify(path, rest, grpc, name, signed_by, untrusted, as_json):
+def verify(path, rest, grpc, name, tls_ca, tls_certificate, tls_key, signed_by, untrusted, as_json):
     """Check the files of a version and replay its proof.
 
     PATH is a version folder, or a base folder, whose newest version is meant. Exit status 1: it failed.
@@ -153,7 +158,9 @@ def verify(path, rest, grpc, name, signed_by, untrusted, as_json):
     if untrusted:
         _tell_inspection(export.inspect(path, signed_by=signed_by), as_json)
         return
-    report = export.verify(path, rest=rest, grpc=grpc, name=name, signed_by=signed_by)
+    named = tls_ca, tls_certificate, tls_key
+    tls = export.Tls(*named) if any(named) else None
+    report = export.verify(path, rest=rest, grpc=grpc, name=name, tls=tls, signed_by=signed_by)
     if as_json:
         click.echo(json.dumps(_report_record(report), indent=1))
     else:
@@ -164,7 +171,7 @@ def verify(path, rest, grpc, name, signed_by, untrusted, as_json):
 
 @click.command()
 @click.argument("path", type=FOLDER, required=False)
-@click.option("--key", type=KEY, metavar="KEY", help="PEM file of the private key.")
+@click.option("--key", type=FILE, metavar="KEY", help="PEM file of the private key.")
 @click.option("--new-key", metavar="NAME", help="Make a pair of keys instead: NAME.key and NAME.pub.")
 @click.option("--encrypt", is_flag=True, help="Encrypt the new private key with a passphrase.")
 def sign(path, key, new_key, encrypt):

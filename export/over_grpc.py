@@ -1,5 +1,7 @@
 """A server's gRPC API: the official stubs of `tensorflow-serving-api`, with TensorFlow's own conversion of arrays."""
 
+from pathlib import Path
+
 import grpc
 import tensorflow as tf
 from tensorflow_serving.apis import (
@@ -10,18 +12,24 @@ from tensorflow_serving.apis import (
 )
 
 from export.arrays import Arrays
-from export.server import TIME_LIMIT, Refused, Server
+from export.server import TIME_LIMIT, Refused, Server, Tls
+
+SECURE = "grpcs://"
 
 
 class Grpc(Server):
-    """TF Serving's gRPC API; `address` is `host:port`."""
+    """TF Serving's gRPC API; `address` is `host:port`, or `grpcs://host:port` over TLS."""
 
-    def __init__(self, address: str, model: str, version: int):
-        if "://" in address or ":" not in address:
-            raise ValueError(f"Not the address of a gRPC server: {address!r}. Accepted: host:port.")
+    def __init__(self, address: str, model: str, version: int, tls: Tls | None = None):
+        target = address.removeprefix(SECURE)
+        if "://" in target or ":" not in target:
+            raise ValueError(f"Not the address of a gRPC server: {address!r}. Accepted: host:port, {SECURE}host:port.")
         super().__init__(address, model, version)
         unlimited = [("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1)]
-        channel = grpc.insecure_channel(address, options=unlimited)
+        if tls or target != address:
+            channel = grpc.secure_channel(target, _credentials(tls or Tls()), options=unlimited)
+        else:
+            channel = grpc.insecure_channel(target, options=unlimited)
         self._predictions = prediction_service_pb2_grpc.PredictionServiceStub(channel)
         self._models = model_service_pb2_grpc.ModelServiceStub(channel)
 
@@ -53,3 +61,9 @@ class Grpc(Server):
         request.model_spec.name = self.model
         request.model_spec.version.value = self.version
         return request
+
+
+def _credentials(tls: Tls) -> grpc.ChannelCredentials:
+    return grpc.ssl_channel_credentials(
+        *(file and Path(file).read_bytes() for file in (tls.ca, tls.key, tls.certificate))
+    )

@@ -8,17 +8,19 @@ import numpy as np
 import urllib3
 
 from export.arrays import Arrays
-from export.server import TIME_LIMIT, Refused, Server
+from export.server import TIME_LIMIT, Refused, Server, Tls
 
 
 class Rest(Server):
-    """TF Serving's REST API, in the column format; `address` is `http://host:port`."""
+    """TF Serving's REST API, in the column format; `address` is `http://host:port`, or `https://` behind a proxy."""
 
-    def __init__(self, address: str, model: str, version: int):
+    def __init__(self, address: str, model: str, version: int, tls: Tls | None = None):
         if not address.startswith(("http://", "https://")):
             raise ValueError(f"Not the address of a REST server: {address!r}. Accepted: http://host:port.")
+        if tls and address.startswith("http://"):
+            raise ValueError(f"TLS goes with https://. Received: {address!r}.")
         super().__init__(address.rstrip("/"), model, version)
-        self._pool = urllib3.PoolManager(timeout=TIME_LIMIT, retries=False)
+        self._pool = urllib3.PoolManager(timeout=TIME_LIMIT, retries=False, ssl_context=tls and tls.context())
 
     def predict(self, signature: str, inputs: Arrays, like: Arrays) -> Arrays:
         body = {"signature_name": signature, "inputs": {name: _to_json(array) for name, array in inputs.items()}}

@@ -3,12 +3,52 @@
 Deliberately not the client of `serving`: a fault in our client must not hide a fault in a version.
 """
 
+import ssl
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from os import PathLike
 
 from export.arrays import Arrays
 
 TIME_LIMIT = 120.0  # seconds; the first request to a large version is slow
 AVAILABLE = "AVAILABLE"
+
+
+@dataclass(frozen=True)
+class Tls:
+    """PEM files by which a server is known over TLS: `serving.Tls`, by code of its own.
+
+    Attributes:
+        ca: the authorities to trust; None: those of the machine over HTTPS, those that come with gRPC over gRPC.
+        certificate, key: one's own, for a server that asks its callers for them.
+    """
+
+    ca: str | PathLike | None = None
+    certificate: str | PathLike | None = None
+    key: str | PathLike | None = None
+
+    def __post_init__(self):
+        if (self.certificate is None) != (self.key is None):
+            raise ValueError(
+                f"A certificate and its key go together. Received: certificate={self.certificate}, key={self.key}."
+            )
+        self.context()
+
+    def context(self) -> ssl.SSLContext:
+        """What Python's own TLS takes.
+
+        Raises:
+            ValueError: the files are no PEM files, or do not belong together.
+            OSError: they cannot be read.
+        """
+        try:
+            context = ssl.create_default_context(cafile=self.ca)
+            if self.certificate is not None:
+                context.load_cert_chain(self.certificate, self.key, password="")  # "": never ask the terminal for one
+        except ssl.SSLError as error:
+            named = ", ".join(str(file) for file in (self.ca, self.certificate, self.key) if file)
+            raise ValueError(f"Not PEM files that belong together: {named} ({error.reason or error}).") from None
+        return context
 
 
 class Refused(Exception):

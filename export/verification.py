@@ -11,7 +11,7 @@ from export.companions import COMPANIONS
 from export.comparison import Comparison, Tolerance
 from export.fresh_process import FreshProcess
 from export.golden import Golden
-from export.server import Refused, Server
+from export.server import Refused, Server, Tls
 from export.version import Version, find
 from recipes.batches import all_joined
 from zoo.lazy import without_startup_chatter
@@ -53,6 +53,7 @@ def verify(
     rest: str | None = None,
     grpc: str | None = None,
     name: str | None = None,
+    tls: Tls | None = None,
     signed_by: str | Path | None = None,
 ) -> Report:
     """Check a version's signature if asked to, its files against its manifest, then replay its proof.
@@ -64,9 +65,10 @@ def verify(
 
     Args:
         path: a version folder, or a base path, whose newest version is meant; the URL of one in an object store.
-        rest: address of a REST server, `http://host:port`.
-        grpc: address of a gRPC server, `host:port`.
+        rest: address of a REST server, `http://host:port`, or `https://` behind a proxy.
+        grpc: address of a gRPC server, `host:port`, or `grpcs://host:port`.
         name: the name the server knows the model by; by default the base folder's.
+        tls: how the server is known over TLS: `export.Tls`, or `serving.Tls`.
         signed_by: file of the public keys of which one must have signed the version: see `export.signing`.
 
     Returns:
@@ -81,7 +83,7 @@ def verify(
     if rest and grpc:
         raise ValueError("A proof is replayed at one server. Received: rest and grpc. Accepted: one of them.")
     version = find(path)
-    server = _server(version, rest, grpc, name)
+    server = _server(version, rest, grpc, name, tls)
     where = "a fresh process" if server is None else f"{server.address}, as {server.model!r}"
     trusted = None if signed_by is None else signing.public_keys(signed_by)
     with version.fetched() as here:
@@ -111,17 +113,17 @@ def published_by(folder: Path, trusted: Sequence[Ed25519PublicKey] | None) -> tu
     return signing.fingerprint(signer), tuple(manifest.check(folder))
 
 
-def _server(version: Version, rest: str | None, grpc: str | None, name: str | None) -> Server | None:
+def _server(version: Version, rest: str | None, grpc: str | None, name: str | None, tls: Tls | None) -> Server | None:
     model = name or version.base.name
     if rest:
         from export.over_rest import Rest
 
-        server = Rest(rest, model, version.number)
+        server = Rest(rest, model, version.number, tls)
     elif grpc:
         with without_startup_chatter():
             from export.over_grpc import Grpc
 
-        server = Grpc(grpc, model, version.number)
+        server = Grpc(grpc, model, version.number, tls)
     else:
         return None
     server.check()

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import ssl
 import threading
 from concurrent import futures
 from contextlib import contextmanager
@@ -19,8 +20,11 @@ from tensorflow_serving.apis import (
 
 
 @contextmanager
-def serving(version, name, spoil=lambda outputs: outputs):
-    """Serve a version; gives the addresses of REST and gRPC. `spoil` may change what is answered."""
+def serving(version, name, spoil=lambda outputs: outputs, certificate=None):
+    """Serve a version; gives the addresses of REST and gRPC. `spoil` may change what is answered.
+
+    With trustme's `certificate` it is served over TLS.
+    """
     signatures = tf.saved_model.load(str(version.path)).signatures
 
     def answer(signature, inputs):
@@ -28,15 +32,25 @@ def serving(version, name, spoil=lambda outputs: outputs):
         return spoil({key: tensor.numpy() for key, tensor in outputs.items()})
 
     http = ThreadingHTTPServer(("127.0.0.1", 0), _rest_handler(f"/v1/models/{name}/versions/{version.number}", answer))
+    if certificate:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        certificate.configure_cert(context)
+        http.socket = context.wrap_socket(http.socket, server_side=True)
     threading.Thread(target=http.serve_forever, daemon=True).start()
     server = grpc.server(futures.ThreadPoolExecutor(2))
     servicer = _Grpc(name, version.number, answer)
     prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(servicer, server)
     model_service_pb2_grpc.add_ModelServiceServicer_to_server(servicer, server)
-    port = server.add_insecure_port("127.0.0.1:0")
+    if certificate:
+        chain = b"".join(pem.bytes() for pem in certificate.cert_chain_pems)
+        credentials = grpc.ssl_server_credentials([(certificate.private_key_pem.bytes(), chain)])
+        port = server.add_secure_port("127.0.0.1:0", credentials)
+    else:
+        port = server.add_insecure_port("127.0.0.1:0")
     server.start()
+    http_scheme, grpc_scheme = ("https://", "grpcs://") if certificate else ("http://", "")
     try:
-        yield {"rest": f"http://127.0.0.1:{http.server_port}", "grpc": f"127.0.0.1:{port}"}
+        yield {"rest": f"{http_scheme}127.0.0.1:{http.server_port}", "grpc": f"{grpc_scheme}127.0.0.1:{port}"}
     finally:
         http.shutdown()
         http.server_close()

@@ -2,8 +2,11 @@
 
 import numpy as np
 import pytest
+import trustme
+from click.testing import CliRunner
 
 import export
+from export.commands import verify
 from tests.export import stand_in
 
 PROTOCOLS = ("rest", "grpc")
@@ -18,6 +21,23 @@ def test_a_server_of_the_version_passes(kind, request):
             assert report.ok, report.problems
             assert report.signatures.keys() == version.card["signatures"].keys()
             assert address[protocol] in report.where
+
+
+def test_a_server_over_tls_passes_if_it_is_trusted(image_version, tmp_path):
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    with stand_in.serving(image_version, "lenet5", certificate=authority.issue_cert("127.0.0.1")) as address:
+        for protocol in PROTOCOLS:
+            asked = [str(image_version.path), f"--{protocol}", address[protocol]]
+            done = CliRunner().invoke(verify, [*asked, "--tls-ca", str(tmp_path / "ca.pem")])
+            assert done.exit_code == 0, done.output
+            with pytest.raises(ConnectionError, match="does not answer"):
+                export.verify(image_version.path, **{protocol: address[protocol]})
+    with pytest.raises(ValueError, match="A certificate and its key go together"):
+        export.Tls(certificate=tmp_path / "ca.pem")
+    (tmp_path / "text.pem").write_text("no certificate")
+    with pytest.raises(ValueError, match=r"Not PEM files that belong together: .*text\.pem"):
+        export.Tls(ca=tmp_path / "text.pem")
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
