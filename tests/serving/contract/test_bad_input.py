@@ -88,6 +88,16 @@ def test_any_message_is_answered(contract_server, call):
         caller.send(*call)
 
 
+def test_what_is_no_message_takes_no_memory(contract_server):
+    with Caller(contract_server.grpc_port) as caller:
+        for _ in range(300):
+            caller.send("PredictionService/Predict", b"\xff")
+        before = memory(contract_server)
+        for _ in range(1500):
+            assert caller.send("PredictionService/Predict", b"\xff") == "INTERNAL"
+        assert memory(contract_server) - before < 5 << 20
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 def test_a_hundred_thousand_documents_are_read_or_refused(signatures):
