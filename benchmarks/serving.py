@@ -2,9 +2,14 @@
 
     python benchmarks/serving.py                                   # a tiny model of its own, the embedded engine
     python benchmarks/serving.py served/lenet5 --engine docker --seconds 10 --json
+    python benchmarks/serving.py --held                            # what the embedded server is held to; 10 minutes
 
 What ``zoo bench`` measures of several models, as Markdown: closed loop, each client sends its next request when it has
 the answer to its last; requests are encoded before the clock starts. The generator and the server share the machine.
+
+With ``--held``: answers a second of LeNet-5 to eight clients, as it comes and with batches; the time of ResNet-50 for a
+picture beside that of a bare call of the same SavedModel, in turns; and the server's memory before and after many
+requests. LeNet-5 is trained and published for it, and ResNet-50 exported with random weights.
 """
 
 import argparse
@@ -12,9 +17,13 @@ import json
 import multiprocessing
 import os
 import platform
+import statistics
+import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 # Python puts a script's own folder first on the path, and there this script is what "serving" means.
@@ -26,13 +35,29 @@ from serving.bench.cases import Case  # noqa: E402
 from serving.bench.loads import ClosedLoop  # noqa: E402
 from serving.bench.measuring import measure  # noqa: E402
 from serving.bench.senders import Target  # noqa: E402
+from serving.deployment import text_protos  # noqa: E402
+from serving.engines import Flags  # noqa: E402
 from serving.transport import ModelRef  # noqa: E402
+
+CLIENTS = 8
+ROUNDS = 5
+CALLS = 12
+PICTURE = 224, 224, 3
+WARM_UP_REQUESTS = 5_000
+BATCHING = {"max_batch_size": CLIENTS, "batch_timeout_micros": 1_000, "num_batch_threads": os.cpu_count() or 1}
+
+Row = tuple[str, str, str]
+"""What is measured, what it is held to, and what it was."""
 
 
 def main() -> None:
     options = _parser().parse_args()
+    if options.held:
+        with tempfile.TemporaryDirectory() as folder:
+            _print_held(held(Path(folder), options))
+        return
     with tempfile.TemporaryDirectory() as folder:
-        base_paths = options.base_paths or [_tiny_model(Path(folder))]
+        base_paths = options.base_paths or [_exported(Path(folder) / "tiny", _write_tiny_model)]
         cases = [case for path in base_paths for case in of_model(path, options)]
     if options.json:
         machine = f"{platform.machine()}, {os.cpu_count()} cores"
@@ -55,17 +80,152 @@ def of_model(base_path: Path, options: argparse.Namespace) -> Iterator[tuple[str
                 yield server.name, asked.signature, case
 
 
-def _tiny_model(folder: Path) -> Path:
-    """A base path with one dense layer, written by a process of its own: TensorFlow stays out of the clients."""
-    process = multiprocessing.get_context("spawn").Process(target=_write_tiny_model, args=(folder / "tiny",))
+# --- what the embedded server is held to ---------------------------------------------------------------------------
+
+
+def held(folder: Path, options: argparse.Namespace) -> Iterator[Row]:
+    """Every figure, the quickest first."""
+    lenet5 = _lenet5(folder)
+    batching = folder / "batching_params.pbtxt"
+    batching.write_text(text_protos.batching_config(**BATCHING))
+    batched = {"enable_batching": True, "batching_parameters_file": str(batching)}
+    for how, flags in (("", {}), (f", batches of {CLIENTS}", batched)):
+        yield from _rates(lenet5, how, flags, options.seconds)
+    yield _beside_a_bare_call(_exported(folder / "resnet50", _export_resnet50), options.seconds)
+    yield _memory(lenet5, options.requests)
+
+
+def _rates(base_path: Path, how: str, flags: Flags, seconds: float) -> Iterator[Row]:
+    with serving.serve(base_path, engine="embedded", flags=flags) as server:
+        asked = inputs.find(server.wait_ready(), base_path)
+        for address, least in ((server.grpc_address, 1_500), (server.rest_url, 1_000)):
+            (case,) = measure(Target(address, ModelRef(server.name)), asked, [ClosedLoop(CLIENTS)], seconds=seconds)
+            what = f"{server.name}, {case.api}, {case.load}{how}"
+            yield what, f"≥ {least:,}/s", f"{case.rate:,.0f}/s, p99 {case.latency_ms['p99']} ms"
+
+
+def _beside_a_bare_call(base_path: Path, seconds: float) -> Row:
+    """A call over gRPC by one client, and the same signature called in a process of its own, by turns."""
+    ours, other = multiprocessing.get_context("spawn").Pipe()
+    bare = multiprocessing.get_context("spawn").Process(target=_call_bare, args=(base_path / "1", other), daemon=True)
+    bare.start()
+    with serving.serve(base_path, engine="embedded") as server:
+        asked = inputs.find(server.wait_ready(), base_path)
+        target = Target(server.grpc_address, ModelRef(server.name))
+        ours.recv()  # it is ready
+        served, called = [], []
+        for _ in range(ROUNDS):
+            ours.send(CALLS)
+            called.append(1e3 * statistics.median(ours.recv()))
+            (case,) = measure(target, asked, [ClosedLoop(1)], seconds=max(seconds, CALLS * called[-1] / 1e3))
+            served.append(case.latency_ms["p50"])
+    ours.send(0)
+    bare.join()
+    ratio = statistics.median(one / other for one, other in zip(served, called, strict=True))
+    times = f"{statistics.median(served):.1f} beside {statistics.median(called):.1f} ms"
+    return f"{server.name}, gRPC, 1 client, 1 picture, beside a bare call", "≤ 1.05", f"{ratio:.3f} ({times})"
+
+
+def _call_bare(version: Path, connection: Connection) -> None:
+    """Times as many calls as it is told to, until that is none. Array in, array out."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    import numpy as np
+    import tensorflow as tf
+
+    model = tf.saved_model.load(str(version))
+    (name,) = model.signatures["serving_default"].structured_input_signature[1]
+    picture = np.random.default_rng(0).random((1, *PICTURE), np.float32)
+
+    def call() -> float:
+        start = time.perf_counter()
+        for output in model.signatures["serving_default"](**{name: tf.constant(picture)}).values():
+            output.numpy()
+        return time.perf_counter() - start
+
+    [call() for _ in range(CALLS)]
+    connection.send("ready")
+    while calls := connection.recv():
+        connection.send([call() for _ in range(calls)])
+
+
+def _memory(base_path: Path, requests: int) -> Row:
+    """The server's resident memory before and after so many requests of eight clients, over both APIs by turns."""
+    with serving.serve(base_path, engine="embedded") as server:
+        asked = inputs.find(server.wait_ready(), base_path)
+        targets = [Target(address, ModelRef(server.name)) for address in (server.rest_url, server.grpc_address)]
+
+        def ask(wanted: int) -> int:
+            sent = 0
+            while sent < wanted:
+                for target in targets:
+                    (case,) = measure(target, asked, [ClosedLoop(CLIENTS)], seconds=5)
+                    sent += case.sent
+            return sent
+
+        ask(WARM_UP_REQUESTS)
+        before = _resident_mib(os.getpid())
+        sent = ask(requests)
+        after = _resident_mib(os.getpid())
+    told = f"{after / before - 1:+.1%} ({before:.0f} to {after:.0f} MiB)"
+    return f"{server.name}, memory after {sent:,} requests", "± 5 %", told
+
+
+def _resident_mib(ancestor: int) -> float:
+    """That of the largest process which ``ancestor`` or its children have started: the server (Linux)."""
+    children = [int(child) for task in Path(f"/proc/{ancestor}/task").iterdir() for child in _words(task / "children")]
+    own = [_pages(Path(f"/proc/{child}/statm")) * os.sysconf("SC_PAGE_SIZE") / 2**20 for child in children]
+    return max([*own, *map(_resident_mib, children)], default=0.0)
+
+
+def _pages(statm: Path) -> int:
+    return int(_words(statm)[1])
+
+
+def _words(file: Path) -> list[str]:
+    return file.read_text().split()
+
+
+def _lenet5(folder: Path) -> Path:
+    """LeNet-5 on real digits, published."""
+    base_path, run = folder / "lenet5", folder / "run"
+    zoo = sys.executable, "-m", "zoo"
+    for command in (
+        ("train", "lenet5", "--data", "digits", "--epochs", "1", "--run-dir", str(run)),
+        ("publish", str(run), str(base_path)),
+    ):
+        subprocess.run([*zoo, *command], check=True, stdout=sys.stderr)
+    return base_path
+
+
+def _export_resnet50(base_path: Path) -> None:
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    import zoo
+
+    zoo.build("resnet50", input_shape=PICTURE, num_classes=1000).export(str(base_path / "1"), verbose=False)
+
+
+def _print_held(rows: Iterator[Row]) -> None:
+    print("| figure | held to | measured |")
+    print("|---|---|---|")
+    for row in rows:
+        print(f"| {' | '.join(row)} |", flush=True)
+
+
+# --- models and tables ---------------------------------------------------------------------------------------------
+
+
+def _exported(base_path: Path, export: Callable[[Path], None]) -> Path:
+    """A base path that ``export`` writes, in a process of its own: TensorFlow stays out of the clients."""
+    process = multiprocessing.get_context("spawn").Process(target=export, args=(base_path,))
     process.start()
     process.join()
     if process.exitcode:
-        raise SystemExit("the tiny model could not be written")
-    return folder / "tiny"
+        raise SystemExit(f"{base_path.name} could not be written")
+    return base_path
 
 
 def _write_tiny_model(base_path: Path) -> None:
+    """One dense layer."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     import tensorflow as tf
 
@@ -92,6 +252,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--engine", default="embedded", choices=["auto", "docker", "binary", "embedded"])
     parser.add_argument("--seconds", type=float, default=5.0, help="of each case (default: 5)")
     parser.add_argument("--clients", type=int, nargs="+", default=[1, 8], help="numbers of clients (default: 1 8)")
+    parser.add_argument("--held", action="store_true", help="measure what the embedded server is held to")
+    parser.add_argument("--requests", type=int, default=200_000, help="of the memory's figure (default: 200000)")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a Markdown table")
     return parser
 

@@ -70,5 +70,9 @@ class BasePath(abc.ABC):
         """Make a staged folder visible, whole or not at all, under the next free number; the number."""
 
     @abc.abstractmethod
+    def put(self, version: str, file: str, content: bytes) -> None:
+        """Write a file of a version, whole or not at all, in the place of one of that name."""
+
+    @abc.abstractmethod
     def prune(self, keep: int) -> list[str]:
         """Delete all versions but the newest so many; the names of the deleted ones, oldest first."""

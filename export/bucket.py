@@ -4,7 +4,7 @@ Such a store has no rename and no lock, but objects that appear whole, and it cr
 it is asked to. So:
 
 - A version is made and proved in a folder of this machine, then uploaded. Its first object, `SHA256SUMS`, takes the
-  number: of two publishers one can create it. No object is ever overwritten.
+  number: of two publishers one can create it. No object is ever overwritten, but for a signature that is given later.
 - `saved_model.pb` is uploaded last and removed first. A folder without it is no version.
 - Every object is read back, and hashed, before the next one is sent.
 - If anything fails, what was uploaded is removed.
@@ -139,6 +139,10 @@ class Bucket(BasePath):
                     self._upload(folder, str(number))
                     return str(number)
 
+    def put(self, version: str, file: str, content: bytes) -> None:
+        with self._told("written"):
+            self.files.pipe_file(self._key(version, file), content)
+
     def prune(self, keep: int) -> list[str]:
         """`saved_model.pb` goes first. Unfinished versions as old as those that go, go with them."""
         versions, taken = self.versions(), numbered(self.entries())
@@ -164,7 +168,7 @@ class Bucket(BasePath):
 
     def _upload(self, folder: Path, name: str) -> None:
         """All or nothing. FileExistsError: somebody else has objects of that number; they stay."""
-        digests = {**manifest.read(folder), manifest.FILE: manifest.digest(folder)}
+        digests = manifest.of_all(folder)
         others = sorted(digests.keys() - {manifest.FILE, SAVED_MODEL})
         sent: list[str] = []
         try:

@@ -1,13 +1,16 @@
-"""`zoo publish`, `versions`, `verify`, `diff`, `rollback` and `prune`."""
+"""`zoo publish`, `versions`, `verify`, `sign`, `diff`, `rollback` and `prune`."""
 
 import json
+import os
 import re
 import time
 
 import click
 
 FOLDER = click.Path(file_okay=True, path_type=str)
+KEY = click.Path(exists=True, dir_okay=False, path_type=str)
 as_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+sign_option = click.option("--sign", type=KEY, metavar="KEY", help="PEM file of the private key to sign it with.")
 
 
 @click.command()
@@ -42,9 +45,10 @@ as_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSO
     help="Even if the newest version is better on the same test data, or its examples show that its figure is wrong.",
 )
 @click.option("--license", help="Of its weights, and of data of your own that they were trained on, such as CC-BY-4.0.")
+@sign_option
 @as_json_option
 def publish(
-    run, base, golden, explain, optimize, batch_sizes, companions, allow_breaking, allow_worse, license, as_json
+    run, base, golden, explain, optimize, batch_sizes, companions, allow_breaking, allow_worse, license, sign, as_json
 ):
     """Publish a Run as the next version under BASE, with its proof.
 
@@ -72,6 +76,7 @@ def publish(
         allow_breaking=allow_breaking,
         allow_worse=allow_worse,
         license=license,
+        sign=_private_key(sign),
         tell=tell,
     )
     if as_json:
@@ -120,26 +125,69 @@ def versions(base, as_json):
 @click.option("--rest", metavar="URL", help="Replay the proof at this REST server, such as http://localhost:8501.")
 @click.option("--grpc", metavar="HOST:PORT", help="Replay the proof at this gRPC server, such as localhost:8500.")
 @click.option("--name", help="Name of the model at the server.  [default: name of the base folder]")
+@click.option(
+    "--signed-by", type=KEY, metavar="PUBLIC_KEY", help="PEM file of the public keys of which one must have signed it."
+)
+@click.option(
+    "--untrusted",
+    is_flag=True,
+    help="Load nothing: list the operations of its graph and all that a stranger's version must not have.",
+)
 @as_json_option
-def verify(path, rest, grpc, name, as_json):
+def verify(path, rest, grpc, name, signed_by, untrusted, as_json):
     """Check the files of a version and replay its proof.
 
     PATH is a version folder, or a base folder, whose newest version is meant. Exit status 1: it failed.
 
     \b
     Example: zoo verify served/lenet5 --rest http://localhost:8501
+             zoo verify served/lenet5 --signed-by release.pub
+             zoo verify downloads/lenet5/1 --untrusted
     """
     if rest and grpc:
         raise click.UsageError("Received --rest and --grpc. Accepted: one of them, or none for a fresh process.")
+    if untrusted and (rest or grpc):
+        raise click.UsageError("Received --untrusted and a server. Accepted: --untrusted before a server loads it.")
     import export
 
-    report = export.verify(path, rest=rest, grpc=grpc, name=name)
+    if untrusted:
+        _tell_inspection(export.inspect(path, signed_by=signed_by), as_json)
+        return
+    report = export.verify(path, rest=rest, grpc=grpc, name=name, signed_by=signed_by)
     if as_json:
         click.echo(json.dumps(_report_record(report), indent=1))
     else:
         _print_report(report)
     if not report.ok:
         raise click.exceptions.Exit(1)
+
+
+@click.command()
+@click.argument("path", type=FOLDER, required=False)
+@click.option("--key", type=KEY, metavar="KEY", help="PEM file of the private key.")
+@click.option("--new-key", metavar="NAME", help="Make a pair of keys instead: NAME.key and NAME.pub.")
+@click.option("--encrypt", is_flag=True, help="Encrypt the new private key with a passphrase.")
+def sign(path, key, new_key, encrypt):
+    """Sign the files of a version, or make the keys for it.
+
+    PATH is a version folder, or a base folder, whose newest version is meant. SHA256SUMS.sig is put beside SHA256SUMS.
+    The passphrase of an encrypted key is asked for, or read from ZOO_KEY_PASSPHRASE. Better is to sign a version when
+    it is published: zoo publish --sign KEY.
+
+    \b
+    Example: zoo sign --new-key release
+             zoo sign served/lenet5 --key release.key
+    """
+    import export
+
+    if new_key and not (path or key):
+        private, public = export.new_key(new_key, _new_passphrase() if encrypt else None)
+        click.echo(f"{private} signs: keep it to yourself. {public} is for those who check.")
+    elif path and key and not (new_key or encrypt):
+        version = export.sign(path, _private_key(key))
+        click.echo(f"Version {version.number} is signed: {version.path}/SHA256SUMS.sig")
+    else:
+        raise click.UsageError("Accepted: PATH and --key KEY to sign a version; --new-key NAME alone to make keys.")
 
 
 @click.command()
@@ -171,8 +219,9 @@ def diff(base, older, newer, as_json):
 @click.option(
     "--to", type=click.IntRange(min=0), help="Version to publish again.  [default: the one before the newest]"
 )
+@sign_option
 @as_json_option
-def rollback(base, to, as_json):
+def rollback(base, to, sign, as_json):
     """Publish an earlier version again, under the next number.
 
     \b
@@ -180,7 +229,7 @@ def rollback(base, to, as_json):
     """
     import export
 
-    version = export.rollback(base, to)
+    version = export.rollback(base, to, sign=_private_key(sign))
     if as_json:
         click.echo(json.dumps(_record(version), indent=1))
         return
@@ -212,6 +261,65 @@ def prune(base, keep, yes, as_json):
     click.echo(f"Deleted: {', '.join(map(str, deleted))}" if deleted else "Nothing to delete.")
 
 
+def _private_key(file):
+    if file is None:
+        return None
+    from export import signing
+
+    return signing.private_key(file, lambda: click.prompt(f"Passphrase of {file}", hide_input=True, err=True))
+
+
+def _new_passphrase():
+    from export import signing
+
+    asked = {"hide_input": True, "confirmation_prompt": True, "err": True}
+    return os.environ.get(signing.PASSPHRASE) or click.prompt("Passphrase of the new key", **asked)
+
+
+def _tell_inspection(found, as_json):
+    if as_json:
+        click.echo(json.dumps(_inspection_record(found), indent=1))
+    else:
+        _print_inspection(found)
+    if not found.ok:
+        raise click.exceptions.Exit(1)
+
+
+def _inspection_record(found):
+    return {
+        "ok": found.ok,
+        "version": found.version.number,
+        "path": str(found.version.path),
+        "signed_by": found.signed_by,
+        "operations": dict(found.operations),
+        "refused": dict(found.refused),
+        "problems": list(found.problems),
+    }
+
+
+def _print_inspection(found):
+    click.echo(f"{found.version.path}, read and not loaded")
+    _print_table(
+        ["operation", "nodes", ""],
+        [[name, str(count), found.refused.get(name, "")] for name, count in found.operations.items()],
+    )
+    _print_problems(found)
+    if found.ok:
+        click.secho(
+            "Nothing stands against it. That is no promise: serve what strangers made in a container without rights.",
+            fg="green",
+        )
+    else:
+        click.secho("Refused.", fg="red", bold=True)
+
+
+def _print_problems(found):
+    if found.signed_by:
+        click.echo(f"  signed by the key {found.signed_by}")
+    for problem in found.problems:
+        click.secho(f"  {problem}", fg="red")
+
+
 def _record(version):
     return {"number": version.number, "path": str(version.path), **version.card}
 
@@ -233,6 +341,7 @@ def _report_record(report):
         },
         "problems": list(report.problems),
         "not_asked": list(report.not_asked),
+        "signed_by": report.signed_by,
     }
 
 
@@ -307,8 +416,7 @@ def _print_report(report):
         )
     for sentence in report.not_asked:
         click.echo(f"  {sentence}")
-    for problem in report.problems:
-        click.secho(f"  {problem}", fg="red")
+    _print_problems(report)
     if report.ok:
         click.secho("Verified: the files are those published, the answers are those proved.", fg="green")
     else:
@@ -318,10 +426,11 @@ def _print_report(report):
 def _print_table(header, rows):
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(box=None, header_style="bold", pad_edge=False)
     for column in header:
         table.add_column(column, overflow="fold")
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*map(Text, row))  # no markup of Rich's in what a stranger wrote
     Console().print(table)

@@ -29,7 +29,7 @@ def readme(card: Mapping[str, Any], proof: Mapping[str, Any], model_name: str, p
         *(["Golden inputs and answers:", f"![predictions]({PICTURE})"] if pictured else []),
         "## Proof",
         "A fresh process without Keras was asked real examples, of which `golden/` keeps as many as are not too large: "
-        "all in one batch, the same again, one by one, and none. These are the largest differences from what Keras "
+        "all in batches, the same again, one by one, and none. These are the largest differences from what Keras "
         "answered.",
         _table(("signature", "output", "examples", "difference", "allowed", "same answer"), _proof(proof)),
         " ".join(_odd_cases(proof)),

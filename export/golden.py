@@ -10,6 +10,8 @@ from export import arrays
 from export.arrays import Arrays
 
 FOLDER = "golden"
+AT_ONCE = 16
+"""Examples in a request. It bounds what answering takes of memory, and of a server's limits on messages and batches."""
 
 
 @dataclass(frozen=True)
@@ -60,10 +62,10 @@ def rows(batch: Arrays, count: int) -> Arrays:
     return {name: np.take(array, np.arange(count), axis=0, mode="wrap") for name, array in batch.items()}
 
 
-def one_by_one(batch: Arrays) -> Iterator[Arrays]:
-    """Every row as a batch of its own."""
-    for row in range(len(next(iter(batch.values()), ()))):
-        yield {name: array[row : row + 1] for name, array in batch.items()}
+def parts(batch: Arrays, size: int = AT_ONCE) -> Iterator[Arrays]:
+    """All rows in their order, in batches of `size` and a last one of what is left."""
+    for start in range(0, len(next(iter(batch.values()), ())), size):
+        yield {name: array[start : start + size] for name, array in batch.items()}
 
 
 def _bytes_per_example(array: np.ndarray) -> np.ndarray:

@@ -38,6 +38,7 @@ RULE = (
     "given; other integers and strings are equal, or tied"
 )
 
+ASKED = (f"in batches of {golden.AT_ONCE}", "the same again", "one by one", "no rows, where TensorFlow can")
 STORED_BYTES = 8 << 20  # per signature
 NOISE_EXAMPLES = 8
 ABSOLUTE_FLOOR = 1e-5
@@ -249,7 +250,7 @@ def _record(examples: Golden, allowed: Mapping[str, Tolerance], found: Compariso
         "inputs": {name: _described(array) for name, array in examples.inputs.items()},
         "outputs": {name: of_output(name, array) for name, array in examples.outputs.items()},
         "class_agreement": found.class_agreement,
-        "asked": ["all in one batch", "the same again", "one by one", "no rows, where TensorFlow can"],
+        "asked": [*ASKED],
     }
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 import recipes
 from export import (
@@ -22,6 +23,7 @@ from export import (
     manifest,
     proof,
     saved_model,
+    signing,
     warmup,
 )
 from export.base_path import BasePath
@@ -54,14 +56,16 @@ def publish(
     allow_breaking: bool = False,
     allow_worse: bool = False,
     license: str | None = None,
+    sign: str | Path | Ed25519PrivateKey | None = None,
     tell: Callable[[str], None] = lambda line: None,
 ) -> Version:
     """Publish a Run under the next number of a base path, with its proof.
 
     The signatures are traced into a SavedModel in a staging folder; a fresh process that has no Keras loads it and
     answers the golden inputs; the answers are compared with Keras'. Then the folder is completed (`README.md`,
-    `labels.txt`, `card.json`, `proof.json`, `bom.json`, warm-up records, SHA-256 manifest), written through to the disk
-    and renamed; or uploaded to an object store (see `export.bucket`). The version is there whole or not at all.
+    `labels.txt`, `card.json`, `proof.json`, `bom.json`, warm-up records, SHA-256 manifest, signature), written through
+    to the disk and renamed; or uploaded to an object store (see `export.bucket`). The version is there whole or not at
+    all.
 
     Args:
         run: a Run, or the folder of one.
@@ -83,6 +87,7 @@ def publish(
             classifier is right about fewer examples than its own figure says, see `checks.check_answers`.
         license: under which the owner gives on what is theirs, the weights of this version and data of their own that
             they were trained on; best an SPDX identifier, such as "CC-BY-4.0".
+        sign: a private key, or the file of one, to sign the version with: see `export.signing`.
         tell: called with a line of text at every step.
 
     Returns:
@@ -92,12 +97,14 @@ def publish(
         ProofFailed: the version answers otherwise than Keras; names signature, output, example and both values.
         ValueError: an option is not what is accepted; the Run cannot be published (NaN in a weight, an unnamed input,
             labels that do not match, no example right, …), explained as asked for, or had as a companion; it breaks
-            what asks the newest version, or is worse than that; or `base_path` is a file, or no URL that is known.
+            what asks the newest version, or is worse than that; `base_path` is a file, or no URL that is known; or
+            `sign` is no private key.
         ImportError: what reaches the object store is not installed.
         OSError: `base_path` cannot be written.
     """
     objective = Objective(optimize, tuple(batch_sizes))
-    options = _Options(golden, explain, objective, making.named(companions), allow_breaking, allow_worse, license)
+    key = None if sign is None else signing.private_key(sign)
+    options = _Options(golden, explain, objective, making.named(companions), allow_breaking, allow_worse, license, key)
     base = at(base_path)
     if not isinstance(run, Run):
         run = recipes.load_run(run)
@@ -126,6 +133,7 @@ class _Options:
     allow_breaking: bool
     allow_worse: bool
     license: str | None
+    key: Ed25519PrivateKey | None
 
     def __post_init__(self):
         if self.golden < 1:
@@ -190,6 +198,9 @@ def _build(
     _document(folder, run, base.name, record, proved)
     bom.write(folder, record, base.name)
     manifest.write(folder)
+    if options.key is not None:
+        signing.write(folder, options.key)
+        tell(f"signed    by the key {signing.fingerprint(options.key.public_key())}")
 
 
 def _document(folder: Path, run: Run, model_name: str, record: Mapping[str, Any], proved: Mapping[str, Any]) -> None:

@@ -29,7 +29,7 @@ Signatures = Mapping[str, Callable[[Arrays], Arrays]]
 
 
 def replay(path: str | Path, examples: str | Path | None = None) -> dict[str, Arrays]:
-    """Answer every golden input, all at once, the same once more, one by one, and none at all; refuse what is to be.
+    """Answer every golden input, in batches, the same once more, one by one, and none at all; refuse what is to be.
 
     Args:
         path: folder of the version, or file of a companion. A companion is asked no nothing, and no warm-up records,
@@ -66,11 +66,10 @@ def _answers(signatures: Signatures, questions: Mapping[str, Golden]) -> dict[st
             replies[f"{name}|{ERROR}"] = _error(KeyError(f"there is no signature {name!r}"))
             continue
         try:
-            for question in (ALL, AGAIN):
-                replies[f"{name}|{question}"] = signatures[name](of_signature.inputs)
-            alone = [signatures[name](row) for row in golden.one_by_one(of_signature.inputs)]
-            replies[f"{name}|{ALONE}"] = all_joined(alone)
-            refused = [_is_refused(signatures[name], row) for row in golden.one_by_one(of_signature.refused)]
+            for question, size in ((ALL, golden.AT_ONCE), (AGAIN, golden.AT_ONCE), (ALONE, 1)):
+                asked = golden.parts(of_signature.inputs, size)
+                replies[f"{name}|{question}"] = all_joined([signatures[name](part) for part in asked])
+            refused = [_is_refused(signatures[name], row) for row in golden.parts(of_signature.refused, 1)]
             replies[f"{name}|{REFUSED}"] = {REFUSED: np.array(refused, bool)}
         except Exception as error:  # the graph's own, of any kind: it is the finding, not a fault of this program
             replies[f"{name}|{ERROR}"] = _error(error)

@@ -104,6 +104,21 @@ class Folder(BasePath):
             _sync(self.path)
         return str(number)
 
+    def put(self, version: str, file: str, content: bytes) -> None:
+        """By a rename from the base path: the version never holds half a file, nor one more."""
+        scratch = self.path / f"{REMOVED}{uuid.uuid4().hex}"
+        try:
+            with self._locked():
+                scratch.mkdir()
+                (scratch / file).write_bytes(content)
+                _sync(scratch / file)
+                (scratch / file).replace(self.path_of(version) / file)
+                _sync(self.path_of(version))
+        except OSError as error:
+            raise _cannot_write(self.path, error) from error
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+
     def prune(self, keep: int) -> list[str]:
         """Each goes out of sight by a rename before its files are deleted: no server meets half a version."""
         self.entries()  # says so if this is no base path, before a lock is made there

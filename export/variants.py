@@ -61,10 +61,7 @@ class Material:
 def _frozen(folder: Path) -> Frozen:
     if saved_model.read(folder / saved_model.PROTO).meta_graphs[0].asset_file_def:
         raise Declined("it reads files of its own when it is loaded")
-    try:
-        return freezing.freeze(folder)
-    except (tf.errors.OpError, ValueError) as error:
-        raise Declined(f"it cannot be frozen: {error}") from error
+    return freezing.freeze(folder)
 
 
 @dataclass(frozen=True)
@@ -88,11 +85,12 @@ class Variant:
             Declined: this model does not have it.
             OSError: it cannot be written.
         """
-        made = self.made(material)
         try:
-            made.write(folder)
-        except ValueError as error:  # too large
-            raise Declined(str(error)) from error
+            self.made(material).write(folder)
+        except Declined:
+            raise
+        except (tf.errors.OpError, ValueError) as error:  # TensorFlow cannot rewrite such a graph, or it is too large
+            raise Declined(f"it cannot be made: {error}") from error
 
 
 VARIANTS = {

@@ -1,11 +1,12 @@
 """`verify`: are the files those that were published, and does the version still answer as its proof says?"""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from export import comparison, fresh_process, golden, manifest
-from export.arrays import Arrays
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from export import comparison, fresh_process, golden, manifest, signing
 from export.companions import COMPANIONS
 from export.comparison import Comparison, Tolerance
 from export.fresh_process import FreshProcess
@@ -14,8 +15,6 @@ from export.server import Refused, Server
 from export.version import Version, find
 from recipes.batches import all_joined
 from zoo.lazy import without_startup_chatter
-
-ROWS_PER_REQUEST = 16
 
 
 @dataclass(frozen=True)
@@ -29,6 +28,7 @@ class Report:
             Empty where the files are not those published.
         problems: everything that stands against the version, one sentence each.
         not_asked: why a companion was not asked, one sentence each. It does not stand against the version.
+        signed_by: fingerprint of the key that signed it (`export.signing.fingerprint`), where that was asked.
     """
 
     version: Version
@@ -36,6 +36,7 @@ class Report:
     signatures: Mapping[str, Comparison] = field(default_factory=dict)
     problems: tuple[str, ...] = ()
     not_asked: tuple[str, ...] = ()
+    signed_by: str | None = None
 
     @property
     def ok(self) -> bool:
@@ -46,8 +47,15 @@ class Report:
         return self.ok
 
 
-def verify(path: str | Path, *, rest: str | None = None, grpc: str | None = None, name: str | None = None) -> Report:
-    """Check a version's files against its manifest, then replay its proof.
+def verify(
+    path: str | Path,
+    *,
+    rest: str | None = None,
+    grpc: str | None = None,
+    name: str | None = None,
+    signed_by: str | Path | None = None,
+) -> Report:
+    """Check a version's signature if asked to, its files against its manifest, then replay its proof.
 
     The proof is replayed in a fresh process without Keras, or at a running server. The process asks companions, too,
     where what runs them is installed. A server is asked in plain TF Serving's protocol, every signature through
@@ -59,12 +67,14 @@ def verify(path: str | Path, *, rest: str | None = None, grpc: str | None = None
         rest: address of a REST server, `http://host:port`.
         grpc: address of a gRPC server, `host:port`.
         name: the name the server knows the model by; by default the base folder's.
+        signed_by: file of the public keys of which one must have signed the version: see `export.signing`.
 
     Returns:
         A report. A version that fails is no error: it is what the report says.
 
     Raises:
-        ValueError: there is no version at `path`; or the server lacks the model or this version of it.
+        ValueError: there is no version at `path`; `signed_by` holds no key; or the server lacks the model or this
+            version of it.
         ConnectionError: the server does not answer.
         OSError: the object store does not give the version.
     """
@@ -73,15 +83,32 @@ def verify(path: str | Path, *, rest: str | None = None, grpc: str | None = None
     version = find(path)
     server = _server(version, rest, grpc, name)
     where = "a fresh process" if server is None else f"{server.address}, as {server.model!r}"
+    trusted = None if signed_by is None else signing.public_keys(signed_by)
     with version.fetched() as here:
-        changed = manifest.check(here.path)
-        if changed:
+        signer, problems = published_by(here.path, trusted)
+        if problems:
             # What these files would answer proves nothing; to load a stranger's graph is to run a stranger's program.
-            return Report(version, where, problems=tuple(changed))
+            return Report(version, where, problems=problems, signed_by=signer)
         not_asked = {} if server else _not_asked(here)
         found = _replayed_at(server, here) if server else _replayed_here(here, not_asked)
     problems = dict.fromkeys(problem for of_signature in found.values() for problem in of_signature.problems)
-    return Report(version, where, found, tuple(problems), tuple(not_asked.values()))
+    return Report(version, where, found, tuple(problems), tuple(not_asked.values()), signer)
+
+
+def published_by(folder: Path, trusted: Sequence[Ed25519PublicKey] | None) -> tuple[str | None, tuple[str, ...]]:
+    """Fingerprint of the trusted key that signed a version, and what stands against its files being those it signed.
+
+    Args:
+        folder: of the version.
+        trusted: None if nobody needs to have signed it.
+    """
+    if trusted is None:
+        return None, tuple(manifest.check(folder))
+    try:
+        signer = signing.signer(folder, trusted)
+    except ValueError as error:
+        return None, (str(error),)
+    return signing.fingerprint(signer), tuple(manifest.check(folder))
 
 
 def _server(version: Version, rest: str | None, grpc: str | None, name: str | None) -> Server | None:
@@ -143,19 +170,8 @@ def _replayed_at(server: Server, version: Version) -> dict[str, Comparison]:
 
 def _asked(server: Server, signature: str, examples: Golden, allowed: Mapping[str, Tolerance]) -> Comparison:
     try:
-        answers = all_joined([server.predict(signature, *part) for part in _parts(examples)])
+        parts = zip(golden.parts(examples.inputs), golden.parts(examples.outputs), strict=True)
+        answers = all_joined([server.predict(signature, *part) for part in parts])
     except Refused as error:
         return Comparison(signature, 0, problems=(f"Signature {signature!r} is refused by the server: {error}",))
     return comparison.compare(signature, examples, answers, allowed)
-
-
-def _parts(examples: Golden) -> list[tuple[Arrays, Arrays]]:
-    """Inputs and expected outputs in parts that a server's limits on messages and batches allow."""
-    starts = range(0, len(examples), ROWS_PER_REQUEST)
-    return [
-        tuple(
-            {name: array[start : start + ROWS_PER_REQUEST] for name, array in batch.items()}
-            for batch in (examples.inputs, examples.outputs)
-        )
-        for start in starts
-    ]

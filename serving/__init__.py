@@ -12,6 +12,7 @@ _HOMES = {
     "Client": "serving.client",
     "AsyncClient": "serving.async_client",
     "Tls": "serving.tls",
+    "ServedModel": "serving.served_models",
     "ModelMetadata": "serving.metadata",
     "Signature": "serving.metadata",
     "TensorSpec": "serving.metadata",

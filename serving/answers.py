@@ -9,6 +9,7 @@ The outputs of any other model are shown as they are.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 
 import numpy as np
 
@@ -51,34 +52,44 @@ def read_answers(
     return [replace(row, pictures=_pictures(outputs, i, len(questions))) for i, row in enumerate(rows)]
 
 
+def kind_of(outputs: Mapping[str, np.ndarray], rows: int) -> str:
+    """What outputs for so many rows are: ``boxes``, ``mask``, ``pictures``, ``tags``, ``filled``, ``classes``,
+    ``value``, ``written``, ``next``, or ``other``, by their names as published models have them."""
+    names = outputs.keys()
+    if {"boxes", "scores", "classes"} <= names:
+        return "boxes"
+    if {"class_ids", "mask_bytes", "size"} <= names:
+        return "mask"
+    if "image_bytes" in names:
+        return "pictures"
+    if {"classes", "words"} <= names:
+        return "tags"
+    if {"filled_text", "tokens", "probabilities"} <= names:
+        return "filled"
+    if {"classes", "class_ids", "probabilities"} <= names and outputs["classes"].ndim == 1:
+        return "classes"
+    if "value" in names and outputs["value"].size == rows:
+        return "value"
+    if "generated_text" in names:
+        return "written"
+    return "next" if {"next_tokens", "next_probabilities"} <= names else "other"
+
+
 def _read(
     questions: Sequence[Question], outputs: Mapping[str, np.ndarray], top: int, labels: Sequence[str]
 ) -> list[Row]:
-    if {"boxes", "scores", "classes"} <= outputs.keys():
-        return [_detected(question, outputs, row) for row, question in enumerate(questions)]
-    if {"class_ids", "mask_bytes", "size"} <= outputs.keys():
-        return [_masked(question, outputs, row, labels) for row, question in enumerate(questions)]
-    if "image_bytes" in outputs:
-        return [_pictured(question, outputs, row) for row, question in enumerate(questions)]
-    if {"classes", "words"} <= outputs.keys():
-        return [_tagged(question, outputs, row) for row, question in enumerate(questions)]
-    if {"filled_text", "tokens", "probabilities"} <= outputs.keys():
-        return [_filled(question, outputs, row, top) for row, question in enumerate(questions)]
-    if {"classes", "class_ids", "probabilities"} <= outputs.keys() and outputs["classes"].ndim == 1:
-        return [_classified(question, outputs, row, top, labels) for row, question in enumerate(questions)]
-    if "value" in outputs and outputs["value"].size == len(questions):
-        values = outputs["value"].reshape(-1).tolist()
-        return [
-            Row(question.shown, [Guess(f"{value:.6g}")], question.truth)
-            for question, value in zip(questions, values, strict=True)
-        ]
-    if "generated_text" in outputs:
-        texts = map(printable, outputs["generated_text"].tolist())
-        return [_written(question, text) for question, text in zip(questions, texts, strict=True)]
-    return [
-        Row(question.shown, [Guess(_generic(outputs, row, len(questions)))], question.truth)
-        for row, question in enumerate(questions)
-    ]
+    kind = kind_of(outputs, len(questions))
+    read = {
+        "boxes": _detected,
+        "mask": partial(_masked, labels=labels),
+        "pictures": _pictured,
+        "tags": _tagged,
+        "filled": partial(_filled, top=top),
+        "classes": partial(_classified, top=top, labels=labels),
+        "value": _valued,
+        "written": _written,
+    }.get(kind, partial(_other, rows=len(questions)))
+    return [read(question, outputs, row) for row, question in enumerate(questions)]
 
 
 def summary(rows: Sequence[Row]) -> str | None:
@@ -166,8 +177,13 @@ def _pictures(outputs: Mapping[str, np.ndarray], row: int, rows: int) -> dict[st
     return found
 
 
-def _written(question: Question, text: str) -> Row:
+def _valued(question: Question, outputs: Mapping[str, np.ndarray], row: int) -> Row:
+    return Row(question.shown, [Guess(f"{float(outputs['value'].reshape(-1)[row]):.6g}")], question.truth)
+
+
+def _written(question: Question, outputs: Mapping[str, np.ndarray], row: int) -> Row:
     """Right is what is the truth to the letter."""
+    text = printable(outputs["generated_text"][row])
     return Row(
         question.shown, [Guess(text)], question.truth, None if question.truth is None else text == question.truth
     )
@@ -182,8 +198,9 @@ def _same_class(truth: str, answer: str, class_id: int) -> bool:
     return number is not None and number == (class_id if named is None else named)
 
 
-def _generic(outputs: Mapping[str, np.ndarray], row: int, rows: int) -> str:
-    return "; ".join(f"{name}: {_short(_of_row(array, row, rows))}" for name, array in outputs.items())
+def _other(question: Question, outputs: Mapping[str, np.ndarray], row: int, rows: int) -> Row:
+    shown = "; ".join(f"{name}: {shortened(_of_row(array, row, rows))}" for name, array in outputs.items())
+    return Row(question.shown, [Guess(shown)], question.truth)
 
 
 def _of_row(array: np.ndarray, row: int, rows: int) -> object:
@@ -191,7 +208,8 @@ def _of_row(array: np.ndarray, row: int, rows: int) -> object:
     return array[row] if array.ndim and array.shape[0] == rows else array
 
 
-def _short(value: object) -> str:
+def shortened(value: object) -> str:
+    """An array, a string or a number on one line of at most 60 characters."""
     array = np.asarray(value, object if isinstance(value, (bytes, str)) else None)  # NumPy's own bytes lose their zeros
     if array.dtype == object:
         text = printable(array.item()) if array.ndim == 0 else ", ".join(map(printable, array.ravel().tolist()))

@@ -18,6 +18,7 @@ from serving.transport import ModelRef, transport_to
 
 if TYPE_CHECKING:
     from serving.questions import Question
+    from serving.served_models import ServedModel
     from serving.tls import Tls
 
 DEFAULT_SIGNATURE = "serving_default"
@@ -236,6 +237,18 @@ class Asking:
                         f"{reference} at {self.address} was not ready in {deadline.seconds:.3g} s: {failure.words}"
                     ) from None
             await self._pause(_POLL)
+
+    async def reload(self, models: "Mapping[str, ServedModel]", *, timeout: float | None = None) -> None:
+        """Has the server serve these models and no others from now on. gRPC only: Unsupported over REST.
+
+        Returns when every new model has a version that answers. Base paths are those that the server sees.
+        """
+        from serving.served_models import server_config
+
+        config = server_config(models)
+        deadline = self._deadline(timeout)
+        with self._explained(f"reload of {', '.join(models) or 'no model'}"):
+            await self._retry(lambda left: self._transport.reload(config, left), deadline)
 
     async def close(self) -> None:
         await self._transport.close()

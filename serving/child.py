@@ -39,6 +39,8 @@ def main(argv: list[str]) -> int:
         )
     except OSError as error:
         print(f"cannot start {options.command[0]}: {error.strerror}", flush=True)
+        if options.cleanup:
+            _run_quietly(options.cleanup)
         return 127
     while child.poll() is None and not stop.wait(_POLL):
         if os.getppid() != options.parent:  # a fork of the parent may still hold the pipe open

@@ -39,9 +39,10 @@ class Client:
     """A connection to one server. Thread-safe: share one between threads.
 
     ``target`` is ``http://host:port`` (or https) for REST, ``host:port``, ``grpc://host:port`` or ``grpcs://host:port``
-    for gRPC, which with ``tls`` is over TLS too. ``timeout`` is in seconds and covers all of a call: connecting, every
-    retry, reading the answer. A call is retried ``retries`` times, and only where the server was unavailable (gRPC's
-    UNAVAILABLE, HTTP 503, nobody listening, a broken connection), with pauses that double and vary by chance.
+    for gRPC, which with ``tls`` is over TLS too; ``unix:/path`` is gRPC over a Unix socket. ``timeout`` is in seconds
+    and covers all of a call: connecting, every retry, reading the answer. A call is retried ``retries`` times, and only
+    where the server was unavailable (gRPC's UNAVAILABLE, HTTP 503, nobody listening, a broken connection), with pauses
+    that double and vary by chance.
 
     All methods raise the classes of ``serving.errors``, the same over both transports.
     """
@@ -60,6 +61,7 @@ class Client:
     metadata = _blocking(Asking.metadata)
     status = _blocking(Asking.status)
     wait_ready = _blocking(Asking.wait_ready)
+    reload = _blocking(Asking.reload)
     close = _blocking(Asking.close)
 
     def __enter__(self) -> "Client":

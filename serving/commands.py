@@ -6,9 +6,10 @@ import contextlib
 import json
 import logging
 import math
+import os
 import signal
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,11 +19,13 @@ if TYPE_CHECKING:
     from serving.answers import Row
     from serving.client import Client
     from serving.metadata import ModelMetadata, Signature
+    from serving.playground.server import Playground
     from serving.questions import Question
     from serving.server import Server
 
 ENGINES = ("auto", "docker", "binary", "embedded")
 DEFAULT_REST = "http://127.0.0.1:8501"
+PLAYGROUND_PORT = 8502
 
 _CURL_VALUES = 64  # numbers that a ready-made curl line may hold
 _LONGEST_CELL = 1000  # characters of a text that are shown
@@ -30,23 +33,69 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 _LOOK_SECONDS = 2.0  # for finding out whether a server listens
 
 
-@click.command()
-@click.argument("base_path", type=click.Path(path_type=str))
+def tls_options(command: Callable) -> Callable:
+    """How a server is known over TLS."""
+    for option in (
+        click.option("--tls-key", type=_FILE, help="PEM file of its private key."),
+        click.option("--tls-certificate", type=_FILE, help="PEM file, for a server that asks its callers for one."),
+        click.option("--tls-ca", type=_FILE, help="PEM file of the authorities to trust, over https:// or gRPC."),
+    ):
+        command = option(command)
+    return command
+
+
+class _ServeCommand(click.Command):
+    """Takes TensorFlow Serving's own flags, too, each as if it were a ``--flag``."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        from serving.tf_serving_flags import as_options
+
+        try:
+            return super().parse_args(ctx, as_options(args))
+        except ValueError as error:
+            raise click.UsageError(str(error)) from None
+
+
+@click.command(cls=_ServeCommand)
+@click.argument("base_path", required=False, type=click.Path(path_type=str))
 @click.option("--name", help="The model's name.  [default: the folder's]")
 @click.option("--engine", type=click.Choice(ENGINES), default="auto", show_default=True, help="What serves.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
 @click.option("--rest-port", type=click.IntRange(0, 65535), default=8501, show_default=True, help="0: a free one.")
 @click.option("--grpc-port", type=click.IntRange(0, 65535), default=8500, show_default=True, help="0: a free one.")
 @click.option("--flag", "flags", multiple=True, metavar="NAME=VALUE", help="A flag of the server. Can be repeated.")
+@click.option("--tls-certificate", type=_FILE, help="PEM file: gRPC over TLS.")
+@click.option("--tls-key", type=_FILE, help="PEM file of its private key.")
+@click.option("--tls-client-ca", type=_FILE, help="PEM file: only callers with a certificate of this authority.")
+@click.option(
+    "--require-signature",
+    type=_FILE,
+    metavar="PUBLIC_KEY",
+    help="PEM file of public keys: load only versions that one of them signed.",
+)
+@click.option("--playground", "has_playground", is_flag=True, help="Open a page on which to ask the model.")
+@click.option(
+    "--playground-port",
+    type=click.IntRange(0, 65535),
+    default=PLAYGROUND_PORT,
+    show_default=True,
+    help="The page's. 0: a free one.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the addresses as one line of JSON.")
 def serve(
-    base_path: str,
+    base_path: str | None,
     name: str | None,
     engine: str,
     host: str,
     rest_port: int,
     grpc_port: int,
     flags: tuple[str, ...],
+    tls_certificate: Path | None,
+    tls_key: Path | None,
+    tls_client_ca: Path | None,
+    require_signature: Path | None,
+    has_playground: bool,
+    playground_port: int,
     as_json: bool,
 ) -> None:
     """Serve the versions in BASE_PATH over REST and gRPC, in the foreground.
@@ -55,20 +104,32 @@ def serve(
     when it appears. The engine is TensorFlow Serving in Docker, else its binary, else the embedded server. Ctrl-C or
     SIGTERM stops it.
 
+    All of TensorFlow Serving's own flags are taken, too, in its spelling: --port, --rest_api_port, --model_name,
+    --model_base_path, --model_config_file, --enable_batching, --ssl_config_file, --grpc_socket_path, ... With none of
+    those that say what is served, MODEL_NAME and MODEL_BASE_PATH of the environment do, as in its image.
+
     \b
     Example:
         zoo serve served/lenet5
+        zoo serve served/lenet5 --playground
         zoo serve served/lenet5 --engine embedded --rest-port 8601 --grpc-port 8600
-        zoo serve served/lenet5 --flag tensorflow_intra_op_parallelism=1
+        zoo serve served/lenet5 --tensorflow_intra_op_parallelism=1
+        zoo serve served/lenet5 --tls-certificate server.pem --tls-key server.key
+        zoo serve --port=8500 --rest_api_port=8501 --model_config_file=models.config
     """
     _log_to_stderr()
-    ports = {"rest_port": rest_port, "grpc_port": grpc_port}
-    with _sigterm_interrupts():
+    friendly = {"base_path": base_path, "name": name, "rest_port": rest_port, "grpc_port": grpc_port}
+    options = _placed(flags, friendly)
+    if has_playground and options["rest_port"] is None:
+        raise click.UsageError("--playground asks over REST, which --rest_api_port=0 leaves out.")
+    with sigterm_interrupts(), contextlib.ExitStack() as stack:
+        options["flags"] |= stack.enter_context(_ssl_flags(tls_certificate, tls_key, tls_client_ca))
         try:
-            with _started(
-                base_path, name=name, engine=engine, host=host, flags=_parsed_flags(flags), **ports
-            ) as server:
-                _announce(server, as_json)
+            with _started(engine=engine, host=host, require_signature=require_signature, **options) as server:
+                page = None
+                if has_playground:
+                    page = stack.enter_context(_playground(server, host, playground_port))
+                _announce(server, as_json, page)
                 while not server.wait(timeout=1.0):
                     pass
                 raise click.ClickException(server.exit_reason)
@@ -83,9 +144,7 @@ def serve(
 @click.option("--row", "rows", multiple=True, metavar="NAME=VALUE,…", help="A row of a table. Can be repeated.")
 @click.option("--rest", metavar="URL", help=f"The server's REST address.  [default: {DEFAULT_REST}]")
 @click.option("--grpc", metavar="HOST:PORT", help="The server's gRPC address.")
-@click.option("--tls-ca", type=_FILE, help="PEM file of the authorities to trust, over https:// or gRPC.")
-@click.option("--tls-certificate", type=_FILE, help="PEM file, for a server that asks its callers for one.")
-@click.option("--tls-key", type=_FILE, help="PEM file of its private key.")
+@tls_options
 @click.option("--signature", help="The signature to ask.  [default: the one that fits the inputs]")
 @click.option(
     "--set", "settings", multiple=True, metavar="NAME=VALUE", help="Another input of the signature. Can be repeated."
@@ -141,6 +200,7 @@ def query(
         zoo query served/unet street.jpg --pictures masks
         zoo query served/dcgan --row seed=7,count=16 --pictures made
     """
+    from serving import version_folder
     from serving.answers import read_answers
     from serving.errors import ServingError, Unavailable
 
@@ -159,7 +219,8 @@ def query(
         raise click.ClickException(f"{error}{hint}") from None
     except (ServingError, OSError) as error:
         raise click.ClickException(str(error)) from None
-    answers = read_answers(questions, outputs, top=top, labels=_labels(Path(model), metadata.version))
+    labels = version_folder.labels(Path(model) / str(metadata.version))
+    answers = read_answers(questions, outputs, top=top, labels=labels)
     if folder is not None:
         _write_pictures(folder, answers)
     if as_json:
@@ -179,7 +240,7 @@ def _log_to_stderr() -> None:
 
 
 @contextlib.contextmanager
-def _sigterm_interrupts() -> Iterator[None]:
+def sigterm_interrupts() -> Iterator[None]:
     """SIGTERM as if it were Ctrl-C, so that both stop the server in the same way."""
 
     def interrupt(*_):
@@ -199,57 +260,95 @@ def _parsed_flags(flags: Sequence[str]) -> dict[str, str]:
     return {name: value for name, _, value in pairs}
 
 
-def _started(base_path: str, **options) -> Server:
+def _placed(flags: Sequence[str], friendly: Mapping[str, object]) -> dict:
+    from serving.tf_serving_flags import placed
+
+    try:
+        return placed(_parsed_flags(flags), friendly, os.environ)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+
+
+@contextlib.contextmanager
+def _ssl_flags(certificate: Path | None, key: Path | None, client_ca: Path | None) -> Iterator[dict[str, str]]:
+    """The flag of a file with the certificates, which only the server can read, and which goes at the end."""
+    from tempfile import TemporaryDirectory
+
+    from serving.deployment import tls
+    from serving.engines import NOBODY
+
+    if certificate is key is client_ca is None:
+        yield {}
+        return
+    if certificate is None or key is None:
+        raise click.UsageError("--tls-certificate and --tls-key go together, and --tls-client-ca with them.")
+    with TemporaryDirectory() as folder:
+        file = Path(folder, "ssl_config.pbtxt")
+        file.touch(mode=0o600)
+        try:
+            file.write_text(tls.read(certificate, key, client_ca), "ascii")
+        except ValueError as error:
+            raise click.UsageError(str(error)) from None
+        if not os.getuid():
+            os.chown(file, NOBODY, NOBODY)  # as whom a container that root started reads it
+        yield {"ssl_config_file": str(file)}
+
+
+def _started(**options) -> Server:
     from serving.engines import serve as start
     from serving.errors import ServingError
 
     try:
-        return start(base_path, **options, log=lambda line: click.echo(line, err=True))
+        return start(**options, log=lambda line: click.echo(line, err=True))
     except ValueError as error:
         raise click.BadParameter(str(error)) from None
     except ServingError as error:
         raise click.ClickException(str(error)) from None
 
 
-def _announce(server: Server, as_json: bool) -> None:
+def _playground(server: Server, host: str, port: int) -> Playground:
+    from serving.playground.commands import opened
+
+    return opened(server.rest_url, server.base_paths, host=host, port=port)
+
+
+def _announce(server: Server, as_json: bool, page: Playground | None) -> None:
     metadata = server.wait_ready()
+    addresses = {"REST": server.rest_url, "gRPC": server.grpc_address, "socket": server.socket_address}
+    addresses |= {"playground": page.url} if page else {}
+    there = {name: address for name, address in addresses.items() if address}
+    version = metadata.version if metadata else None
     if as_json:
-        fields = {"engine": server.engine, "model": server.name, "version": metadata.version}
-        click.echo(json.dumps({**fields, "rest": server.rest_url, "grpc": server.grpc_address}))
+        fields = {"engine": server.engine, "model": server.name, "version": version}
+        click.echo(json.dumps(fields | {name.lower(): address for name, address in there.items()}))
         return
-    click.echo(f"{server.name} version {metadata.version}, served by the engine: {server.engine}")
-    click.echo(f"  REST  {server.rest_url}")
-    click.echo(f"  gRPC  {server.grpc_address}")
-    click.echo(f"Ask it:\n  {curl_line(server.rest_url, metadata)}")
+    what = f"{server.name} version {version}" if version is not None else server.name
+    if len(server.models) != 1:
+        what = ", ".join(server.models) or "no model"
+    click.echo(f"{what}, served by the engine: {server.engine}")
+    for name, address in there.items():
+        click.echo(f"  {'page' if name == 'playground' else name}  {address}")
+    if metadata and server.rest_url:
+        click.echo(f"Ask it:\n  {curl_line(server.rest_url, metadata)}")
     click.echo("Ctrl-C stops it.")
 
 
 def curl_line(rest_url: str, metadata: ModelMetadata) -> str:
     """A command that asks the model: a picture or a text where a signature takes one, else zeros of the right shape."""
+    from serving import lines
     from serving.questions import takes_one_string
 
-    url = f"{rest_url}/v1/models/{metadata.name}"
     for name, signature in metadata.signatures.items():
         if takes_one_string(signature):
             input_name = next(iter(signature.inputs))
-            if "text" in (name, input_name):
-                return _curl(url, f"'{_body(name, {input_name: ['some text']})}'")
-            body = _body(name, {input_name: [{"b64": "$(base64 < picture.png | tr -d '\\n')"}]})
-            quoted = body.replace('"', '\\"').replace("\\\\n", "\\n")
-            return _curl(url, f'"{quoted}"')
+            is_text = "text" in (name, input_name)
+            files = {} if is_text else {input_name: "picture.png"}
+            return lines.curl_line(rest_url, metadata.name, name, {input_name: ["some text"]}, files)
     for name, signature in sorted(metadata.signatures.items(), key=lambda item: item[0] != "row"):
         zeros = _zeros(signature)
         if zeros is not None:
-            return _curl(url, f"'{_body(name, zeros)}'")
-    return f"curl {url}/metadata"
-
-
-def _curl(url: str, body: str) -> str:
-    return f"curl {url}:predict -d {body}"
-
-
-def _body(signature_name: str, inputs: dict) -> str:
-    return json.dumps({"signature_name": signature_name, "inputs": inputs})
+            return lines.curl_line(rest_url, metadata.name, name, zeros)
+    return f"curl {rest_url}/v1/models/{metadata.name}/metadata"
 
 
 def _zeros(signature: Signature) -> dict[str, object] | None:
@@ -343,14 +442,6 @@ def _questions(
         return chosen, questions.with_settings(list(islice(asked, limit)), chosen, metadata.signatures[chosen], further)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
-
-
-def _labels(base_path: Path, version: int) -> list[str]:
-    """The names of all classes, where MODEL is a base path whose version has them."""
-    try:
-        return (base_path / str(version) / "labels.txt").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return []
 
 
 def _write_pictures(folder: Path, rows: Sequence[Row]) -> None:

@@ -32,16 +32,16 @@ _OPTIONS = (
 
 
 class GrpcTransport:
-    """``host:port``. If ``blocking``, thread-safe; else to be made where its event loop runs."""
+    """``host:port`` or ``unix:/path``. If ``blocking``, thread-safe; else to be made where its event loop runs."""
 
     tells_version = True
 
     def __init__(self, address: str, tls: Tls | None, *, blocking: bool):
-        self.address = f"grpcs://{address}" if tls else address
+        self.address = f"grpcs://{address}" if tls and not address.startswith("unix:") else address
         self._blocking = blocking
         api = grpc if blocking else grpc.aio
         if tls:
-            self._channel = api.secure_channel(address, _credentials(tls), options=_OPTIONS)
+            self._channel = api.secure_channel(address, _credentials(tls), options=_OPTIONS + _named(address))
         else:
             self._channel = api.insecure_channel(address, options=_OPTIONS)
         self._predict = self._method("PredictionService/Predict", pb.PredictRequest, pb.PredictResponse)
@@ -49,6 +49,9 @@ class GrpcTransport:
             "PredictionService/GetModelMetadata", pb.GetModelMetadataRequest, pb.GetModelMetadataResponse
         )
         self._status = self._method("ModelService/GetModelStatus", pb.GetModelStatusRequest, pb.GetModelStatusResponse)
+        self._reload = self._method(
+            "ModelService/HandleReloadConfigRequest", pb.ReloadConfigRequest, pb.ReloadConfigResponse
+        )
 
     async def predict(
         self, model: ModelRef, signature_name: str, signature: Signature, inputs: dict[str, np.ndarray], timeout: float
@@ -63,6 +66,9 @@ class GrpcTransport:
     async def status(self, model: ModelRef, timeout: float) -> tuple[VersionStatus, ...]:
         request = pb.GetModelStatusRequest(model_spec=model_spec(model))
         return parse_status(await self._call(self._status, request, timeout))
+
+    async def reload(self, config: pb.ModelServerConfig, timeout: float) -> None:
+        await self._call(self._reload, pb.ReloadConfigRequest(config=config), timeout)
 
     async def close(self) -> None:
         closing = self._channel.close()
@@ -143,6 +149,11 @@ def _output_array(name: str, tensor: pb.TensorProto) -> np.ndarray:
     if array.dtype == object:
         return decode_strings(name, array)
     return array if array.flags.writeable else array.copy()  # REST's arrays can be written to, so can these
+
+
+def _named(address: str) -> tuple[tuple[str, str], ...]:
+    """A socket has no host whose name a certificate could have: it is this machine's."""
+    return (("grpc.ssl_target_name_override", "localhost"),) if address.startswith("unix:") else ()
 
 
 def _credentials(tls: Tls) -> grpc.ChannelCredentials:

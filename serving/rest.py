@@ -59,6 +59,9 @@ class RestTransport:
     async def status(self, model: ModelRef, timeout: float) -> tuple[VersionStatus, ...]:
         return _parsed(parse_status, await self._ask("GET", model_path(model), timeout))
 
+    async def reload(self, config: object, timeout: float) -> None:
+        raise Failure("UNIMPLEMENTED", "TensorFlow Serving takes a list of models over gRPC only")
+
     async def close(self) -> None:
         await self._http.close()
 

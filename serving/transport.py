@@ -14,6 +14,7 @@ import numpy as np
 from serving.metadata import ModelMetadata, Signature, VersionStatus
 
 if TYPE_CHECKING:
+    from serving.protos import serving_pb2 as pb
     from serving.tls import Tls
 
 
@@ -59,6 +60,8 @@ class Transport(Protocol):
 
     async def status(self, model: ModelRef, timeout: float) -> tuple[VersionStatus, ...]: ...
 
+    async def reload(self, config: pb.ModelServerConfig, timeout: float) -> None: ...
+
     async def close(self) -> None: ...
 
 
@@ -78,7 +81,7 @@ def transport_to(target: str, tls: Tls | None, *, blocking: bool) -> Transport:
             from serving.http_aiohttp import AsyncHttp as Http
         return RestTransport(target, Http(tls))
     address = re.sub("^grpcs?://", "", target)
-    if re.fullmatch(r"(\[[^\]]+\]|[^/:\s]+):\d+", address):
+    if re.fullmatch(r"(\[[^\]]+\]|[^/:\s]+):\d+", address) or re.fullmatch(r"unix:.+", target):
         from serving.grpc_channel import GrpcTransport
 
         if tls is None and target.startswith("grpcs:"):
@@ -87,6 +90,7 @@ def transport_to(target: str, tls: Tls | None, *, blocking: bool) -> Transport:
             tls = Tls()
         return GrpcTransport(address, tls, blocking=blocking)
     raise ValueError(
-        "A target is http://host:port for REST, or host:port for gRPC; over TLS https://host, or grpcs://host:port. "
+        "A target is http://host:port for REST, or host:port for gRPC; over TLS https://host, or grpcs://host:port; "
+        "unix:/path for gRPC over a socket. "
         f"Received: {target!r}"
     )

@@ -11,7 +11,7 @@ from zoo.__main__ import root
 
 ROAD = (
     "list show pretrained train evaluate explain publish versions verify rollback prune "
-    "serve query bench tune deploy demo"
+    "serve query playground bench tune deploy demo"
 )
 COMMANDS = ROAD.split()
 

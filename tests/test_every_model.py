@@ -353,6 +353,11 @@ def test_what_a_picture_is_told_by_can_be_seen(case, trained):
         assert 0 <= found.heat_map.min() <= found.heat_map.max() <= 1
 
 
+def test_a_stranger_may_serve_it(case, published):
+    found = export.inspect(published(case).path)
+    assert found.ok, found.problems
+
+
 @pytest.mark.parametrize("protocol", ["rest", "grpc"])
 def test_the_proof_holds_at_a_server(case, published, server, protocol):
     version = brought_forward(published(case))

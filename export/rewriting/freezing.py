@@ -16,7 +16,7 @@ from tensorflow.python.util import deprecation
 from export import saved_model, text_ops
 from export.rewriting import grappler
 from export.rewriting.graph import GraphDef, node_name
-from export.rewriting.sharing import shared_constants
+from export.rewriting.sharing import shared_constants, without_idle_waits
 
 TAG = "serve"
 INIT = "__saved_model_init_op"
@@ -105,7 +105,7 @@ def freeze(folder: Path, names: Collection[str] | None = None) -> Frozen:
     _mark(cleaned, TAKEN_APART, True)
     for node in cleaned.node:
         node.attr.pop("_output_shapes", None)  # what was known of functions that are now inlined, which may differ
-    return Frozen(cleaned, signatures).after(shared_constants)
+    return Frozen(cleaned, signatures).after(without_idle_waits, shared_constants)
 
 
 def whole_loops(graph_def: GraphDef, kept) -> GraphDef:

@@ -6,6 +6,19 @@ _SMALL = 256
 """Bytes below which it is not worth a look."""
 
 
+def without_idle_waits(graph_def: GraphDef, kept) -> GraphDef:
+    """No node waits for one without inputs, which is ready at once and checks nothing.
+
+    Whatever follows a table in a function waits for it, constants too, which then could be shared with nobody.
+    """
+    graph = Graph(graph_def, kept)
+    idle = {f"^{node.name}" for node in graph.nodes.values() if not node.input}
+    for node in graph.nodes.values():
+        if node.name not in graph.kept:
+            node.input[:] = [edge for edge in node.input if edge not in idle]
+    return graph.finished()
+
+
 def shared_constants(graph_def: GraphDef, kept) -> GraphDef:
     """Of constants with the same value, the first one for all who read any of them."""
     graph = Graph(graph_def, kept)

@@ -2,20 +2,18 @@
 
 import io
 import math
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from serving import questions
+from serving import questions, version_folder
 from serving.errors import Failure
 from serving.metadata import ModelMetadata, Signature, TensorSpec, numpy_dtype
 
 Arrays = dict[str, np.ndarray]
 
-_GOLDEN = "golden"  # the folder in a version folder that has real inputs, one file for each signature
 _PREFERRED = "bytes", "text", "row", "serving_default"  # raw inputs first: they are what callers send
 _PICTURE = 224, 224  # pixels, of one that is made up
 _TEXT = b"The quick brown fox jumps over the lazy dog."
@@ -55,33 +53,15 @@ def find(
             return _in_batches(metadata, chosen, rows, batch_size, ", ".join(map(str, paths)))
         if files and (signature is None or signature in files):
             chosen = signature or _preferred(files)
-            return _in_batches(metadata, chosen, golden(files[chosen]), batch_size, f"golden set in {folder}")
+            return _in_batches(
+                metadata, chosen, version_folder.golden_inputs(files[chosen]), batch_size, f"golden set in {folder}"
+            )
         if paths:
             raise ValueError(f"The golden set in {folder} has no {signature!r}. It has: {', '.join(files)}")
         chosen = signature or _preferred(metadata.signatures)
         return Inputs(chosen, [made_up(metadata.signatures[chosen], batch_size)], "made up")
     except Failure as failure:
         raise ValueError(f"{metadata.name}: {failure.words}") from None
-
-
-def golden(path: Path) -> Arrays:
-    """The inputs in one file of a golden set: an array for each, examples first; strings as objects of ``bytes``.
-
-    Numbers lie in ``inputs/array/NAME``; strings as all their bytes in ``inputs/bytes/NAME`` and their
-    lengths, in the array's shape, in ``inputs/lengths/NAME``. ValueError for a file that is damaged.
-    """
-    arrays = {}
-    try:
-        with np.load(path, allow_pickle=False) as packed:
-            for key in packed.files:
-                group, kind, name = key.split("/", 2)
-                if group == "inputs" and kind == "array":
-                    arrays[name] = packed[key]
-                elif group == "inputs" and kind == "lengths":
-                    arrays[name] = _strings(packed[f"inputs/bytes/{name}"].tobytes(), packed[key])
-    except (zipfile.BadZipFile, EOFError, KeyError, ValueError) as error:
-        raise ValueError(f"{path} is no file of a golden set: {error}") from None
-    return arrays
 
 
 def made_up(signature: Signature, batch_size: int) -> Arrays:
@@ -93,11 +73,9 @@ def made_up(signature: Signature, batch_size: int) -> Arrays:
 
 
 def _golden_files(path: Path, metadata: ModelMetadata) -> dict[str, Path]:
-    """The files of a golden set by signature: of a version folder, or of the version of a base path that is served."""
-    for folder in (path / _GOLDEN, path / str(metadata.version) / _GOLDEN):
-        if files := {file.stem: file for file in sorted(folder.glob("*.npz")) if file.stem in metadata.signatures}:
-            return files
-    return {}
+    """The files of a golden set by signature, for those that are served."""
+    found = version_folder.golden_files(version_folder.find(path, metadata.version))
+    return {name: file for name, file in found.items() if name in metadata.signatures}
 
 
 def _preferred(names: Mapping[str, object]) -> str:
@@ -145,10 +123,3 @@ def _picture() -> bytes:
     file = io.BytesIO()
     Image.fromarray(np.stack([down, across, 255 - down], -1).astype(np.uint8)).save(file, "JPEG")
     return file.getvalue()
-
-
-def _strings(data: bytes, lengths: np.ndarray) -> np.ndarray:
-    ends = np.cumsum(lengths)
-    strings = np.empty(lengths.size, object)
-    strings[:] = [data[end - length : end] for end, length in zip(ends, lengths.flat, strict=True)]
-    return strings.reshape(lengths.shape)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from serving.base_path import check_base_path, check_version, version_folders
-from serving.engines import check_name
+from serving.served_models import check_name
 
 STABLE = "stable"
 

@@ -9,10 +9,10 @@ from collections.abc import Mapping
 
 from google.protobuf import text_format
 
-from serving.embedded.model_config import PLATFORM
 from serving.embedded.monitoring_config import DEFAULT_PATH
-from serving.engines import MODELS, check_name
+from serving.engines import MODELS
 from serving.protos import serving_pb2 as pb
+from serving.served_models import ServedModel, server_config
 
 _BLOCK = "-----BEGIN {0}-----\n.*?-----END {0}-----"
 _CERTIFICATE = re.compile(_BLOCK.format("CERTIFICATE"), re.DOTALL)
@@ -26,17 +26,16 @@ def model_config(labels: Mapping[str, Mapping[str, int]], root: str = MODELS) ->
     """
     if not labels:
         raise ValueError("Give at least one model: a server with an empty list answers nothing")
-    if not root.startswith("/"):
-        raise ValueError(f"TensorFlow Serving takes absolute base paths only. Received: {root!r}")
-    config = pb.ModelServerConfig()
     for name, versions in labels.items():
-        check_name(name)
-        _check_labels(name, versions)
-        model = config.model_config_list.config.add(
-            name=name, base_path=f"{root}/{name}", model_platform=PLATFORM, version_labels=versions
-        )
-        model.model_version_policy.specific.versions.extend(sorted(set(versions.values())))
-    return text_format.MessageToString(config)
+        if not versions:
+            raise ValueError(
+                f"The model {name!r} has no version: the server would wait for one for ever, with no port open"
+            )
+    models = {
+        name: ServedModel(f"{root}/{name}", sorted(set(versions.values())), versions)
+        for name, versions in labels.items()
+    }
+    return text_format.MessageToString(server_config(models))
 
 
 def monitoring_config(path: str = DEFAULT_PATH) -> str:
@@ -86,15 +85,3 @@ def batching_config(
     return text_format.MessageToString(
         pb.BatchingParameters(**{name: pb.Int64Value(value=value) for name, value in values.items()})
     )
-
-
-def _check_labels(name: str, versions: Mapping[str, int]) -> None:
-    if not versions:
-        raise ValueError(
-            f"The model {name!r} has no version: the server would wait for one for ever, with no port open"
-        )
-    for label, version in versions.items():
-        if not re.fullmatch(r"[A-Za-z0-9_.-]+", label):  # it is part of a path: /v1/models/NAME/labels/LABEL
-            raise ValueError(f"A label is letters, digits, '_', '.' and '-'. Received: {label!r}")
-        if not 0 <= version < 2**63:
-            raise ValueError(f"A version is a whole number from 0 to 2^63 - 1. Received: {label}={version} of {name!r}")

@@ -14,8 +14,10 @@ Read it from the outside in:
     inference     predict, classify, regress and multi-inference on a loaded servable
     core          configuration, labels and look-up: which servable answers a request
     service       the same calls as messages, for gRPC
+    proto_file    configuration as text
     model_config  the text file that lists models       version_source  version folders, and which of them to serve
     manager       the life of versions: load, serve, let go
+    batching      requests that are computed together      batching_config  the text file that says how
     saved_model   SavedModel -> a servable; the only module that imports TensorFlow
     warmup        TFRecord of PredictionLog, run before a version answers
     monitoring_config  the text file that turns metrics on

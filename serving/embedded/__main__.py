@@ -12,12 +12,11 @@ from serving.embedded import flags
 
 def main(arguments: Sequence[str]) -> int:
     """Serves until a signal comes; the exit code."""
-    options = flags.parse(arguments)
     log = os.fdopen(os.dup(sys.stderr.fileno()), "w", buffering=1)  # it goes on while TensorFlow's import is silenced
     logging.basicConfig(stream=log, level=logging.INFO, format="%(asctime)s %(levelname).1s %(message)s")
     for chatty in ("absl", "tensorflow", "asyncio"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
-    return _run(_serve(options))
+    return _run(_serve(flags.parse(arguments)))
 
 
 def _run(coroutine) -> int:

@@ -15,13 +15,14 @@ log = logging.getLogger(__name__)
 
 
 class Core:
-    """Finds the servable that a request means, and follows the configuration."""
+    """Finds the servable that a request means, and follows the configuration; ``config`` is the one followed now."""
 
     def __init__(self, manager: Manager, allow_labels_for_unavailable: bool = False):
         self.manager = manager
         self._source = VersionSource(manager.aspire)
         self._allow_labels_for_unavailable = allow_labels_for_unavailable
         self._labels: dict[str, dict[str, int]] = {}
+        self.config = pb.ModelServerConfig()
         self._configuring = threading.Lock()
 
     @contextmanager
@@ -58,7 +59,7 @@ class Core:
         return response
 
     def configure(self, config: pb.ModelServerConfig) -> list[str]:
-        """Serves what ``config`` lists from now on, and nothing else; the names listed.
+        """Serves what ``config`` lists from now on, and nothing else; the names that were not listed before.
 
         Nothing changes where it raises: INVALID_ARGUMENT for a bad list, FAILED_PRECONDITION for a label on a version
         that is not available.
@@ -70,22 +71,24 @@ class Core:
             self._source.set_models(models)
             self._labels = labels
             self._source.poll()
-            return [model.name for model in models]
+            before = {model.name for model in self.config.model_config_list.config}
+            self.config = pb.ModelServerConfig.FromString(config.SerializeToString())
+            return [model.name for model in models if model.name not in before]
 
     def poll(self) -> None:
         """Looks at the base paths."""
         with self._configuring:
             self._source.poll()
 
-    def wait_until_settled(self, names: Iterable[str], is_cancelled: Callable[[], bool] = lambda: False) -> None:
+    def wait_until_settled(
+        self, names: Iterable[str], is_cancelled: Callable[[], bool] = lambda: False, what: str = "servable(s)"
+    ) -> None:
         """Waits until every named model has an answer. UNKNOWN with the list of those that did not become available."""
         names = list(names)
         self.manager.wait_for(lambda: is_cancelled() or all(map(self.manager.is_settled, names)))
         failed = [fault for name in names for fault in self._faults(name)]
         if failed and not is_cancelled():
-            raise ServingError(
-                Code.UNKNOWN, f"{len(failed)} servable(s) did not become available: {{{''.join(failed)}}}"
-            )
+            raise ServingError(Code.UNKNOWN, f"{len(failed)} {what} did not become available: {{{''.join(failed)}}}")
 
     def _faults(self, name: str) -> list[str]:
         statuses = self.manager.statuses(name)

@@ -1,13 +1,27 @@
 """The command line: TF Serving's flag names, and a few of our own. Needs nothing but the standard library."""
 
 import argparse
-import difflib
-import os
-from collections.abc import Sequence
+import logging
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 
-_TRUE = {"true", "1", "yes", "t", "y"}
-_FALSE = {"false", "0", "no", "f", "n"}
+from serving import tf_serving_flags
+
+log = logging.getLogger(__name__)
+
+_WITHOUT_EFFECT = (
+    *("flush_filesystem_caches", "num_unload_threads", "remove_unused_fields_from_bundle_metagraph"),
+    *("num_tflite_pools", "num_tflite_interpreters_per_pool", "skip_initialize_tpu"),
+    *("xla_cpu_compilation_enabled", "xla_gpu_compilation_enabled", "enable_profiler"),
+)
+"""Flags that change how TensorFlow Serving works, but not what it answers. There is no profiler to be turned on."""
+
+_REFUSED = (
+    *("use_alts_credentials", "platform_config_file", "thread_pool_factory_config_file"),
+    *("mixed_precision", "prefer_tflite_model"),
+)
+"""Flags without which a server would answer otherwise, or to others, than it was told."""
 
 
 @dataclass(frozen=True)
@@ -18,10 +32,14 @@ class Options:
     rest_api_port: int
     host: str
     grpc_socket_path: str
+    ssl_config_file: str
+    grpc_channel_arguments: str
+    enable_grpc_healthcheck_service: bool
     model_name: str
     model_base_path: str
     model_config_file: str
     model_config_file_poll_wait_seconds: float
+    require_signature: str
     file_system_poll_wait_seconds: float
     allow_version_labels_for_unavailable_models: bool
     max_num_load_retries: int
@@ -30,12 +48,18 @@ class Options:
     saved_model_tags: str
     enable_model_warmup: bool
     num_request_iterations_for_warmup: int
+    enable_signature_method_name_check: bool
+    tensorflow_session_config_file: str
+    per_process_gpu_memory_fraction: float
     tensorflow_session_parallelism: int
     tensorflow_intra_op_parallelism: int
     tensorflow_inter_op_parallelism: int
     grpc_max_threads: int
     rest_api_num_threads: int
     rest_api_enable_cors_support: bool
+    enable_batching: bool
+    batching_parameters_file: str
+    enable_per_model_batching_parameters: bool
     enable_serialization_as_tensor_content: bool
     monitoring_config_file: str
     rest_api_timeout_in_ms: int
@@ -48,9 +72,9 @@ class Options:
 
 def boolean(text: str) -> bool:
     """``true`` or ``false`` in any of the usual spellings."""
-    if text.lower() in _TRUE:
+    if text.lower() in tf_serving_flags.TRUE:
         return True
-    if text.lower() in _FALSE:
+    if text.lower() in tf_serving_flags.FALSE:
         return False
     raise argparse.ArgumentTypeError(f"expected true or false, received {text!r}")
 
@@ -58,32 +82,48 @@ def boolean(text: str) -> bool:
 def parse(arguments: Sequence[str]) -> Options:
     """The options in ``arguments``. Ends the process with code 2 and a line that says why where they are wrong."""
     parser = _parser()
-    known, unknown = parser.parse_known_args(_joined(arguments))
+    known, unknown = parser.parse_known_args(tf_serving_flags.underscored(arguments))
     if unknown:
         parser.error(_unknown_flag(unknown[0], parser))
     if not known.model_base_path and not known.model_config_file:
         parser.error("one of --model_base_path and --model_config_file is needed")
     if not known.port and not known.grpc_socket_path:
         parser.error("at least one of --port and --grpc_socket_path must be set")
+    if known.port and known.port == known.rest_api_port:
+        parser.error(f"REST and gRPC need two ports, received {known.port} for both")
+    try:
+        channel_arguments(known.grpc_channel_arguments)
+    except ValueError as error:
+        parser.error(str(error))
+    _check_foreign({name: text for name, text in vars(known).items() if isinstance(text, str)}, parser)
     return Options(**{field.name: getattr(known, field.name) for field in fields(Options)})
 
 
-def _joined(arguments: Sequence[str]) -> list[str]:
-    """Flags in TF Serving's spelling, with underscores, where dashes were used."""
-    joined = []
-    for argument in arguments:
-        name, equals, value = argument.partition("=")
-        if name.startswith("--"):
-            name = "--" + name[2:].replace("-", "_")
-        joined.append(name + equals + value)
-    return joined
+def channel_arguments(text: str) -> list[tuple[str, str | int]]:
+    """``--grpc_channel_arguments``: ``name=value,…``, numbers as such. ValueError for one without a value."""
+    arguments = []
+    for part in filter(None, text.split(",")):
+        name, equals, value = part.partition("=")
+        if not name or not equals:
+            raise ValueError(f"--grpc_channel_arguments are NAME=VALUE, by commas. Received: {part!r}")
+        arguments.append((name, int(value) if re.fullmatch(r"-?\d+", value) else value))
+    return arguments
 
 
 def _unknown_flag(argument: str, parser: argparse.ArgumentParser) -> str:
     name = argument.split("=", 1)[0]
     accepted = [option for action in parser._actions for option in action.option_strings]
-    nearest = difflib.get_close_matches(name, accepted, n=1, cutoff=0.5)
-    return f"unknown flag {name}" + (f"; did you mean {nearest[0]}?" if nearest else "; see --help")
+    return f"unknown flag {name}" + (tf_serving_flags.nearest(name, accepted) or "; see --help")
+
+
+def _check_foreign(values: Mapping[str, str], parser: argparse.ArgumentParser) -> None:
+    """Says which flags of TensorFlow Serving are not heeded, and ends at those that must not be passed over."""
+    for name in _REFUSED:
+        if values.get(name, "").lower() not in ("", *tf_serving_flags.FALSE):
+            parser.error(f"--{name}={values[name]}: the embedded server has no such thing; TensorFlow Serving does")
+    for name in _WITHOUT_EFFECT:
+        if name in values:
+            log.info("--%s=%s has no effect on the embedded server", name, values[name])
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -100,6 +140,8 @@ def _parser() -> argparse.ArgumentParser:
     _add_loading(parser.add_argument_group("loading"))
     _add_execution(parser.add_argument_group("execution"))
     _add_limits(parser.add_argument_group("limits"))
+    _add_batching(parser.add_argument_group("batching"))
+    _add_foreign(parser.add_argument_group("flags of TensorFlow Serving without a meaning here"))
     return parser
 
 
@@ -108,6 +150,9 @@ def _add_addresses(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--rest_api_port", type=int, default=0, help="port of REST; 0 for none")
     group.add_argument("--host", default="127.0.0.1", help="address to listen on")
     group.add_argument("--grpc_socket_path", default="", help="Unix socket of gRPC")
+    group.add_argument("--ssl_config_file", default="", help="text file with certificates: gRPC over TLS")
+    group.add_argument("--grpc_channel_arguments", default="", help="NAME=VALUE,… of gRPC's server")
+    _add_switch(group, "--enable_grpc_healthcheck_service", False, "answer grpc.health.v1, always with SERVING")
     _add_switch(group, "--rest_api_enable_cors_support", False, "let web pages of any origin ask")
 
 
@@ -123,6 +168,9 @@ def _add_models(group: argparse._ArgumentGroup) -> None:
         type=float,
         default=1,
         help="look for versions so often; 0: only at the start",
+    )
+    group.add_argument(
+        "--require_signature", default="", help="PEM file of public keys: load only versions that one of them signed"
     )
     _add_switch(
         group,
@@ -143,15 +191,23 @@ def _add_loading(group: argparse._ArgumentGroup) -> None:
 
 
 def _add_execution(group: argparse._ArgumentGroup) -> None:
-    cores = os.cpu_count() or 1
+    group.add_argument("--tensorflow_session_config_file", default="", help="text file with a ConfigProto")
+    group.add_argument("--per_process_gpu_memory_fraction", type=float, default=0, help="0: as TensorFlow likes")
     for name, what in (
         ("session", "both of the following"),
         ("intra_op", "threads within an op"),
         ("inter_op", "ops run at a time"),
     ):
         group.add_argument(f"--tensorflow_{name}_parallelism", type=int, default=0, help=f"{what}; 0: as many as cores")
-    group.add_argument("--grpc_max_threads", type=int, default=4 * cores, help="gRPC calls answered at a time")
-    group.add_argument("--rest_api_num_threads", type=int, default=4 * cores, help="REST calls answered at a time")
+    many = "0: four for each core, with batching 256"
+    group.add_argument("--grpc_max_threads", type=int, default=0, help=f"gRPC calls answered at a time; {many}")
+    group.add_argument("--rest_api_num_threads", type=int, default=0, help=f"REST calls answered at a time; {many}")
+    _add_switch(
+        group,
+        "--enable_signature_method_name_check",
+        False,
+        "classify and regress only where a signature says that it is for that",
+    )
     _add_switch(group, "--enable_serialization_as_tensor_content", False, "answer predict over gRPC in tensor_content")
 
 
@@ -174,6 +230,25 @@ def _add_limits(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--min_body_bytes_per_second", type=int, default=500, help="a body that comes more slowly is refused"
     )
+
+
+def _add_batching(group: argparse._ArgumentGroup) -> None:
+    _add_switch(group, "--enable_batching", False, "compute requests that come at the same time together")
+    group.add_argument("--batching_parameters_file", default="", help="text file that says how: BatchingParameters")
+    _add_switch(
+        group,
+        "--enable_per_model_batching_parameters",
+        False,
+        "batch those versions that have a batching_params.pbtxt, as it says",
+    )
+
+
+def _add_foreign(group: argparse._ArgumentGroup) -> None:
+    for name in (*_WITHOUT_EFFECT, *_REFUSED):
+        is_switch = tf_serving_flags.FLAGS[name] is bool
+        how = {"nargs": "?", "const": "true", "metavar": "true|false"} if is_switch else {}
+        text = "no effect" if name in _WITHOUT_EFFECT else "refused"
+        group.add_argument(f"--{name}", default=argparse.SUPPRESS, help=text, **how)
 
 
 def _add_switch(group: argparse._ArgumentGroup, name: str, default: bool, text: str) -> None:

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import grpc
@@ -19,10 +19,21 @@ _STATUS_CODES = {code.value[0]: code for code in grpc.StatusCode}
 
 
 class GrpcServer:
-    """Serves ``service`` on one port and, if asked, on a Unix socket. Answers may have any size."""
+    """Serves ``service`` on a port, on a Unix socket, or both. Answers may have any size."""
 
-    def __init__(self, service: Service, num_threads: int, limits: Limits):
+    def __init__(
+        self,
+        service: Service,
+        num_threads: int,
+        limits: Limits,
+        *,
+        credentials: grpc.ServerCredentials | None = None,
+        arguments: Sequence[tuple[str, str | int]] = (),
+        has_health: bool = False,
+    ):
+        """``credentials`` make it TLS; ``arguments`` are further ones of gRPC's channels."""
         self._service = service
+        self._credentials = credentials
         self._threads = ThreadPoolExecutor(num_threads, thread_name_prefix="grpc")
         self._server = grpc.server(
             self._threads,
@@ -33,21 +44,27 @@ class GrpcServer:
                 ("grpc.max_allowed_incoming_connections", limits.max_connections),
                 ("grpc.server_handshake_timeout_ms", int(1000 * limits.head_seconds)),
                 ("grpc.max_connection_idle_ms", int(1000 * limits.idle_seconds)),
+                *arguments,
             ],
             maximum_concurrent_rpcs=limits.max_connections,
         )
         self._server.add_generic_rpc_handlers((self._prediction_handlers(), self._model_handlers()))
+        if has_health:
+            from serving.embedded import health
 
-    def start(self, address: str, socket_path: str | None = None) -> int:
-        """Opens ``host:port`` (0: any free port); the number of the port. OSError where it is taken."""
-        try:
-            port = self._server.add_insecure_port(address)
-            if socket_path:
-                self._server.add_insecure_port(f"unix:{socket_path}")
-        except RuntimeError as error:
-            raise OSError(f"cannot listen on {address}: {error}") from None
+            health.add_to(self._server)
+
+    def start(self, *addresses: str) -> None:
+        """Opens each ``host:port`` or ``unix:path``. OSError where one is taken."""
+        for address in addresses:
+            try:
+                if self._credentials:
+                    self._server.add_secure_port(address, self._credentials)
+                else:
+                    self._server.add_insecure_port(address)
+            except RuntimeError as error:
+                raise OSError(f"cannot listen on {address}: {error}") from None
         self._server.start()
-        return port
 
     def stop(self, grace_seconds: float) -> None:
         """Takes no new calls and finishes those under way, for so long."""

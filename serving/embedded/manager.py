@@ -21,6 +21,8 @@ log = logging.getLogger(__name__)
 State = pb.ModelVersionStatus.State
 """START, LOADING, AVAILABLE, UNLOADING, END"""
 
+LOOK_SECONDS = 0.5
+
 Loader = Callable[[str, int, Path], object]
 """(model, version, folder) -> a servable with ``close()``; raises ServingError."""
 
@@ -133,9 +135,17 @@ class Manager:
             return bool(aspired) and all(known.status.state in (State.AVAILABLE, State.END) for known in aspired)
 
     def wait_for(self, condition: Callable[[], bool], timeout: float | None = None) -> bool:
-        """Waits until ``condition`` holds. False when time ran out or the manager stopped."""
+        """Waits until ``condition`` holds, which may be about more than versions: it is looked at now and then.
+
+        False when time ran out or the manager stopped.
+        """
+        end = None if timeout is None else time.monotonic() + timeout
         with self._changed:
-            self._changed.wait_for(lambda: condition() or self._stopping.is_set(), timeout)
+            while not condition() and not self._stopping.is_set():
+                left = LOOK_SECONDS if end is None else min(LOOK_SECONDS, end - time.monotonic())
+                if left <= 0:
+                    break
+                self._changed.wait(left)
             return condition()
 
     def stop(self) -> None:

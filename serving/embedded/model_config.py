@@ -2,30 +2,18 @@
 
 from pathlib import Path
 
-from google.protobuf import text_format
-
 from serving.base_path import is_url
-from serving.embedded.status import invalid_argument, not_found
+from serving.embedded import proto_file
+from serving.embedded.status import invalid_argument
 from serving.protos import serving_pb2 as pb
+from serving.served_models import PLATFORM
 
-PLATFORM = "tensorflow"
 _TENSORFLOW_MODEL_TYPE = 1
 
 
 def read(path: str | Path) -> pb.ModelServerConfig:
     """The configuration in a file. NOT_FOUND without it, INVALID_ARGUMENT with the line where it does not parse."""
-    try:
-        text = Path(path).read_text("utf-8")
-    except FileNotFoundError:
-        raise not_found(f"{path}; No such file or directory") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise invalid_argument(f"{path}; {error}") from None
-    if not text.strip():
-        raise invalid_argument(f"{path}; Invalid argument")
-    try:
-        return text_format.Parse(text, pb.ModelServerConfig())
-    except text_format.ParseError as error:
-        raise invalid_argument(f"Invalid protobuf file: '{path}': {error}") from None
+    return proto_file.read(path, pb.ModelServerConfig())
 
 
 def single_model(name: str, base_path: str) -> pb.ModelServerConfig:

@@ -37,12 +37,16 @@ class Response:
 
 @dataclass
 class RestApi:
-    """Answers requests. ``metrics_path`` is where Prometheus scrapes, None for nowhere."""
+    """Answers requests. ``metrics_path`` is where Prometheus scrapes, None for nowhere.
+
+    ``may_wait`` says that one request may wait for another, so that they have to be answered in threads.
+    """
 
     service: Service
     metrics_path: str | None = None
     cors: bool = False
     max_body_bytes: int = 1 << 30
+    may_wait: bool = False
 
     def answer(self, method: str, target: str, headers: Mapping[str, str], body: bytes) -> Response:
         """The response to a request. ``target`` is the raw one of the request line; ``headers`` ignore case."""
@@ -105,12 +109,14 @@ class RestApi:
         request = json_request.parse_document(body)
         examples = json_request.examples(request)
         with self.service.core.servable(spec) as loaded, self.service.timed(loaded, "Classify"):
+            self.service.check_method(loaded, request.signature_name, inference.CLASSIFY)
             return json_response.classifications(inference.classify(loaded.servable, request.signature_name, examples))
 
     def _regress(self, spec: pb.ModelSpec, body: bytes) -> bytes:
         request = json_request.parse_document(body)
         examples = json_request.examples(request)
         with self.service.core.servable(spec) as loaded, self.service.timed(loaded, "Regress"):
+            self.service.check_method(loaded, request.signature_name, inference.REGRESS)
             return json_response.regressions(inference.regress(loaded.servable, request.signature_name, examples))
 
     def _metadata(self, spec: pb.ModelSpec) -> bytes:

@@ -54,7 +54,7 @@ class RestServer:
         except _BodyRefused as refused:
             return closing_response(*refused.args)
         call = (request.method, request.raw_path, request.headers, body)
-        if len(body) <= QUICK_BODY_BYTES and self._pace.is_quick(request.raw_path):
+        if not self._api.may_wait and len(body) <= QUICK_BODY_BYTES and self._pace.is_quick(request.raw_path):
             answer = self._answer(*call)
         else:
             answer = await self._answer_in_thread(call)

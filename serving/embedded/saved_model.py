@@ -19,7 +19,7 @@ import tensorflow as tf
 from google.protobuf.message import DecodeError
 from tensorflow.core.protobuf import config_pb2, meta_graph_pb2, saved_model_pb2
 
-from serving.embedded import text_ops
+from serving.embedded import proto_file, text_ops
 from serving.embedded.status import Code, ServingError, invalid_argument, not_found
 from serving.protos import serving_pb2 as pb
 
@@ -34,11 +34,29 @@ _VARIABLE_OPS = frozenset({"VarHandleOp", "Variable", "VariableV2"})
 
 @dataclass(frozen=True)
 class SessionOptions:
-    """``tags`` choose the graph; the thread counts are TensorFlow's (0: as many as there are cores)."""
+    """``tags`` choose the graph; the thread counts are TensorFlow's (0: as many as there are cores).
+
+    ``config_file`` has a ConfigProto as text, in which the others count where they are not 0.
+    """
 
     tags: frozenset[str] = frozenset({"serve"})
     intra_op_threads: int = 0
     inter_op_threads: int = 0
+    gpu_memory_fraction: float = 0.0
+    config_file: str = ""
+
+    def config(self) -> config_pb2.ConfigProto:
+        """What TensorFlow takes. ServingError for a file that cannot be read."""
+        config = config_pb2.ConfigProto()
+        if self.config_file:
+            proto_file.read(self.config_file, config)
+        chosen = config_pb2.ConfigProto(
+            intra_op_parallelism_threads=self.intra_op_threads,
+            inter_op_parallelism_threads=self.inter_op_threads,
+            gpu_options=config_pb2.GPUOptions(per_process_gpu_memory_fraction=self.gpu_memory_fraction),
+        )
+        config.MergeFrom(chosen)  # 0 is the default of each, and merges into nothing
+        return config
 
 
 @dataclass
@@ -101,9 +119,7 @@ def load(path: Path, options: SessionOptions) -> SavedModelServable:
     text_ops.register()
     meta_graph = _read_meta_graph(path, options.tags)
     graph = tf1.Graph()
-    config = config_pb2.ConfigProto(
-        intra_op_parallelism_threads=options.intra_op_threads, inter_op_parallelism_threads=options.inter_op_threads
-    )
+    config = options.config()
     with graph.as_default():
         tf1.import_graph_def(meta_graph.graph_def, name="")
     session = tf1.Session(graph=graph, config=config)

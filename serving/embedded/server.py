@@ -2,30 +2,34 @@
 
 import asyncio
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from serving.embedded import model_config, monitoring_config
+from serving.embedded import batching_config, flags, model_config, monitoring_config, ssl_config
+from serving.embedded.batching import Batcher
 from serving.embedded.core import Core
 from serving.embedded.flags import Options
 from serving.embedded.grpc_server import GrpcServer
 from serving.embedded.limits import limits_of
-from serving.embedded.manager import Manager
+from serving.embedded.manager import Loader, Manager
 from serving.embedded.metrics import Metrics
 from serving.embedded.quiet import without_startup_chatter
 from serving.embedded.rest import RestApi
 from serving.embedded.rest_server import RestServer
 from serving.embedded.service import Service
-from serving.embedded.status import ServingError
+from serving.embedded.status import Code, ServingError, invalid_argument
 from serving.embedded.warmup import warm_up
 
 log = logging.getLogger(__name__)
 
 GRACE_SECONDS = 10.0
 DEFAULT_LOAD_THREADS = 2
+DEFAULT_THREADS = 4 * (os.cpu_count() or 1)
+DEFAULT_BATCHING_THREADS = 256  # of them those that wait for a batch do not compute
 
 _importing = threading.Lock()  # versions load in several threads, and there is one descriptor 2
 
@@ -38,15 +42,27 @@ class Server:
         self._options = options
         self._metrics = Metrics()
         self._manager = Manager(
-            partial(_load_version, options, self._metrics),
+            _loader(options, self._metrics),
             num_load_threads=options.num_load_threads or DEFAULT_LOAD_THREADS,
             max_num_retries=options.max_num_load_retries,
             retry_interval=options.load_retry_interval_micros / 1e6,
         )
         self._core = Core(self._manager, options.allow_version_labels_for_unavailable_models)
-        self._service = Service(self._core, self._metrics, options.enable_serialization_as_tensor_content)
+        self._service = Service(
+            self._core,
+            self._metrics,
+            options.enable_serialization_as_tensor_content,
+            options.enable_signature_method_name_check,
+        )
         limits = limits_of(options)
-        self._grpc = GrpcServer(self._service, max(1, options.grpc_max_threads), limits)
+        self._grpc = GrpcServer(
+            self._service,
+            _num_threads(options.grpc_max_threads, options),
+            limits,
+            credentials=ssl_config.credentials(options.ssl_config_file),
+            arguments=flags.channel_arguments(options.grpc_channel_arguments),
+            has_health=options.enable_grpc_healthcheck_service,
+        )
         self._rest: RestServer | None = None
         if options.rest_api_port:
             metrics_path = (
@@ -54,8 +70,14 @@ class Server:
                 if options.monitoring_config_file
                 else None
             )
-            api = RestApi(self._service, metrics_path, options.rest_api_enable_cors_support, options.max_request_bytes)
-            self._rest = RestServer(api, max(1, options.rest_api_num_threads), limits)
+            api = RestApi(
+                self._service,
+                metrics_path,
+                options.rest_api_enable_cors_support,
+                options.max_request_bytes,
+                may_wait=options.enable_batching,
+            )
+            self._rest = RestServer(api, _num_threads(options.rest_api_num_threads, options), limits)
         self._config = _read_config(options)
         self._stopping = threading.Event()
 
@@ -66,14 +88,18 @@ class Server:
         """
         await asyncio.get_running_loop().run_in_executor(None, self._load_models)
         options = self._options
-        addresses = []
-        if options.port or options.grpc_socket_path:
-            port = self._grpc.start(f"{options.host}:{options.port}", options.grpc_socket_path or None)
-            addresses.append(f"gRPC at {options.host}:{port}")
+        addresses, scheme = [], "gRPC over TLS" if options.ssl_config_file else "gRPC"
+        if options.port:
+            host = f"[{options.host}]" if ":" in options.host else options.host
+            addresses.append(f"{host}:{options.port}")
+        if options.grpc_socket_path:
+            addresses.append(f"unix:{options.grpc_socket_path}")
+        self._grpc.start(*addresses)
+        ready = [f"{scheme} at {address}" for address in addresses]
         if self._rest:
             port = await self._rest.start(options.host, options.rest_api_port)
-            addresses.append(f"REST at http://{options.host}:{port}")
-        log.info("ready: %s", ", ".join(addresses))
+            ready.append(f"REST at http://{options.host}:{port}")
+        log.info("ready: %s", ", ".join(ready))
 
     async def stop(self) -> None:
         """Takes no new requests, finishes those under way, lets the models go."""
@@ -95,9 +121,8 @@ class Server:
 
     def _reread_config(self) -> None:
         config = model_config.read(self._options.model_config_file)
-        if config != self._config:
+        if config != self._core.config:  # be it that the file has changed, or that somebody asked for other models
             self._core.configure(config)
-            self._config = config
             log.info("configuration read again from %s", self._options.model_config_file)
 
 
@@ -105,6 +130,22 @@ def _read_config(options: Options):
     if options.model_config_file:
         return model_config.read(options.model_config_file)
     return model_config.single_model(options.model_name, options.model_base_path)
+
+
+def _batcher(options: Options, metrics: Metrics) -> Batcher | None:
+    """What batches requests, if anything does."""
+    file = options.batching_parameters_file
+    if not options.enable_batching:
+        if file:
+            raise invalid_argument("batching_parameters_file is set without setting enable_batching to true.")
+        return None
+    batching = batching_config.read(file) if file else batching_config.Batching()
+    return Batcher(batching, options.enable_per_model_batching_parameters, metrics)
+
+
+def _num_threads(wanted: int, options: Options) -> int:
+    """How many requests may be under way: a batch can be no larger than that."""
+    return wanted if wanted > 0 else DEFAULT_BATCHING_THREADS if options.enable_batching else DEFAULT_THREADS
 
 
 def _repeat(action: Callable[[], None], seconds: float, stopping: threading.Event) -> None:
@@ -128,8 +169,40 @@ def _repeat(action: Callable[[], None], seconds: float, stopping: threading.Even
     threading.Thread(target=loop, name=action.__name__, daemon=True).start()
 
 
-def _load_version(options: Options, metrics: Metrics, model: str, version: int, path: Path) -> object:
-    """Loads and warms one version, and counts how that went."""
+def _loader(options: Options, metrics: Metrics) -> Loader:
+    """What loads versions: all, or those alone that were signed."""
+    load = partial(_load_version, options, metrics, _batcher(options, metrics))
+    if not options.require_signature:
+        return load
+    from serving import signed  # cryptography: for those who need it
+
+    try:
+        keys = signed.public_keys(options.require_signature)
+    except (OSError, ValueError) as error:
+        raise invalid_argument(f"--require_signature: {error}") from None
+
+    def load_signed(model: str, version: int, path: Path) -> object:
+        try:
+            with signed.copied(path, keys) as copy:
+                return load(model, version, path, copy)
+        except signed.NotSigned as error:
+            metrics.load_attempts.add(str(path), "fail")
+            raise ServingError(Code.PERMISSION_DENIED, f"{path} is not loaded: {error}") from None
+
+    return load_signed
+
+
+def _load_version(
+    options: Options,
+    metrics: Metrics,
+    batcher: Batcher | None,
+    model: str,
+    version: int,
+    path: Path,
+    files: Path | None = None,
+) -> object:
+    """Loads and warms one version, from its own files or others, and counts how that went."""
+    files = files or path
     with _importing, without_startup_chatter():
         from serving.embedded import saved_model  # TensorFlow: seconds that a wrong flag need not wait for
 
@@ -137,22 +210,27 @@ def _load_version(options: Options, metrics: Metrics, model: str, version: int, 
         tags=frozenset(options.saved_model_tags.split(",")),
         intra_op_threads=options.tensorflow_intra_op_parallelism or options.tensorflow_session_parallelism,
         inter_op_threads=options.tensorflow_inter_op_parallelism or options.tensorflow_session_parallelism,
+        gpu_memory_fraction=options.per_process_gpu_memory_fraction,
+        config_file=options.tensorflow_session_config_file,
     )
     start = time.perf_counter()
     try:
-        servable = saved_model.load(path, session)
+        servable = saved_model.load(files, session)
     except ServingError:
         metrics.load_attempts.add(str(path), "fail")
         raise
     metrics.load_attempts.add(str(path), "success")
     metrics.load_latency.add(str(path), by=int((time.perf_counter() - start) * 1e6))
-    if options.enable_model_warmup:
-        try:
-            count = warm_up(servable, path, saved_model.read_records, options.num_request_iterations_for_warmup)
-        except ServingError:
-            servable.close()
-            raise
-        if count:
-            metrics.warmup_records.add(str(path), "OK", by=count)
-            log.info("%s: version %d answered %d warm-up requests", model, version, count)
+    count = 0
+    try:
+        if batcher:
+            servable = batcher.wrap(servable, files)
+        if options.enable_model_warmup:
+            count = warm_up(servable, files, saved_model.read_records, options.num_request_iterations_for_warmup)
+    except ServingError:
+        servable.close()
+        raise
+    if count:
+        metrics.warmup_records.add(str(path), "OK", by=count)
+        log.info("%s: version %d answered %d warm-up requests", model, version, count)
     return servable

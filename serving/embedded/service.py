@@ -17,15 +17,21 @@ from serving.tensors import fill_tensor
 
 SIGNATURE_DEF = "signature_def"
 _SIGNATURE_DEF_MAP_URL = "type.googleapis.com/tensorflow.serving.SignatureDefMap"
+_KIND_OF_METHOD = {inference.CLASSIFY: "classification", inference.REGRESS: "regression"}
 
 
 class Service:
-    """One method for each call. ``tensor_content`` says how predict sends numbers back."""
+    """One method for each call.
 
-    def __init__(self, core: Core, metrics: Metrics, tensor_content: bool = False):
+    ``tensor_content`` says how predict sends numbers back; with ``checks_methods`` a signature is classified and
+    regressed with only where it says that it is for that.
+    """
+
+    def __init__(self, core: Core, metrics: Metrics, tensor_content: bool = False, checks_methods: bool = False):
         self.core = core
         self.metrics = metrics
         self._as_values = not tensor_content
+        self._checks_methods = checks_methods
 
     def predict(self, request: pb.PredictRequest) -> pb.PredictResponse:
         """Runs a signature on tensors."""
@@ -45,6 +51,7 @@ class Service:
         """Runs a classification signature on examples."""
         _require_spec(request)
         with self.core.servable(request.model_spec) as loaded, self.timed(loaded, "Classify"):
+            self.check_method(loaded, request.model_spec.signature_name, inference.CLASSIFY)
             result = inference.classify(loaded.servable, request.model_spec.signature_name, request.input)
         response = pb.ClassificationResponse(result=result)
         _describe(loaded, request.model_spec, response.model_spec)
@@ -54,6 +61,7 @@ class Service:
         """Runs a regression signature on examples."""
         _require_spec(request)
         with self.core.servable(request.model_spec) as loaded, self.timed(loaded, "Regress"):
+            self.check_method(loaded, request.model_spec.signature_name, inference.REGRESS)
             result = inference.regress(loaded.servable, request.model_spec.signature_name, request.input)
         response = pb.RegressionResponse(result=result)
         _describe(loaded, request.model_spec, response.model_spec)
@@ -63,6 +71,8 @@ class Service:
         """Runs several signatures of one model on the same examples. The first task names the version."""
         spec = request.tasks[0].model_spec if request.tasks else pb.ModelSpec()
         with self.core.servable(spec) as loaded, self.timed(loaded, "MultiInference"):
+            for task in request.tasks:
+                self.check_method(loaded, task.model_spec.signature_name, task.method_name)
             results = inference.multi_inference(loaded.servable, request.tasks, request.input)
         response = pb.MultiInferenceResponse()
         for task, result in zip(request.tasks, results, strict=True):
@@ -97,16 +107,25 @@ class Service:
     def handle_reload_config_request(
         self, request: pb.ReloadConfigRequest, is_cancelled: Callable[[], bool] = lambda: False
     ) -> pb.ReloadConfigResponse:
-        """Replaces the whole configuration and waits until every model has an answer, or nobody waits for it."""
+        """Replaces the whole configuration and waits until every new model has an answer, or nobody waits for it."""
         if request.config.WhichOneof("config") is None:
             raise invalid_argument(
                 "ServerModelConfig type not supported by HandleReloadConfigRequest. Only ModelConfigList is currently "
                 "supported"
             )
-        self.core.wait_until_settled(self.core.configure(request.config), is_cancelled)
+        self.core.wait_until_settled(self.core.configure(request.config), is_cancelled, what="model(s)")
         response = pb.ReloadConfigResponse()
         response.status.SetInParent()
         return response
+
+    def check_method(self, loaded: LoadedVersion, signature_name: str, method: str) -> None:
+        """INVALID_ARGUMENT for a signature that is not for ``method``, where the server was told to look."""
+        signature = loaded.servable.signatures.get(signature_name or inference.DEFAULT_SIGNATURE)
+        kind = _KIND_OF_METHOD.get(method)
+        if self._checks_methods and kind and signature is not None and signature.method_name != method:
+            raise invalid_argument(
+                f"Expected {kind} signature method_name to be {method}. Was: {signature.method_name}"
+            )
 
     @contextmanager
     def timed(self, loaded: LoadedVersion, call: str) -> Iterator[None]:
@@ -114,7 +133,7 @@ class Service:
         start = time.perf_counter()
         yield
         microseconds = (time.perf_counter() - start) * 1e6
-        self.metrics.runtime_latency.record(loaded.model, call, "TF1", microseconds=microseconds)
+        self.metrics.runtime_latency.record(loaded.model, call, "TF1", value=microseconds)
 
     def count(self, model: str, call: str, entrypoint: str, start: float, code: Code) -> None:
         """Counts a request that began at ``start`` (``time.perf_counter``), and its latency if it ended well.
@@ -124,7 +143,7 @@ class Service:
         self.metrics.requests.add(model if self.core.manager.knows(model) else "", code.name)
         if code == Code.OK:
             microseconds = (time.perf_counter() - start) * 1e6
-            self.metrics.request_latency.record(model, call, entrypoint, microseconds=microseconds)
+            self.metrics.request_latency.record(model, call, entrypoint, value=microseconds)
 
 
 def signature_map(loaded: LoadedVersion) -> pb.SignatureDefMap:

@@ -27,7 +27,7 @@ def warm_up(
     count = 0
     for record in read_records(path):
         log = _parse(record, path)
-        for _ in range(iterations):
+        for _ in range(max(1, iterations)):  # 0 is TensorFlow Serving's default, and means one
             _run(servable, log)
         count += 1
         if count > MAX_RECORDS:

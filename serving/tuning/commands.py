@@ -72,10 +72,10 @@ def tune(
 ) -> None:
     """Find the flags with which a server of BASE_PATH answers the most requests within a latency.
 
-    Starts a server for each setting (threads an op may take; batches, where the engine is TensorFlow Serving) and looks
-    for the highest rate, in an open loop, at which the 99th percentile holds. The best one is tried again beside the
-    server as it comes, both started afresh: if that does not show the gain, there is none. What was found is written:
-    flags.txt and batching_params.pbtxt where there is a gain, tuning.json and pareto.png always.
+    Starts a server for each setting (threads an op may take, batches) and looks for the highest rate, in an open
+    loop, at which the 99th percentile holds. The best one is tried again beside the server as it comes, both
+    started afresh: if that does not show the gain, there is none. What was found is written: flags.txt and
+    batching_params.pbtxt where there is a gain, tuning.json and pareto.png always.
 
     It takes minutes, on a machine with nothing else to do.
 
@@ -95,11 +95,9 @@ def tune(
         check_free(out, force)
         check_base_path(base_path)
         engine = choose_engine(engine).name
-        if engine == "embedded":
-            click.echo("The embedded server batches nothing: only threads are tried.", err=True)
         timeout = max(10.0, 2 * limit_ms / 1e3)
         trial = Trial(base_path, engine, api, inputs, signature, batch_size, duration, timeout)
-        outcome = search(trial.start, limit_ms, os.cpu_count() or 1, batches=engine != "embedded", told=_tell)
+        outcome = search(trial.start, limit_ms, os.cpu_count() or 1, _tell)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
     except (ServingError, OSError) as error:

@@ -50,11 +50,11 @@ class Outcome:
     confirmation: Sequence[Case] = ()
 
 
-def tune(start: Start, limit_ms: float, cores: int, batches: bool, told: Callable[[Found], None]) -> Outcome:
+def tune(start: Start, limit_ms: float, cores: int, told: Callable[[Found], None]) -> Outcome:
     """Tries settings and confirms the best one.
 
-    ``batches`` says whether the server can. ``told`` is called with what each setting did. Raises ServingError if the
-    server does not start as it comes, ValueError if it is too slow for the time that it is measured.
+    ``told`` is called with what each setting did. Raises ServingError if the server does not start as it comes,
+    ValueError if it is too slow for the time that it is measured.
     """
     with start(Setting()) as measure:
         first = measure(ClosedLoop(1)).rate
@@ -72,8 +72,7 @@ def tune(start: Start, limit_ms: float, cores: int, batches: bool, told: Callabl
         return _best(found)
 
     best = explore(with_threads(cores))
-    if batches:
-        best = explore(with_batching(best.setting, cores, limit_ms))
+    best = explore(with_batching(best.setting, cores, limit_ms))
     if best.rate <= _RESOLUTION * plain.rate:
         return Outcome(found)
     rate = _rounded(math.sqrt(best.rate * max(plain.rate, best.rate / 2)))

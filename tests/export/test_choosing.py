@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import export
 from export import fresh_process, objective, saved_model, timing, variants, warmup
@@ -63,6 +64,7 @@ def test_the_quickest_takes_the_place_of_the_plain_version(run, taking, tmp_path
     assert not [path for path in version.path.rglob("*") if path.name.startswith(".")]
     assert saved_model.describe(version.path) == version.card["signatures"]
     assert export.verify(version.path).ok
+    assert export.inspect(version.path).problems == ()
     assert (version.path / "saved_model.pb").stat().st_size == tried(version, "rewritten")["bytes"]
 
 
@@ -125,11 +127,22 @@ def test_a_variant_that_a_model_does_not_have_says_why(run, taking, only, tmp_pa
     assert version.card["optimization"]["variant"] == "frozen"
 
 
+def test_a_variant_that_tensorflow_fails_to_make_is_declined(run, taking, only, tmp_path):
+    def fail(material):
+        raise tf.errors.InvalidArgumentError(None, None, "the loop's state has another dtype")
+
+    only(Variant("rare", fail))
+    taking()
+    version = export.publish(run, tmp_path / "served", optimize="latency")
+    assert verdicts(version)["rare"] == "declined: it cannot be made: the loop's state has another dtype"
+    assert verdicts(version)["plain"] == "published"
+
+
 def test_a_variant_too_large_for_a_graph_is_declined(run, taking, tmp_path, monkeypatch):
     monkeypatch.setattr("export.rewriting.freezing.LARGEST", 100)
     taking()
     version = export.publish(run, tmp_path / "served", optimize="latency")
-    assert "declined: A frozen graph must be smaller than 100 bytes." in verdicts(version)["frozen"]
+    assert "declined: it cannot be made: A frozen graph must be smaller than 100 bytes." in verdicts(version)["frozen"]
     assert verdicts(version)["plain"] == "published"
 
 

@@ -22,7 +22,7 @@ def run(command, *arguments, status=0, **kwargs):
     return result.output
 
 
-@pytest.mark.parametrize("command", ["publish", "versions", "verify", "diff", "rollback", "prune"])
+@pytest.mark.parametrize("command", ["publish", "versions", "verify", "diff", "rollback", "prune", "sign"])
 def test_help_has_an_example(command):
     assert f"Example: zoo {command} " in run(command, "--help")
 

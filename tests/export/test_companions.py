@@ -104,6 +104,10 @@ def test_the_batch_of_an_onnx_file_has_a_name(version):
     assert {value.type.tensor_type.shape.dim[0].dim_param for value in (*graph.input, *graph.output)} == {"batch"}
 
 
+def test_nothing_stands_against_companions_of_ours(version):
+    assert export.inspect(version.path).problems == ()
+
+
 @pytest.fixture
 def copy(version, tmp_path):
     return shutil.copytree(version.path, tmp_path / "handed-on" / "1")

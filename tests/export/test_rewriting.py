@@ -10,8 +10,10 @@ from tensorflow.python.framework.convert_to_constants import convert_variables_t
 from export.rewriting import grappler
 from export.rewriting.affine import fold_affine
 from export.rewriting.gelu import fusable_gelu
+from export.rewriting.graph import Graph
 from export.rewriting.padding import explicit_padding
 from export.rewriting.residuals import residual_sums
+from export.rewriting.sharing import without_idle_waits
 from tests.export import remapper
 
 X, Y = "x", "y"
@@ -171,3 +173,16 @@ def test_gelu_is_fused_with_the_product_before_it(fused):
 def test_what_only_looks_like_gelu_stays():
     before = frozen(lambda x: (0.5 * x) * tf.math.erfc(-x * 0.7), 6)
     assert "Erfc" in ops(fusable_gelu(before, [X, Y]))
+
+
+def test_nothing_waits_for_what_is_ready_at_once():
+    graph = Graph(frozen(lambda x: tf.ensure_shape(x, [None, 2]) + 1.0, 2), {X, Y})
+    graph.add("HashTableV2", "table", key_dtype=tf.string, value_dtype=tf.int64)
+    checked = graph.of_op("EnsureShape")[0].name
+    waiting = graph.of_op("Const", "AddV2")
+    for node in waiting:
+        node.input.extend(["^table", f"^{checked}"])
+    after = without_idle_waits(graph.finished(), graph.kept)
+    assert_same(graph.finished(), after, 2)
+    assert "HashTableV2" not in ops(after)
+    assert len(waiting) == sum(f"^{checked}" in node.input for node in after.node) == 2

@@ -26,7 +26,7 @@ def left_over(base):
 
 KILLED = ["mkdir", "saved_model.write", "golden.save", "warmup.write", "replay", "bom.write", "manifest.write", "sync"]
 FULL = ["saved_model.write", "golden.save", "warmup.write", "bom.write", "manifest.write"]
-FILES = 15
+FILES = 10
 """That a publisher of a table opens one after the other, to write to them."""
 
 

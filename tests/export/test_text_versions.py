@@ -21,6 +21,7 @@ def versions(tmp_path_factory):
 def test_the_proof_holds_whatever_cuts_the_text(kind, versions):
     assert versions[kind].proof["edge_cases"] == ["empty", "too long"]
     assert export.verify(versions[kind].path).signatures["text"].examples == 21 + 2
+    assert export.inspect(versions[kind].path).problems == ()
 
 
 def test_the_embedded_server_knows_the_ops_of_wordpiece(versions):

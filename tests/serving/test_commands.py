@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.request
 
 import pytest
 from click.testing import CliRunner
@@ -284,16 +285,31 @@ def test_a_base_path_is_served_for_the_query_alone(models, pictures, monkeypatch
 # --- serve ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_serve_announces_itself_and_ends_when_told(models, number):
+def ours(base_path, folder) -> list[str]:
+    return [str(base_path), "--engine", "embedded", "--rest-port", "0", "--grpc-port", "0"]
+
+
+def tf_servings(base_path, folder) -> list[str]:
+    """As a Compose file starts TensorFlow Serving."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    addresses = ["--port=0", f"--grpc_socket_path={folder / 's.sock'}", "--rest-api-port", str(port)]
+    return [*addresses, "--model_name=tiny", f"--model_base_path={base_path}", "--enable_profiler", "--engine=embedded"]
+
+
+@pytest.mark.parametrize(("number", "spelled"), [(signal.SIGTERM, ours), (signal.SIGINT, tf_servings)])
+def test_serve_announces_itself_and_ends_when_told(models, tmp_path, number, spelled):
     # a shell that runs the tests in the background would hand on an ignored SIGINT
     script = (
         "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
         "from serving.commands import serve; serve(prog_name='zoo serve')"
     )
-    arguments = [str(models / "tiny"), "--engine", "embedded", "--rest-port", "0", "--grpc-port", "0"]
     process = subprocess.Popen(
-        [sys.executable, "-c", script, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-c", script, *spelled(models / "tiny", tmp_path), "--playground", "--playground-port", "0"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
     lines = []
     while "Ctrl-C stops it.\n" not in lines:
@@ -301,10 +317,13 @@ def test_serve_announces_itself_and_ends_when_told(models, number):
         assert lines[-1], process.stderr.read()
     printed = "".join(lines)
     assert "tiny version 1, served by the engine: embedded" in printed
-    rest, grpc = re.search(r"REST  (\S+)", printed)[1], re.search(r"gRPC  (\S+)", printed)[1]
+    rest, grpc = re.search(r"REST  (\S+)", printed)[1], re.search(r"(?:gRPC|socket)  (\S+)", printed)[1]
     for target in (rest, grpc):
         with serving.Client(target) as client:
             assert client.predict("tiny", [[0, 0, 0]])["y"].shape == (1, 2)
+    page = re.search(r"page  (\S+)", printed)[1]
+    with urllib.request.urlopen(f"{page}/api/models/tiny", timeout=30) as reply:
+        assert json.load(reply)["labels"] == ["cat", "dog", "fox"]
     _run_curl(next(line for line in lines if "curl" in line), models)
     process.send_signal(number)
     _, err = process.communicate(timeout=30)
@@ -342,6 +361,13 @@ def _assert_nobody_listens(url: str) -> None:
         (["s3://models/m"], "s3://models/m is a URL. The engines serve folders of this machine"),
         (["nowhere", "--engine", "podman"], "podman"),
         (["nowhere", "--rest-port", "99999"], "99999"),
+        ([], "Give a base path, or a model_config_file"),
+        (["nowhere", "--port=x"], "The flag port is a number. Received: 'x'"),
+        (["nowhere", "--model_base_path=/models/m"], "Give one base path. Received: nowhere and /models/m"),
+        (["nowhere", "--rest_api_port"], "--rest_api_port needs a value"),
+        (["--model_config_file=nowhere"], "model_config_file names a file, and there is none"),
+        (["nowhere", "--tls-key", __file__], "--tls-certificate and --tls-key go together"),
+        (["nowhere", "--tls-key", __file__, "--tls-certificate", __file__], "is no PEM file"),
         (["nowhere", "--flag", "enable_batching"], "A flag is written NAME=VALUE. Received: 'enable_batching'"),
     ],
 )

@@ -1,11 +1,14 @@
 """A Compose file written for TF Serving must start this server, and a slip in it must be named."""
 
+import logging
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
+from serving import tf_serving_flags
 from serving.embedded import flags
 
 
@@ -42,6 +45,10 @@ def test_a_bare_switch_is_on():
         (["--enable_model_warmup=maybe", "--model_base_path=/m"], "expected true or false, received 'maybe'"),
         (["--port=8500"], "one of --model_base_path and --model_config_file is needed"),
         (["--model_base_path=/m", "--port=0"], "at least one of --port and --grpc_socket_path must be set"),
+        (["--model_base_path=/m", "--port=8501", "--rest_api_port=8501"], "REST and gRPC need two ports"),
+        (["--model_base_path=/m", "--prefer_tflite_model"], "--prefer_tflite_model=true: the embedded server has no"),
+        (["--model_base_path=/m", "--mixed_precision=bfloat16"], "--mixed_precision=bfloat16"),
+        (["--model_base_path=/m", "--grpc_channel_arguments=x"], "NAME=VALUE, by commas. Received: 'x'"),
     ],
 )
 def test_a_wrong_flag_is_named(arguments, message, capsys):
@@ -49,6 +56,28 @@ def test_a_wrong_flag_is_named(arguments, message, capsys):
         flags.parse(arguments)
     assert ended.value.code == 2
     assert message in capsys.readouterr().err
+
+
+def test_every_flag_of_tf_serving_is_known():
+    values = {bool: "false", int: "3", float: "0.5", str: "", Path: ""}
+    arguments = [f"--{name}={values[kind]}" for name, kind in tf_serving_flags.FLAGS.items()]
+    options = flags.parse([*arguments, "--port=1", "--rest_api_port=2", "--model_base_path=/m"])
+    assert (options.port, options.num_load_threads, options.per_process_gpu_memory_fraction) == (1, 3, 0.5)
+
+
+def test_a_flag_that_changes_no_answer_is_passed_over_and_said_so(caplog):
+    with caplog.at_level(logging.INFO):
+        flags.parse(["--model_base_path=/m", "--enable_profiler=false", "--use_alts_credentials=false"])
+    assert [record.getMessage() for record in caplog.records] == [
+        "--enable_profiler=false has no effect on the embedded server"
+    ]
+
+
+def test_channel_arguments_are_names_with_numbers_or_words():
+    assert flags.channel_arguments("grpc.max_connection_age_ms=2000,grpc.user=me,") == [
+        ("grpc.max_connection_age_ms", 2000),
+        ("grpc.user", "me"),
+    ]
 
 
 def test_a_wrong_flag_does_not_wait_for_tensorflow():

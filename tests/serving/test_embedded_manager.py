@@ -9,6 +9,8 @@ import pytest
 
 from serving.embedded.core import Core
 from serving.embedded.manager import Manager, State
+from serving.embedded.metrics import Metrics
+from serving.embedded.service import Service
 from serving.embedded.status import Code, ServingError
 from serving.embedded.version_source import choose, find_versions
 from serving.protos import serving_pb2 as pb
@@ -246,6 +248,50 @@ def test_a_model_taken_off_the_list_is_let_go(core, tmp_path):
     wait_for_states(core, {1: "END"})
     with pytest.raises(ServingError, match=r"Latest\(m\)"):
         ask(core)
+
+
+def test_a_model_that_comes_back_while_its_last_request_is_answered_is_served_again(core, tmp_path):
+    publish(tmp_path, 1)
+    configure(core, tmp_path)
+    wait_for_states(core, {1: "AVAILABLE"})
+    with core.servable(pb.ModelSpec(name="m")):
+        configure(core, tmp_path / "nowhere", name="other")
+        wait_for_states(core, {1: "UNLOADING"})
+        configure(core, tmp_path)
+    wait_for_states(core, {1: "AVAILABLE"})
+    assert ask(core) == 1
+
+
+def test_a_model_that_waits_for_its_first_version_holds_up_no_other(core, tmp_path):
+    publish(tmp_path / "b", 1)
+    configure(core, tmp_path / "a", name="a")
+    given_up = iter([False])
+    core.wait_until_settled(["a"], lambda: next(given_up, True))
+    configure(core, tmp_path / "b", name="b")
+    core.wait_until_settled(["b"])
+    with core.servable(pb.ModelSpec(name="b")) as loaded:
+        assert loaded.version == 1
+
+
+def test_a_reload_names_the_models_that_it_could_not_bring_up(core, tmp_path):
+    publish(tmp_path, 1, broken=True)
+    request = pb.ReloadConfigRequest()
+    request.config.model_config_list.config.add(name="m", base_path=str(tmp_path), model_platform="tensorflow")
+    with pytest.raises(ServingError) as error:
+        Service(core, Metrics()).handle_reload_config_request(request)
+    assert str(error.value) == (
+        "UNKNOWN: 1 model(s) did not become available: {{{name: m version: 1} due to error: "
+        "OUT_OF_RANGE: Read less bytes than requested}, }"
+    )
+
+
+def test_only_models_that_are_new_are_waited_for(core, tmp_path):
+    publish(tmp_path, 1)
+    config = pb.ModelServerConfig()
+    config.model_config_list.config.add(name="m", base_path=str(tmp_path), model_platform="tensorflow")
+    assert core.configure(config) == ["m"]
+    config.model_config_list.config.add(name="n", base_path=str(tmp_path), model_platform="tensorflow")
+    assert core.configure(config) == ["n"]
 
 
 def test_a_bucket_is_refused(core):

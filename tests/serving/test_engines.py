@@ -83,6 +83,15 @@ def test_flags_reach_the_server_and_files_the_container(docker, on_path, base_pa
         ({"--enable_batching": True}, "without dashes. Received: '--enable_batching'"),
         ({"rest_api_port": 80}, "The flag rest_api_port cannot be chosen"),
         ({"batching_parameters_file": "nowhere"}, "The flag batching_parameters_file names a file, and there is none"),
+        ({"batching_parameters_file": __file__}, "goes with enable_batching"),
+        ({"enable_batchin": True}, "no flag of TensorFlow Serving, .*; did you mean enable_batching?"),
+        ({"enable_batching": "maybe"}, "The flag enable_batching is true or false. Received: 'maybe'"),
+        ({"num_load_threads": "two"}, "The flag num_load_threads is a number. Received: 'two'"),
+        ({"grpc_socket_path": "/nowhere/s"}, "No such folder: /nowhere"),
+        ({"grpc_socket_path": __file__}, "is there already, and is no socket"),
+        ({"grpc_socket_path": "/tmp/" + 108 * "s"}, "at most 107 bytes"),
+        ({"monitoring_config_file": __file__}, "The monitoring_config_file is wrong: Invalid protobuf file"),
+        ({"model_config_file": __file__}, "give no other"),
     ],
 )
 def test_flags_that_cannot_be_given_are_refused(base_path, flags, words):
@@ -148,7 +157,8 @@ def test_a_server_that_dies_later_says_why(on_path, base_path):
         assert server.exit_reason is None
         os.kill(int(server.logs().split()[2]), signal.SIGKILL)
         assert server.wait(10)
-        assert server.exit_reason.startswith("the binary server was ended by signal 9: stub process")
+        assert server.exit_code == 128 + signal.SIGKILL
+        assert server.exit_reason.startswith("the binary server was ended by signal 9\nIts last lines:\n  stub process")
 
 
 def test_a_port_that_somebody_took_meanwhile_is_chosen_anew(on_path, base_path, tmp_path, monkeypatch):

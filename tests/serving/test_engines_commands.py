@@ -66,6 +66,59 @@ def test_the_embedded_server_gets_the_same_flags_and_the_host():
     ]
 
 
+SEVERAL = Options(
+    None,
+    None,
+    "127.0.0.1",
+    None,
+    8600,
+    {
+        "model_config_file": "/data/models.config",
+        "model_config_file_poll_wait_seconds": 5,
+        "ssl_config_file": "/data/secret/ssl.pbtxt",
+        "grpc_socket_path": "/data/sockets/zoo.sock",
+        "enable_batching": True,
+    },
+    {"a": Path("/data/served/a"), "b": Path("/data/served/b")},
+)
+
+
+def test_a_list_of_models_a_socket_and_certificates_are_flags_of_every_engine():
+    flags = [
+        "--model_config_file=/data/models.config",
+        "--model_config_file_poll_wait_seconds=5",
+        "--ssl_config_file=/data/secret/ssl.pbtxt",
+        "--grpc_socket_path=/data/sockets/zoo.sock",
+        "--enable_batching=true",
+    ]
+    ports = ["--port=8600", "--rest_api_port=0"]
+    assert binary_command(SEVERAL) == ["tensorflow_model_server", *ports, "--enable_profiler=false", *flags]
+    embedded = ["python3", "-m", "serving.embedded", "--host=127.0.0.1", *ports, *flags]
+    assert embedded_command(SEVERAL, "python3") == embedded
+
+
+def test_a_container_sees_what_its_flags_name_and_a_list_that_may_be_replaced():
+    command = docker_command(SEVERAL, "zoo-1", "1000:1000")
+    assert command[command.index("--publish=127.0.0.1:8600:8500") :] == [
+        "--publish=127.0.0.1:8600:8500",
+        "--mount=type=bind,source=/data/served/a,target=/data/served/a,readonly",
+        "--mount=type=bind,source=/data/served/b,target=/data/served/b,readonly",
+        "--mount=type=bind,source=/data,target=/etc/serving/model_config_file,readonly",
+        "--mount=type=bind,source=/data/secret/ssl.pbtxt,target=/etc/serving/ssl_config_file,readonly",
+        "--mount=type=bind,source=/data/sockets,target=/run/serving",
+        "--entrypoint=tensorflow_model_server",
+        "tensorflow/serving:2.20.0",
+        "--port=8500",
+        "--rest_api_port=0",
+        "--enable_profiler=false",
+        "--model_config_file=/etc/serving/model_config_file/models.config",
+        "--model_config_file_poll_wait_seconds=5",
+        "--ssl_config_file=/etc/serving/ssl_config_file",
+        "--grpc_socket_path=/run/serving/zoo.sock",
+        "--enable_batching=true",
+    ]
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
@@ -78,6 +131,7 @@ def test_the_embedded_server_gets_the_same_flags_and_the_host():
         ({"rest_port": 70000}, "70000"),
         ({"grpc_port": -1}, "-1"),
         ({"rest_port": 8600, "grpc_port": 8600}, "two ports"),
+        ({"grpc_port": None}, "no grpc_socket_path"),
     ],
 )
 def test_values_that_a_server_would_choke_on_are_refused(change, words):

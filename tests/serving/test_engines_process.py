@@ -121,3 +121,10 @@ def test_a_command_that_does_not_exist_says_so():
 
 def test_the_exit_code_is_the_commands_own():
     assert SupervisedProcess([sys.executable, "-c", "raise SystemExit(7)"]).wait(10) == 7
+
+
+def test_what_was_made_for_a_command_that_cannot_be_started_goes_too(tmp_path):
+    mark = tmp_path / "cleaned"
+    process = SupervisedProcess([str(tmp_path / "nothing")], cleanup=["touch", str(mark)])
+    assert process.wait(10) == 127
+    assert mark.exists()

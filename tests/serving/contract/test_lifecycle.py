@@ -161,6 +161,21 @@ def test_models_that_cannot_be_loaded_end_the_start_and_each_is_named(contract_m
     assert "cut: version 1 cannot be loaded: " in log
 
 
+def write_wrong_files(folder: Path) -> None:
+    """A list without models, and files that are each wrong in their own way."""
+    model = f'config {{ name: "a" base_path: "{folder}/nowhere" model_platform: "tensorflow"'
+    texts = {
+        "none": "model_config_list {}",
+        "bad": "model_config_list { config {",
+        "unknown": f"model_config_list {{ {model} zzz: 1 }} }}",
+        "twice": f"model_config_list {{ {model} }} {model} }} }}",
+        "label": f'model_config_list {{ {model} version_labels {{ key: "stable" value: 7 }} }} }}',
+        "ssl": 'server_key: "no key" server_cert: "no certificate"',
+    }
+    for name, text in texts.items():
+        (folder / f"{name}.config").write_text(text)
+
+
 @pytest.mark.parametrize(
     ("flags", "reason"),
     [
@@ -168,15 +183,51 @@ def test_models_that_cannot_be_loaded_end_the_start_and_each_is_named(contract_m
         (["--model_config_file={0}/nowhere"], "; No such file or directory"),
         (["--model_base_path=relative"], "to have an absolute path or URI; got base_path()=relative"),
         (["--model_config_file={0}/none.config", "--monitoring_config_file={0}/nowhere"], "No such file or directory"),
+        (["--model_config_file={0}/unknown.config"], 'has no field named "zzz"'),
+        (["--model_config_file={0}/twice.config"], "Illegal to list model a multiple times in config list"),
+        (
+            ["--model_config_file={0}/label.config"],
+            "FAILED_PRECONDITION: Request to assign label to version 7 of model a",
+        ),
+        (["--model_config_file={0}/none.config", "--ssl_config_file={0}/ssl.config"], "do not belong together"),
+        (["--model_config_file={0}/none.config", "--ssl_config_file={0}/nowhere"], "No such file or directory"),
     ],
 )
 def test_a_wrong_configuration_ends_the_start_with_a_reason(launcher, tmp_path, flags, reason):
-    (tmp_path / "bad.config").write_text("model_config_list { config {")
-    (tmp_path / "none.config").write_text("model_config_list {}")
+    write_wrong_files(tmp_path)
     server = launcher.launch(*(flag.format(tmp_path) for flag in flags))
     assert server.process.wait(60) == 1
     assert "Failed to start server. Error: " in server.log.read_text()
     assert reason in server.log.read_text()
+
+
+def test_a_wrong_configuration_leaves_a_running_server_as_it_is_and_a_right_one_is_taken(launcher, tmp_path):
+    write_wrong_files(tmp_path)
+    polled = tmp_path / "models.config"
+    shutil.copy(tmp_path / "none.config", polled)
+    server = launcher.start(f"--model_config_file={polled}", "--model_config_file_poll_wait_seconds=0.1")
+    for name, reason in (
+        ("bad", "Invalid protobuf file: "),
+        ("unknown", 'has no field named "zzz"'),
+        ("twice", "Illegal to list model a multiple times"),
+        ("label", "Request to assign label to version 7 of model a"),
+    ):
+        shutil.copy(tmp_path / f"{name}.config", polled)
+        wait_for_log(server, reason)
+    polled.unlink()
+    wait_for_log(server, f"NOT_FOUND: {polled}; No such file or directory")
+    assert get(server.rest_port, "/v1/models/a") == (404, {"error": "Could not find any versions of model a"})
+    twice = (tmp_path / "twice.config").read_text()
+    polled.write_text(twice.partition("}")[0] + "} }")
+    wait_for_log(server, "configuration read again")
+    assert server.process.poll() is None
+
+
+def wait_for_log(server, words: str) -> None:
+    deadline = time.monotonic() + 30
+    while words not in server.log.read_text():
+        assert time.monotonic() < deadline, server.log.read_text()
+        time.sleep(0.02)
 
 
 @pytest.mark.parametrize("flag", ["--port", "--rest_api_port"])

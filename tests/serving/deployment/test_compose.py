@@ -10,6 +10,8 @@ import jsonschema
 import pytest
 
 from serving.deployment import nginx
+from serving.embedded import flags
+from serving.tf_serving_flags import as_options, placed
 from tests.serving.deployment.yaml_file import load
 
 SCHEMA = json.loads((Path(__file__).with_name("schemas") / "compose-spec.json").read_text())
@@ -34,6 +36,18 @@ def test_the_file_is_valid(folder):
     compose["services"]["server"]["helthcheck"] = {}
     with pytest.raises(jsonschema.ValidationError, match="helthcheck"):
         validator.validate(compose)
+
+
+def test_the_servers_command_line_starts_ours_as_well(folder):
+    arguments = load(folder / "compose.yaml")["services"]["server"]["command"]
+    read = as_options(arguments)
+    assert set(read[::2]) == {"--flag"}, "an argument that is no flag of TensorFlow Serving"
+    friendly = {"base_path": None, "name": None, "rest_port": None, "grpc_port": None}
+    options = placed(dict(flag.split("=", 1) for flag in read[1::2]), friendly, {})
+    assert (options["grpc_port"], options["rest_port"]) == (8500, 8501)
+    assert options["flags"]["model_config_file"] == "/etc/serving/models.config"
+    embedded = flags.parse(arguments)
+    assert embedded.ssl_config_file
 
 
 @pytest.mark.skipif(not HAS_COMPOSE, reason="no docker compose on this machine")

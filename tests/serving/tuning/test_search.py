@@ -23,13 +23,13 @@ def batching_helps(setting):
     return 800 if setting.batching == Batching(32, 1000, 4) else 300
 
 
-def searched(servers, batches=True):
-    return tune(servers.start, LIMIT, 4, batches, lambda found: None)
+def searched(servers):
+    return tune(servers.start, LIMIT, 4, lambda found: None)
 
 
 def test_the_rate_that_a_setting_holds_is_found_to_a_tenth():
     for capacity in (3, 100, 12345):
-        outcome = searched(Servers(lambda setting, capacity=capacity: capacity), batches=False)
+        outcome = searched(Servers(lambda setting, capacity=capacity: capacity))
         assert 0.8 * capacity / 1.1 <= outcome.found[0].rate <= 0.8 * capacity
 
 
@@ -47,11 +47,6 @@ def test_batches_are_tried_with_the_best_threads():
     outcome = searched(Servers(lambda setting: 400 if setting.op_threads == 1 else 100))
     assert outcome.best.setting == Setting(op_threads=1)
     assert all(found.setting.op_threads == 1 for found in outcome.found if found.setting.batching)
-
-
-def test_a_server_that_does_not_batch_is_tried_with_threads_alone():
-    outcome = searched(Servers(batching_helps), batches=False)
-    assert [str(found.setting) for found in outcome.found] == ["as it comes", "1 thread an op", "2 threads an op"]
 
 
 def test_no_gain_where_nothing_is_better():
@@ -72,7 +67,7 @@ def test_no_gain_where_it_is_not_seen_again():
 def test_a_hiccup_does_not_count_against_a_setting():
     servers = Servers(lambda setting: 100)
     servers.hiccups = {3, 5}
-    assert searched(servers, batches=False).found[0].rate > 80 / 1.1
+    assert searched(servers).found[0].rate > 80 / 1.1
 
 
 def test_a_setting_that_the_server_refuses_is_passed_over():
@@ -91,7 +86,7 @@ def test_the_front_is_what_nothing_beats():
 
 @pytest.fixture
 def run(monkeypatch, tmp_path):
-    """`zoo tune` with computed servers, which pass for TensorFlow Serving's."""
+    """`zoo tune` with computed servers, which pass for an engine's."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("os.cpu_count", lambda: 4)
     (tmp_path / "served" / "m" / "1").mkdir(parents=True)
@@ -100,7 +95,7 @@ def run(monkeypatch, tmp_path):
     def runs(capacity, *arguments):
         servers = Servers(capacity)
         monkeypatch.setattr(commands.Trial, "start", lambda trial, setting: servers.start(setting))
-        monkeypatch.setattr("serving.engines.choose_engine", lambda name: type("", (), {"name": "binary"}))
+        monkeypatch.setattr("serving.engines.choose_engine", lambda name: type("", (), {"name": "embedded"}))
         result = CliRunner().invoke(commands.tune, ["served/m", "--p99", "50ms", *arguments])
         assert result.exception is None or isinstance(result.exception, SystemExit)
         return result
