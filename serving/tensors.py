@@ -67,7 +67,7 @@ _SIXTEEN_BIT_FLOATS = (pb.DT_HALF, pb.DT_BFLOAT16)
 MAX_RANK = 64
 """NumPy's limit on dimensions."""
 
-MAX_FILLED_BYTES = 1 << 28
+MAX_FILLED_BYTES = 1 << 26
 """The largest tensor that a few values may stand for. A message of some bytes can ask for any number of them."""
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import grpc
+from google.protobuf.message import DecodeError
 
 from serving.embedded.limits import Limits
 from serving.embedded.service import Service
@@ -13,7 +14,6 @@ from serving.embedded.status import Code, ServingError
 from serving.protos import serving_pb2 as pb
 
 log = logging.getLogger(__name__)
-logging.getLogger("grpc._common").setLevel(logging.CRITICAL)  # it writes a trace for every message that is none
 
 _STATUS_CODES = {code.value[0]: code for code in grpc.StatusCode}
 
@@ -98,9 +98,18 @@ class GrpcServer:
     def _handler(
         self, counted_as: str | None, method: Callable, request_type: type, with_context: bool = False
     ) -> grpc.RpcMethodHandler:
-        """``method`` as gRPC calls it; requests are counted under the name ``counted_as``."""
+        """``method`` as gRPC calls it; requests are counted under the name ``counted_as``.
 
-        def call(request, context: grpc.ServicerContext):
+        Messages are parsed here: where gRPC's own parsing fails it keeps 17 kB for good, and a trace in the log.
+        """
+
+        def call(data: bytes, context: grpc.ServicerContext):
+            try:
+                request = request_type.FromString(data)
+            except DecodeError:
+                context.set_code(grpc.StatusCode.INTERNAL)
+                context.set_details("Exception deserializing request!")
+                return None
             start, code = time.perf_counter(), Code.OK
             try:
                 return method(request, context) if with_context else method(request)
@@ -116,7 +125,7 @@ class GrpcServer:
             context.set_details(message)
             return None
 
-        return grpc.unary_unary_rpc_method_handler(call, request_type.FromString, _serialize)
+        return grpc.unary_unary_rpc_method_handler(call, response_serializer=_serialize)
 
 
 def _serialize(response) -> bytes:

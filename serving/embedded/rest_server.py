@@ -83,7 +83,11 @@ class RestServer:
                 self._check_size(len(body))
         except TimeoutError:
             raise _BodyRefused(408, self._too_slow(len(body))) from None
-        except (web.RequestPayloadError, ConnectionError) as error:
+        except (
+            web.RequestPayloadError,
+            ConnectionError,
+            RuntimeError,
+        ) as error:  # the last for a connection that is gone
             content.feed_eof()  # there is nothing to read on to
             raise _BodyRefused(400, f"The body of the request has no end: {error}") from None
         return bytes(body)

@@ -20,7 +20,7 @@ from google.protobuf.message import DecodeError
 from tensorflow.core.protobuf import config_pb2, meta_graph_pb2, saved_model_pb2
 
 from serving.embedded import proto_file, text_ops
-from serving.embedded.status import Code, ServingError, not_found
+from serving.embedded.status import Code, ServingError, invalid_argument, not_found
 from serving.protos import serving_pb2 as pb
 
 tf1 = tf.compat.v1
@@ -76,6 +76,8 @@ class SavedModelServable:
             values = call(*feeds.values())
         except tf.errors.OpError as error:
             raise ServingError(Code(error.error_code), error.message) from None
+        except UnicodeDecodeError as error:  # an op quotes bytes of its input, which TensorFlow takes for UTF-8
+            raise invalid_argument(error.object.decode("utf-8", "replace")) from None
         return [value if type(value) is np.ndarray else _scalar(value) for value in values]
 
     def close(self) -> None:

@@ -88,6 +88,28 @@ def test_any_message_is_answered(contract_server, call):
         caller.send(*call)
 
 
+def test_what_is_no_message_takes_no_memory(contract_server):
+    with Caller(contract_server.grpc_port) as caller:
+        for _ in range(300):
+            caller.send("PredictionService/Predict", b"\xff")
+        before = memory(contract_server)
+        for _ in range(1500):
+            assert caller.send("PredictionService/Predict", b"\xff") == "INTERNAL"
+        assert memory(contract_server) - before < 5 << 20
+
+
+def test_an_op_may_quote_what_is_not_utf8(contract_server):
+    body = b'{"instances": [{"inputs": "{\x80"}]}'
+    status, text = ask(contract_server.rest_port, post("/v1/models/examples:predict", body))
+    assert status == 400
+    assert b"Could not parse example input" in text
+    tensor = pb.TensorProto(dtype=pb.DT_STRING, string_val=[b"{\x80"])
+    tensor.tensor_shape.dim.add(size=1)
+    request = pb.PredictRequest(model_spec=pb.ModelSpec(name="examples"), inputs={"inputs": tensor})
+    with Caller(contract_server.grpc_port) as caller:
+        assert caller.send("PredictionService/Predict", request.SerializeToString()) == "INVALID_ARGUMENT"
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 def test_a_hundred_thousand_documents_are_read_or_refused(signatures):
