@@ -146,6 +146,7 @@ def verify(path, rest, grpc, name, tls_ca, tls_certificate, tls_key, signed_by, 
 
     \b
     Example: zoo verify served/lenet5 --rest http://localhost:8501
+             zoo verify served/lenet5 --grpc grpcs://models.example.org:8500 --tls-ca ca.pem
              zoo verify served/lenet5 --signed-by release.pub
              zoo verify downloads/lenet5/1 --untrusted
     """
