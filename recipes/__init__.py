@@ -11,10 +11,12 @@ __getattr__, __dir__, __all__ = attach(
     __name__,
     {
         "Bundle": "recipes.bundle",
+        "DataReport": "recipes.data.checks",
         "Explanation": "recipes.explanation",
         "Run": "recipes.run",
         "TrainingDiverged": "recipes.callbacks",
         "binary_classification": "recipes.tasks.binary_classification",
+        "check_data": "recipes.data.checks",
         "domain_adaptation": "recipes.tasks.domain_adaptation",
         "evaluate": "recipes.evaluation",
         "explain": "recipes.explanation",

@@ -33,8 +33,7 @@ def open_folder(folder: Path, *, task: str, target: str | None = None) -> Source
         ValueError: no class folders, a class without pictures, a class that training never shows, unreadable pictures.
     """
     targets.check_kind("image", task)
-    suffixes = "PNG or JPEG"
-    listed = {part: list_files(path, is_picture, "picture", suffixes) for part, path in part_folders(folder).items()}
+    listed = listed_classes(folder, is_picture, "picture", "PNG or JPEG")
     labels = labels_of(folder, listed)
     _warn_of_others(folder, sum(len(paths) for classes in listed.values() for paths in classes.values()))
     pictures, digests = examined(folder, [p for classes in listed.values() for ps in classes.values() for p in ps])
@@ -60,6 +59,15 @@ def part_folders(folder: Path) -> dict[str, Path]:
     if {"validation", "val"} <= set(names):
         raise ValueError(f"{folder} holds both validation and val: keep one.")
     return {PART_FOLDERS[name]: folder / name for name in names}
+
+
+Listed = dict[str, dict[str, list[Path]]]
+"""Part → class → its files."""
+
+
+def listed_classes(folder: Path, is_wanted: Callable[[Path], bool], what: str, suffixes: str) -> Listed:
+    """The files of every class in every part; see `list_files`."""
+    return {part: list_files(path, is_wanted, what, suffixes) for part, path in part_folders(folder).items()}
 
 
 def list_files(folder: Path, is_wanted: Callable[[Path], bool], what: str, suffixes: str) -> dict[str, list[Path]]:

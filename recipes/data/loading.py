@@ -159,9 +159,7 @@ def open_source(data, *, task: str, names: dict[str, str | None], data_dir, spli
         splits: TFDS split expressions, which only a TFDS name can have.
     """
     kind = _openers(task)
-    if isinstance(data, str) and prepared.is_at_hand(data, data_dir):
-        return kind.open_named(data, task=task, data_dir=data_dir, **names, **splits)
-    if isinstance(data, (str, os.PathLike)) and (path := _path(data)):
+    if path := path_of(data, data_dir):
         _refuse(splits, f"the path {str(path)!r}")
         return (kind.open_folder if path.is_dir() else kind.open_file)(path, task=task, **names)
     if isinstance(data, str):
@@ -181,12 +179,14 @@ def _openers(task: str) -> Openers:
     )
 
 
-def _path(data: str | os.PathLike) -> Path | None:
-    """The path that `data` is meant to be; None for a string that can only be a TFDS name.
+def path_of(data, data_dir=None) -> Path | None:
+    """The path that `data` is meant to be; None for a TFDS name, and for what is no name or path at all.
 
     Raises:
         ValueError: there is no such file or folder.
     """
+    if not isinstance(data, (str, os.PathLike)) or (isinstance(data, str) and prepared.is_at_hand(data, data_dir)):
+        return None
     path = Path(data).expanduser()
     if path.exists():
         return path
