@@ -1,7 +1,7 @@
 """`load`: one door for every kind of data source."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -74,6 +74,7 @@ class Data:
         continuous: whether the examples, which are texts, follow one another in one text.
         license: under which the data is published, as it says itself: an SPDX identifier, or in words; None for a
             person's own.
+        opened: the parts as they were opened: some lie in memory, or have digests.
     """
 
     name: str
@@ -87,6 +88,7 @@ class Data:
     target: str
     evaluated_on: str
     fingerprint: str
+    opened: Mapping[str, Part]
     continuous: bool = False
     license: str | None = None
 
@@ -248,6 +250,7 @@ def finish(source: Source, parts: dict[str, Part]) -> Data:
         target=source.target,
         evaluated_on="test" if "test" in parts else "train",
         fingerprint=source.fingerprint,
+        opened=parts,
         continuous=source.continuous,
         license=source.license,
     )

@@ -188,14 +188,10 @@ def open_folder(path: Path, *, task: str, text: str | None = None, target: str |
     listed = folder.listed_classes(path, is_text, "text", SUFFIX)
     labels = folder.labels_of(path, listed)
     targets.check_classes(str(path), [len(listed["train"][label]) for label in labels], labels, task)
-    parts = {part: folder.rows(path, classes, labels) for part, classes in listed.items()}
-    digests = [
-        f"{file.relative_to(path).as_posix()} {hashlib.sha256(file.read_bytes()).hexdigest()}"
-        for classes in listed.values()
-        for files in classes.values()
-        for file in files
-    ]
-    digest = hashlib.sha256("\n".join(sorted(digests)).encode()).hexdigest()
+    files = [file for classes in listed.values() for found in classes.values() for file in found]
+    hashes = {file: hashlib.sha256(file.read_bytes()).digest() for file in files}
+    parts = {part: folder.rows(path, classes, labels, hashes) for part, classes in listed.items()}
+    digest = folder.fingerprint(path, hashes)
     return _source(str(path), parts, "label", labels, digest, task)
 
 

@@ -10,15 +10,15 @@ ERRORS = {
     "unreadable": "cannot be opened",
     "missing": "missing values",
     "not-a-number": "values that are no finite numbers",
-    "leak": "also in another part, on which training is judged by what it has learned from",
+    "leak": "in an earlier part, too: figures would be of what training has seen",
     "two-labels": "the same input under several labels",
     "refused": "training refuses this",
 }
 """What training refuses, or what makes its figures wrong."""
 
 REMARKS = {
-    "duplicate": "copies within a part; if training splits a test part off it, they may fall on both sides",
-    "same-pixels": "other files of the same pixels; if training splits a test part off, they may fall on both sides",
+    "duplicate": "copies within a part; where a test part is split off it, they may fall on both sides",
+    "same-content": "copies that are stored otherwise, but are the same to training",
     "contradiction": "rows of the same columns in several classes",
     "ignored": "files that training does not read",
     "constant": "columns of a single value, which say nothing",

@@ -109,7 +109,7 @@ class Survey:
                 self.note(kind, *names, detail=", ".join(labels_of[i] for i in found))
             if copies:
                 is_same = len(np.unique(stored[group])) == 1
-                self.note("duplicate" if is_same else "same-pixels", *names, count=copies)
+                self.note("duplicate" if is_same else "same-content", *names, count=copies)
 
     def _note_classes(self) -> None:
         counts = self._classes[self.parts[0]]
