@@ -51,6 +51,39 @@ def check(data, task, text, target, data_dir, as_json):
         raise SystemExit(1)
 
 
+@click.command()
+@click.argument("runs", nargs=-1, required=True, metavar="RUN...", type=click.Path(exists=True, file_okay=False))
+@click.option("--plot", type=click.Path(dir_okay=False), help="Draw the curves of all into this PNG file.")
+@click.option("--markdown", is_flag=True, help="Print the table in Markdown, a Run per row.")
+@click.option("--json", "as_json", is_flag=True, help="Print the comparison as JSON.")
+def compare(runs, plot, markdown, as_json):
+    """Put Runs side by side: what they are, their figures, the options by which they differ, and their curves.
+
+    The best figure is marked where Runs can be compared: of one task, judged on the same examples.
+
+    \b
+    Example: zoo compare runs/lenet5 runs/resnet20 --plot curves.png
+    """
+    if markdown and as_json:
+        raise click.UsageError("Received --markdown and --json. Accepted: one of them.")
+    import recipes
+
+    found = recipes.compare(runs)
+    if plot:
+        found.plot(plot)
+    if as_json:
+        click.echo(json.dumps(found.record(), ensure_ascii=False))
+    elif markdown:
+        click.echo(found.markdown())
+    else:
+        _print_table(["", *found.names], [[name, *cells] for name, cells in found.rows().items()])
+    if not as_json:
+        for reason in found.not_comparable:
+            click.secho(f"Not comparable. {reason}", fg="yellow", err=markdown)
+        if plot:
+            click.echo(f"Written: {plot}", err=markdown)
+
+
 def _print_report(report):
     parts = ", ".join(f"{part} {count:,}" for part, count in report.examples.items())
     click.echo(f"{report.name}, for {report.task}: {parts}")

@@ -292,6 +292,7 @@ def _facts(data, source: Data, about: Mapping, config: Config) -> dict:
             "source": str(data) if isinstance(data, (str, Path)) else None,
             "fingerprint": source.fingerprint,
             "examples": source.sizes,
+            "drawn": source.drawn,
             **about,
         },
         "evaluated_on": source.evaluated_on,

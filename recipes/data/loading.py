@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from recipes.data import annotated, arrays, csv_file, folder, named, prepared, streams, targets, texts, unlabelled
-from recipes.data.parts import Fractions, Part, check_part_names, check_sizes, split_off
+from recipes.data.parts import Fractions, Part, Rows, Stream, check_part_names, check_sizes, split_off
 from recipes.data.source import Source
 
 ACCEPTED = (
@@ -75,6 +75,7 @@ class Data:
         license: under which the data is published, as it says itself: an SPDX identifier, or in words; None for a
             person's own.
         opened: the parts as they were opened: some lie in memory, or have digests.
+        drawn: names of the parts that were split off at random, by the seed.
     """
 
     name: str
@@ -89,6 +90,7 @@ class Data:
     evaluated_on: str
     fingerprint: str
     opened: Mapping[str, Part]
+    drawn: tuple[str, ...]
     continuous: bool = False
     license: str | None = None
 
@@ -251,9 +253,16 @@ def finish(source: Source, parts: dict[str, Part]) -> Data:
         evaluated_on="test" if "test" in parts else "train",
         fingerprint=source.fingerprint,
         opened=parts,
+        drawn=_drawn(source, parts),
         continuous=source.continuous,
         license=source.license,
     )
+
+
+def _drawn(source: Source, parts: Mapping[str, Part]) -> tuple[str, ...]:
+    """Parts that were split off at random. Those of TFDS data and of running text are stretches of it."""
+    new = [name for name in parts if name not in source.parts and not source.continuous]
+    return tuple(name for name in new if isinstance(parts[name], Rows | Stream))
 
 
 def _sized(part: Part) -> tf.data.Dataset:

@@ -16,6 +16,9 @@ from recipes.data.parts import Part, Rows
 READ = 10_000
 """Most examples that are read from where they lie."""
 
+IN_PROGRAMS = ("arrays", "dataset")
+"""Names of data that no command can be given."""
+
 AT_ONCE = 1024
 """Examples that are read together."""
 
@@ -98,5 +101,6 @@ def sentence(data: Data, found: Mapping[str, Any]) -> str:
         copies, leaks = sum(found["duplicates"].values()), {part: n for part, n in found["leaks"].items() if n}
         said.append(f"copies within parts: {copies:,}")
         said += [f"examples of the {part} part that are in one before it: {count:,}" for part, count in leaks.items()]
-        said += ["`zoo data check` names them"] if copies or leaks else []
+        command = "recipes.check_data" if data.name in IN_PROGRAMS else "zoo data check"
+        said += [f"{command} names them"] if copies or leaks else []
     return "; ".join(said)
