@@ -260,6 +260,9 @@ def test_a_finding_counts_what_it_does_not_list(monkeypatch):
     (finding,) = check((x, x), task="regression").findings
     assert (finding.kind, finding.count, len(finding.places)) == ("duplicate", 490, 3)
     assert str(finding.places[0]).endswith("(and 30 more)")
+    x = np.repeat(np.arange(2, dtype=np.float32), 50)
+    (leak, _) = check(((x, x), (x[:1], x[:1])), task="regression").findings
+    assert (leak.kind, leak.count, leak.places[0].examples[:2]) == ("leak", 1, ("train[0]", "test[0]"))
 
 
 def test_groups_and_repeats_are_those_that_counting_finds():

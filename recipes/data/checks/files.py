@@ -86,10 +86,11 @@ def check_folder(path: Path, task: str | None, verbose: bool) -> Survey:
         ValueError: as `layout_of`.
     """
     layout = layout_of(path, task)
-    files, ignored = _sorted_out(folder.part_folders(path), layout)
+    roots = folder.part_folders(path)
+    files, ignored = _sorted_out(roots, layout)
     names = [file.path.relative_to(path).as_posix() for file in files]
     is_text = targets.reads_text(layout.task)
-    parts = list(dict.fromkeys(file.part for file in files)) or ["train"]
+    parts = [part for part in NAMES if part in roots]
     survey = Survey(str(path), layout.task, "text" if is_text else "image", parts, lambda _, i: names[i])
     found = inspecting.several(files, _reading(inspecting.text if is_text else inspecting.picture))
     for i, (file, seen) in enumerate(shown(found, len(files), "Reading files", verbose)):

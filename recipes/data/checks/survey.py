@@ -69,8 +69,7 @@ class Survey:
         places = self._places.setdefault(kind, [])
         self._counts[kind] += count
         if len(places) < LISTED:
-            more = f"and {len(examples) - TOGETHER} more" if len(examples) > TOGETHER else ""
-            places.append(Place(examples[:TOGETHER], ", ".join(filter(None, [detail, more]))))
+            places.append(Place(examples, detail))
 
     def has_errors(self) -> bool:
         """Whether anything wrong was noted so far."""
@@ -95,21 +94,28 @@ class Survey:
         )
 
     def _note_repeats(self) -> None:
-        parts, labels, numbers, stored = (
-            getattr(self._census, name) for name in ("parts", "labels", "numbers", "stored")
-        )
+        parts, labels, stored = (getattr(self._census, name) for name in ("parts", "labels", "stored"))
         labels_of = list(self._label_ids)
         for group in groups(self._census.contents):
-            names = [self.where(self.parts[parts[i]], int(numbers[i])) for i in group]
+            names = self._names(group)
+            more = [f"and {len(group) - TOGETHER} more"] if len(group) > TOGETHER else []
             copies, leaks = (int(count.sum()) for count in repeats(parts, len(self.parts), [group]))
             if leaks:
-                self.note("leak", *names, count=leaks)
+                self.note("leak", *names, detail=", ".join(more), count=leaks)
             if labels_of and len(found := np.unique(labels[group])) > 1:
                 kind = "contradiction" if self.kind == "table" else "two-labels"
-                self.note(kind, *names, detail=", ".join(labels_of[i] for i in found))
+                self.note(kind, *names, detail=", ".join([labels_of[i] for i in found] + more))
             if copies:
-                is_same = len(np.unique(stored[group])) == 1
-                self.note("duplicate" if is_same else "same-content", *names, count=copies)
+                kind = "duplicate" if len(np.unique(stored[group])) == 1 else "same-content"
+                self.note(kind, *names, detail=", ".join(more), count=copies)
+
+    def _names(self, group: np.ndarray) -> list[str]:
+        """Of examples that are the same, or of so many of them that every part that has one is named."""
+        parts = self._census.parts
+        if len(group) > TOGETHER:
+            _, first = np.unique(parts[group], return_index=True)
+            group = np.concatenate([group[first], np.delete(group, first)])[:TOGETHER]
+        return [self.where(self.parts[parts[i]], int(self._census.numbers[i])) for i in group]
 
     def _note_classes(self) -> None:
         counts = self._classes[self.parts[0]]
