@@ -56,7 +56,7 @@ def train(task_type: type[Task], model: str | keras.Model, data, config: Config)
     source = data if isinstance(data, Data) else load_data(data, task_type, config)
     about = overview.of(source, task_type.name)
     if config.verbose:
-        print(overview.sentence(source, about))
+        print(overview.sentence(source, about), flush=True)
     final = Path(config.run_dir or f"runs/{name}-{source.name.replace('/', '-').replace(':', '-')}")
     terms = checkpoint.terms(name, config.recorded(), source.fingerprint)
     found = checkpoint.read(checkpoint.find(final), terms, config.epochs) if config.resume else None
@@ -292,7 +292,7 @@ def _facts(data, source: Data, about: Mapping, config: Config) -> dict:
             "source": str(data) if isinstance(data, (str, Path)) else None,
             "fingerprint": source.fingerprint,
             "examples": source.sizes,
-            "drawn": source.drawn,
+            "drawn": list(source.drawn),
             **about,
         },
         "evaluated_on": source.evaluated_on,
