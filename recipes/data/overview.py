@@ -42,7 +42,7 @@ def of(data: Data, task: str) -> dict[str, Any]:
     ids, digests = ({part: of[i] for part, of in seen.items() if of[i] is not None} for i in (0, 1))
     found: dict[str, Any] = {}
     if is_class and ids.keys() == seen.keys():
-        counts = {part: np.bincount(of, minlength=len(data.labels)).tolist() for part, of in ids.items()}
+        counts = {part: _counts(np.asarray(of), len(data.labels)) for part, of in ids.items()}
         found["classes"] = {part: dict(zip(data.labels, of, strict=True)) for part, of in counts.items()}
     if digests.keys() == seen.keys() and not data.continuous:
         numbers = np.repeat(np.arange(len(seen)), [len(of) for of in digests.values()])
@@ -51,6 +51,11 @@ def of(data: Data, task: str) -> dict[str, Any]:
         found["duplicates"] = dict(zip(seen, copies.tolist(), strict=True))
         found["leaks"] = dict(list(zip(seen, leaks.tolist(), strict=True))[1:])
     return found
+
+
+def _counts(ids: np.ndarray, num_classes: int) -> list[int]:
+    """Examples of each class; some test parts of TFDS have the id -1 for one that nobody tells."""
+    return np.bincount(ids[ids >= 0], minlength=num_classes).tolist()
 
 
 def _seen(part: Part, is_class: bool, reads: bool) -> tuple[Sequence[int] | None, np.ndarray | None]:

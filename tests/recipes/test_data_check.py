@@ -1,6 +1,7 @@
 """What `zoo data check` finds in folders, tables, texts and arrays: each fault alone, and none where there is none."""
 
 import json
+import re
 import shutil
 
 import numpy as np
@@ -154,6 +155,11 @@ def test_pictures_alone(tmp_path):
     assert found(found_of_it) == {"duplicate": 1}
 
 
+def test_a_folder_within_itself_ends(animals):
+    (animals / "train" / "cat" / "again").symlink_to(animals)
+    assert check(animals).examples == {"train": 12, "test": 8}
+
+
 def test_texts_in_a_folder(tmp_path):
     for part, label, name, content in (
         ("train", "good", "0", "nice"),
@@ -219,6 +225,16 @@ def test_texts_in_a_table(content, kind, task, tmp_path):
     found_of_it = check(path)
     assert found_of_it.task == task
     assert found(found_of_it).get(kind, 0) == (kind is not None)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [("a,label\n1,x\n2,x\n", "at least 2 classes|exactly 2"), ("a,target\n", "has 0"), ("text\n", "no example")],
+)
+def test_a_table_that_training_refuses_as_a_whole(content, said, tmp_path):
+    path = tmp_path / "table.csv"
+    path.write_text(content)
+    assert re.search(said, places(check(path), "refused")[0])
 
 
 def test_running_text_may_repeat_itself(tmp_path):

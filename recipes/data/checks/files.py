@@ -70,8 +70,13 @@ def _task_of_files(path: Path, roots) -> str:
 def visible_files(root: Path) -> Iterator[Path]:
     """All files below a folder, sorted, but those that are hidden or in hidden folders; broken links, too."""
     for parent, folders, files in os.walk(root, followlinks=True):
-        folders[:] = sorted(name for name in folders if not name.startswith((".", "__")))
+        folders[:] = sorted(name for name in folders if not name.startswith((".", "__")) and not _is_loop(parent, name))
         yield from (Path(parent, name) for name in sorted(files) if not name.startswith("."))
+
+
+def _is_loop(parent: str, name: str) -> bool:
+    """Whether a folder is a link to one that it lies in."""
+    return Path(parent).resolve().is_relative_to(Path(parent, name).resolve())
 
 
 def class_of(file: Path, root: Path) -> str | None:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
+from recipes.data import targets
 from recipes.data.checks.census import Census, groups, repeats
 from recipes.data.checks.inspecting import Seen
 from recipes.data.checks.report import ERRORS, LISTED, REMARKS, TOGETHER, DataReport, Finding, Place, Spread
@@ -71,12 +72,23 @@ class Survey:
         if len(places) < LISTED:
             places.append(Place(examples, detail))
 
+    def note_refused_classes(self) -> None:
+        """Note what training says against the classes of the training part, if it does."""
+        counts = self._classes[self.parts[0]]
+        try:
+            targets.check_classes(self.name, list(counts.values()), list(counts), self.task)
+        except ValueError as error:
+            self.note("refused", detail=str(error))
+
     def has_errors(self) -> bool:
         """Whether anything wrong was noted so far."""
         return any(kind in ERRORS for kind in self._counts)
 
     def report(self) -> DataReport:
         """All that was found."""
+        for part, size in self._sizes.items():
+            if not size and "refused" not in self._counts:
+                self.note("refused", detail=f"The {part} part has no example that can be read.")
         if self._compares:
             self._note_repeats()
         self._note_classes()

@@ -51,7 +51,7 @@ def _check_texts(path: Path, task: str | None, column: str, target: str | None, 
     if task is None:
         task = "language-modeling" if target is None else _task_of_pairs(path, target)
     survey = Survey(str(path), task, "text", ["train"], _row)
-    columns = [column, target] if target and targets.kind(task) else [column]
+    columns, is_class = [column, target] if target and targets.kind(task) else [column], targets.kind(task) == "class"
     options = {"dtype": str, "keep_default_na": False}
     number = -1
     for piece in shown(csv_file.pieces(path, PIECE, **options), None, "Reading rows", verbose):
@@ -61,13 +61,14 @@ def _check_texts(path: Path, task: str | None, column: str, target: str | None, 
             if len(columns) == 2 and not of_it.strip():
                 survey.note("missing", target, detail=_row("train", number))
                 continue
-            is_class = targets.kind(task) == "class"
             try:
                 seen = inspecting.text(_encoded(content), b"" if is_class else _encoded(of_it))
             except Unusable as unusable:
                 survey.note(unusable.kind, _row("train", number), detail=unusable.reason)
                 continue
             survey.example("train", number, seen, of_it.strip() if is_class else None)
+    if is_class:
+        survey.note_refused_classes()
     return survey
 
 
@@ -113,6 +114,8 @@ def _check_table(path: Path, task: str | None, header: list[str], target: str | 
             survey.example("train", first + i, inspecting.row(content), (labels.iloc[i] or None) if is_class else None)
         first += len(piece)
     wrong.note_in(survey)
+    if is_class:
+        survey.note_refused_classes()
     return survey
 
 
