@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 
 from recipes.data import targets
 from recipes.data.checks.census import DIGEST, digest, groups, repeats
@@ -38,7 +39,7 @@ def of(data: Data, task: str) -> dict[str, Any]:
     """
     is_class = targets.kind(task) == "class" and data.labels is not None
     reads = sum(part.size for part in data.opened.values() if not isinstance(part, Rows)) <= READ
-    seen = {part: _seen(opened, is_class, reads) for part, opened in data.opened.items()}
+    seen = {name: _seen(part, data.parts[name] if reads else None, is_class) for name, part in data.opened.items()}
     ids, digests = ({part: of[i] for part, of in seen.items() if of[i] is not None} for i in (0, 1))
     found: dict[str, Any] = {}
     if is_class and ids.keys() == seen.keys():
@@ -58,20 +59,22 @@ def _counts(ids: np.ndarray, num_classes: int) -> list[int]:
     return np.bincount(ids[ids >= 0], minlength=num_classes).tolist()
 
 
-def _seen(part: Part, is_class: bool, reads: bool) -> tuple[Sequence[int] | None, np.ndarray | None]:
+def _seen(
+    part: Part, examples: tf.data.Dataset | None, is_class: bool
+) -> tuple[Sequence[int] | None, np.ndarray | None]:
     """Targets, of which class ids are made use of, and digests of a part's examples; None for what would take long.
 
     Args:
-        part: the examples.
+        part: as it was opened.
+        examples: those of a part that is not in memory; None: they are not to be read.
         is_class: whether the target is one.
-        reads: whether examples are read that are not in memory.
     """
     targets = part.y if isinstance(part, Rows) else None
     if targets is not None and part.load is not None:
         return targets, part.digests
-    if part.size > IN_MEMORY or (targets is None and not reads):
+    if part.size > IN_MEMORY or (targets is None and examples is None):
         return targets, None
-    pairs = _read(part) if targets is None else zip(part.x, targets, strict=True)
+    pairs = _read(examples) if targets is None else zip(part.x, targets, strict=True)
     ids, digests, left = [], [], BYTES
     for x, y in pairs:
         content = _bytes(x)
@@ -83,9 +86,8 @@ def _seen(part: Part, is_class: bool, reads: bool) -> tuple[Sequence[int] | None
     return ids, np.array(digests, f"S{DIGEST}")
 
 
-def _read(part: Part) -> Iterator[tuple]:
-    """The examples of a part, which are read together where they have one shape."""
-    examples = part.read()
+def _read(examples: tf.data.Dataset) -> Iterator[tuple]:
+    """The examples, which are read together where they have one shape."""
     if all(spec.shape.is_fully_defined() for spec in examples.element_spec):
         batches = examples.batch(AT_ONCE).as_numpy_iterator()
         return (example for x, y in batches for example in zip(x, y, strict=True))
