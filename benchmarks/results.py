@@ -24,21 +24,11 @@ def main():
     parser.add_argument("--of", default="predictions", help="which of a Run's pictures: predictions, features, …")
     options = parser.parse_args()
 
-    print("| model | data | parameters | epochs | figures of the test part | seed | seconds |")
-    print("|---|---|---:|---:|---|---:|---:|")
-    commands = []
-    for folder in options.folders:
-        run = recipes.load_run(folder)
-        card, facts = run.bundle.card, run.facts
-        figures = ", ".join(f"{name} {value:.4f}" for name, value in run.metrics.items())
-        part = "" if facts["evaluated_on"] == "test" else f" ({facts['evaluated_on']} part)"
-        print(
-            f"| {Path(folder).name.rpartition('-')[0]} | {card['data']} | {card['parameters']:,} | {len(run.history)} "
-            f"| {figures}{part} | {facts['seed']} | {facts['seconds']['total']:.0f} |"
-        )
-        commands.append(re.sub(r" --task image-classification", "", facts["command"]))
-        if options.pictures:
-            copy(Path(folder) / f"{options.of}.png", Path(options.pictures) / f"{Path(folder).name}.png")
+    found = recipes.compare(options.folders)
+    print(found.markdown(options=["seed"]))
+    commands = [re.sub(r" --task image-classification", "", run.facts["command"]) for run in found.runs]
+    for run in found.runs if options.pictures else ():
+        copy(run.dir / f"{options.of}.png", Path(options.pictures) / f"{run.dir.name}.png")
     print("\n```console")
     print("\n".join(f"$ {command}" for command in commands))
     print("```")

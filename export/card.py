@@ -69,6 +69,12 @@ def limitations(run: Run) -> list[str]:
         if run.metrics and part
         else "Nobody has judged it: it has no figures."
     ]
+    data = run.facts.get("data", {})
+    if leaks := data.get("leaks", {}).get(part):
+        found.append(
+            f"{leaks:,} of the {data['examples'][part]:,} examples of the {part} part are in an earlier part, too: its "
+            "figures are partly of what it has learned from."
+        )
     if bundle.labels:
         found.append(f"It knows {len(bundle.labels)} classes, and nothing of what is none of them.")
     preprocessing = bundle.preprocessing

@@ -9,11 +9,7 @@ from export import comparison, fresh_process, golden
 from export.comparison import Comparison
 from export.replay import ALL, ERROR
 from export.version import Version, choose, versions
-
-LESS_IS_BETTER = frozenset(
-    ["mae", "rmse", "perplexity", "frechet", "class_divergence", "content", "style", "variation"]
-)
-"""Of the figures that recipes give; of all others more is."""
+from recipes.comparison import LESS_IS_BETTER
 
 
 @dataclass(frozen=True)

@@ -17,10 +17,10 @@ from recipes import answers, writing
 from recipes import preprocessing as pre
 from recipes.answers import Answer, WrittenAnswer
 from recipes.batches import all_joined, objects
+from recipes.records import BUNDLE_FILE
 from zoo.registry import list_models
 
 MODEL_FILE = "model.keras"
-BUNDLE_FILE = "bundle.json"
 TWO_INPUTS = ["source", "target"]
 NUMBERS_PER_BATCH = 2**22
 

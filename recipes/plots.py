@@ -9,9 +9,9 @@ from collections.abc import Callable
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 from PIL import Image, ImageDraw, ImageFont
 
+from recipes.curves import curves
 from recipes.examples import UNKNOWN
 from recipes.run import Run
 
@@ -41,25 +41,6 @@ def draw(run: Run, answers: dict[str, np.ndarray], truth: np.ndarray | None) -> 
         _save("features.png", run, features, run, answers)
     if truth is not None and run.bundle.answer.kind in ("class", "tags"):
         _save("confusion.png", run, confusion, run, answers, truth)
-
-
-def curves(run: Run) -> Figure:
-    """Loss and every metric over the epochs, training and validation."""
-    history = run.history
-    names = [n for n in history.columns if n not in ("epoch", "seconds", "learning_rate") and not n.startswith("val_")]
-    width, height = 5 * len(names), 3.5
-    figure = Figure(figsize=(width, height))
-    # Room for all that stands beside the axes: a layout that measures it takes as long as the drawing.
-    figure.subplots_adjust(0.65 / width, 0.5 / height, 1 - 0.1 / width, 1 - 0.3 / height, wspace=0.16)
-    for axes, name in zip(np.atleast_1d(figure.subplots(1, len(names))), names, strict=True):
-        axes.plot(history["epoch"], history[name], marker="o", label="training")
-        if f"val_{name}" in history:
-            axes.plot(history["epoch"], history[f"val_{name}"], marker="o", label="validation")
-        axes.set(xlabel="epoch", title=name)
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.grid(alpha=0.3)
-        axes.legend()
-    return figure
 
 
 def confusion(run: Run, answers: dict[str, np.ndarray], truth: np.ndarray) -> Figure:

@@ -8,11 +8,10 @@ from typing import Any
 import keras
 import pandas as pd
 
+from recipes import records
 from recipes.bundle import Bundle
 from recipes.examples import Examples
-
-METRICS_FILE = "metrics.json"
-HISTORY_FILE = "history.csv"
+from recipes.records import HISTORY_FILE, METRICS_FILE
 
 
 @dataclass
@@ -55,21 +54,16 @@ def load_run(folder: str | Path) -> Run:
     Raises:
         ValueError: the folder does not hold a complete Run.
     """
-    folder = Path(folder)
-    if not (folder / METRICS_FILE).is_file():
-        what = "an unfinished run" if (folder / HISTORY_FILE).exists() else "no run"
-        raise ValueError(
-            f"{folder} holds {what}: {METRICS_FILE} not found. Accepted: the run_dir of a finished recipe."
-        )
+    record = records.read(folder)
+    folder = record.dir
     bundle = Bundle.load(folder)
     is_word = bool(bundle.labels) or bundle.preprocessing.kind == "text"
-    facts = json.loads((folder / METRICS_FILE).read_text())
     return Run(
         dir=folder,
         bundle=bundle,
-        history=pd.read_csv(folder / HISTORY_FILE),
-        metrics=facts.pop("metrics"),
-        facts=facts,
+        history=record.history,
+        metrics=record.metrics,
+        facts=record.facts,
         examples=Examples.load(
             folder,
             {name: spec.dtype.as_numpy_dtype for name, spec in bundle.preprocessing.raw_specs().items()},

@@ -28,7 +28,7 @@ from recipes.callbacks import (
 )
 from recipes.checkpoint import Checkpoint, Found
 from recipes.config import Config
-from recipes.data import Data, load
+from recipes.data import Data, load, overview
 from recipes.folders import staged_run
 from recipes.optimizers import make, peak_rate
 from recipes.preprocessing import Preprocessing
@@ -54,6 +54,9 @@ def train(task_type: type[Task], model: str | keras.Model, data, config: Config)
     check_model(model)  # before the data is read
     name = model if isinstance(model, str) else model.name
     source = data if isinstance(data, Data) else load_data(data, task_type, config)
+    about = overview.of(source, task_type.name)
+    if config.verbose:
+        print(overview.sentence(source, about), flush=True)
     final = Path(config.run_dir or f"runs/{name}-{source.name.replace('/', '-').replace(':', '-')}")
     terms = checkpoint.terms(name, config.recorded(), source.fingerprint)
     found = checkpoint.read(checkpoint.find(final), terms, config.epochs) if config.resume else None
@@ -78,7 +81,7 @@ def train(task_type: type[Task], model: str | keras.Model, data, config: Config)
         facts = {
             "command": command_line.of_training(task.name, model, data, config),
             "seconds": {"training": round(training_seconds, 2)},
-            **_facts(data, source, config),
+            **_facts(data, source, about, config),
             licenses.FACT: [each for i, each in enumerate(made_of) if each not in made_of[:i]],
         }
         run = Run(folder, bundle, pd.DataFrame(history), metrics, facts, task.examples())
@@ -280,7 +283,7 @@ def _card(name: str, network: keras.Model, source: Data) -> dict:
     }
 
 
-def _facts(data, source: Data, config: Config) -> dict:
+def _facts(data, source: Data, about: Mapping, config: Config) -> dict:
     return {
         "options": config.recorded(),
         "seed": config.seed,
@@ -289,6 +292,8 @@ def _facts(data, source: Data, config: Config) -> dict:
             "source": str(data) if isinstance(data, (str, Path)) else None,
             "fingerprint": source.fingerprint,
             "examples": source.sizes,
+            "drawn": list(source.drawn),
+            **about,
         },
         "evaluated_on": source.evaluated_on,
         **versions(),

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from zoo.__main__ import root
 
 ROAD = (
-    "list show pretrained train evaluate explain publish versions verify rollback prune "
+    "list show pretrained data train evaluate compare explain publish versions verify rollback prune "
     "serve query playground bench tune deploy demo"
 )
 COMMANDS = ROAD.split()

@@ -149,7 +149,7 @@ def open_folder(path: Path, *, task: str, target: str | None = None) -> Source:
     folders = folder.part_folders(path)
     if targets.kind(task) == "boxes":
         return _coco({part: sub / ANNOTATIONS for part, sub in folders.items()}, path, task, target)
-    x, y, digests = {}, {}, []
+    x, y = {}, {}
     for part, sub in folders.items():
         files, masks = _by_stem(sub / PICTURES, folder.is_picture), _by_stem(sub / MASKS, _is_png)
         for stem in sorted(files.keys() ^ masks.keys()):
@@ -157,8 +157,7 @@ def open_folder(path: Path, *, task: str, target: str | None = None) -> Source:
             raise ValueError(f"{files.get(stem) or masks[stem]} has no {missing} that belongs to it.")
         x[part] = _mixed(files.values())
         y[part] = objects(masks[file.stem].read_bytes() for file in x[part])
-        digests += [hashlib.sha256(png).hexdigest() for png in y[part]]
-    return _source_of_files(path, task, x, y, digests, target=target)
+    return _source_of_files(path, task, x, y, [png for masks in y.values() for png in masks], target=target)
 
 
 def _by_stem(where: Path, is_wanted: Callable[[Path], bool]) -> dict[str, Path]:
@@ -204,8 +203,7 @@ def _coco(files: Mapping[str, Path], source: Path, task: str, target: str | None
         boxes[part] = [_coco_objects(of_picture[picture_ids[file]], _size(file), ids) for file in x[part]]
     labels = [names[category] for category in ids]
     y = _padded(str(source), boxes, labels)
-    digests = [hashlib.sha256(rows.tobytes()).hexdigest() for rows in y.values()]
-    return _source_of_files(source, task, x, y, digests, labels=labels, target=target)
+    return _source_of_files(source, task, x, y, [rows.tobytes() for rows in y.values()], labels=labels, target=target)
 
 
 def _check_known(file: Path, name: str, value, known: Iterable) -> None:
@@ -250,12 +248,14 @@ def _coco_objects(listed: Sequence[Mapping], size: tuple[int, int], ids: Mapping
     }
 
 
-def _source_of_files(path: Path, task: str, x: Mapping, y: Mapping, digests: list[str], **described) -> Source:
+def _source_of_files(
+    path: Path, task: str, x: Mapping, y: Mapping, annotations: Iterable[bytes], **described
+) -> Source:
     """The source of pictures `x` and their annotations `y`, both in one order."""
     root = path if path.is_dir() else path.parent
-    seen, found = folder.examined(root, [file for files in x.values() for file in files])
-    parts = {part: Rows(np.array(list(map(str, x[part]))), y[part], load=tf.io.read_file) for part in x}
-    digest = hashlib.sha256("\n".join([*sorted(found), *digests]).encode()).hexdigest()
+    seen, hashes = folder.examined([file for files in x.values() for file in files])
+    parts = {part: folder.files(x[part], y[part], hashes) for part in x}
+    digest = folder.fingerprint(root, hashes, *annotations)
     return _source(str(path), task, parts, digest, image_shape=pictures.common_shape(seen), **described)
 
 

@@ -1,9 +1,11 @@
 """CSV files: a header, numeric feature columns, one target column."""
 
+import contextlib
 import csv
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -111,8 +113,17 @@ def classes(path: Path, column: pd.Series) -> tuple[np.ndarray, tuple[str, ...]]
 
 
 def _read_table(path: Path, numeric: Sequence[str], dtype: dict | None) -> pd.DataFrame:
-    # What stands for a missing number may be the name of a class: "NA".
-    return read(path, dtype=dtype, keep_default_na=False, na_values=dict.fromkeys(numeric, MISSING))
+    return read(path, **reading(numeric, dtype))
+
+
+def reading(numeric: Sequence[str], dtype: dict | None = None) -> dict[str, Any]:
+    """Options of `read` by which cells that stand for a missing number become NaN.
+
+    Args:
+        numeric: columns of numbers. What stands for a missing number may be the name of a class: "NA".
+        dtype: of other columns.
+    """
+    return {"dtype": dtype, "keep_default_na": False, "na_values": dict.fromkeys(numeric, MISSING)}
 
 
 def read(path: Path, **options) -> pd.DataFrame:
@@ -121,12 +132,38 @@ def read(path: Path, **options) -> pd.DataFrame:
     Raises:
         ValueError: no table.
     """
+    with _refused(path):
+        return pd.read_csv(path, **_form(path), **options)
+
+
+def pieces(path: Path, rows: int, **options) -> Iterator[pd.DataFrame]:
+    """The file as tables of so many rows, one after the other; `options` are those of `pandas.read_csv`.
+
+    Raises:
+        ValueError: no table.
+    """
+    with _refused(path):
+        reader = pd.read_csv(path, **_form(path), chunksize=rows, **options)
+    with reader:
+        while True:
+            with _refused(path):
+                piece = next(reader, None)
+            if piece is None:
+                return
+            yield piece
+
+
+def _form(path: Path) -> dict[str, Any]:
+    return {"sep": _delimiter(path), "index_col": False, "skipinitialspace": True, "encoding": "utf-8-sig"}
+
+
+@contextlib.contextmanager
+def _refused(path: Path) -> Iterator[None]:
+    """ValueErrors for what pandas says of a file that is no table."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)  # rows longer than the header
-            return pd.read_csv(
-                path, sep=_delimiter(path), index_col=False, skipinitialspace=True, encoding="utf-8-sig", **options
-            )
+            yield
     except (pd.errors.EmptyDataError, pd.errors.ParserError, pd.errors.ParserWarning, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is no CSV file: {error}") from None
 

@@ -33,19 +33,18 @@ def open_folder(folder: Path, *, task: str, target: str | None = None) -> Source
         ValueError: no class folders, a class without pictures, a class that training never shows, unreadable pictures.
     """
     targets.check_kind("image", task)
-    suffixes = "PNG or JPEG"
-    listed = {part: list_files(path, is_picture, "picture", suffixes) for part, path in part_folders(folder).items()}
+    listed = listed_classes(folder, is_picture, "picture", "PNG or JPEG")
     labels = labels_of(folder, listed)
     _warn_of_others(folder, sum(len(paths) for classes in listed.values() for paths in classes.values()))
-    pictures, digests = examined(folder, [p for classes in listed.values() for ps in classes.values() for p in ps])
+    pictures, hashes = examined([p for classes in listed.values() for ps in classes.values() for p in ps])
     counts = [len(listed["train"][label]) for label in labels]
     targets.check_classes(str(folder), counts, labels, task)
     return Source(
         name=str(folder),
         kind="image",
-        parts={part: rows(folder, classes, labels) for part, classes in listed.items()},
+        parts={part: rows(folder, classes, labels, hashes) for part, classes in listed.items()},
         target=target or "label",
-        fingerprint=hashlib.sha256("\n".join(sorted(digests)).encode()).hexdigest(),
+        fingerprint=fingerprint(folder, hashes),
         labels=labels,
         image_shape=common_shape(pictures),
         pixels="encoded",
@@ -60,6 +59,15 @@ def part_folders(folder: Path) -> dict[str, Path]:
     if {"validation", "val"} <= set(names):
         raise ValueError(f"{folder} holds both validation and val: keep one.")
     return {PART_FOLDERS[name]: folder / name for name in names}
+
+
+Listed = dict[str, dict[str, list[Path]]]
+"""Part → class → its files."""
+
+
+def listed_classes(folder: Path, is_wanted: Callable[[Path], bool], what: str, suffixes: str) -> Listed:
+    """The files of every class in every part; see `list_files`."""
+    return {part: list_files(path, is_wanted, what, suffixes) for part, path in part_folders(folder).items()}
 
 
 def list_files(folder: Path, is_wanted: Callable[[Path], bool], what: str, suffixes: str) -> dict[str, list[Path]]:
@@ -106,20 +114,19 @@ def _warn_of_others(folder: Path, pictures: int) -> None:
         log.warning("%s: ignored %d files that are not PNG or JPEG files in a class folder.", folder, files - pictures)
 
 
-def examined(folder: Path, paths: Sequence[Path]) -> tuple[set[Picture], list[str]]:
-    """Sizes that occur, and a digest per file, which covers its path within the folder and its bytes.
+def examined(paths: Sequence[Path]) -> tuple[set[Picture], dict[Path, bytes]]:
+    """Sizes that occur, and the SHA-256 of every file.
 
     Raises:
         ValueError: names the files that cannot be read.
     """
 
-    def read(path: Path) -> tuple[Picture | str, str]:
+    def read(path: Path) -> tuple[Picture | str, bytes]:
         content = path.read_bytes()
-        digest = f"{path.relative_to(folder).as_posix()} {hashlib.sha256(content).hexdigest()}"
         try:
-            return examine(content), digest
+            return examine(content), hashlib.sha256(content).digest()
         except ValueError as error:
-            return f"{path} ({error})", digest
+            return f"{path} ({error})", b""
 
     with ThreadPoolExecutor() as threads:
         results = list(threads.map(read, paths))
@@ -127,12 +134,27 @@ def examined(folder: Path, paths: Sequence[Path]) -> tuple[set[Picture], list[st
     if broken:
         more = f" and {len(broken) - NAMED_IN_ERRORS} more" if len(broken) > NAMED_IN_ERRORS else ""
         raise ValueError(f"Unreadable pictures: {', '.join(broken[:NAMED_IN_ERRORS])}{more}. Mend or remove them.")
-    return {result for result, _ in results}, [digest for _, digest in results]
+    return {result for result, _ in results}, dict(zip(paths, (hash for _, hash in results), strict=True))
 
 
-def rows(folder: Path, classes: Mapping[str, Iterable[Path]], labels: Sequence[str]) -> Rows:
+def fingerprint(folder: Path, hashes: Mapping[Path, bytes], *annotations: bytes) -> str:
+    """SHA-256 over every file's path within the folder and its bytes' SHA-256, and over what belongs to the files."""
+    lines = sorted(f"{path.relative_to(folder).as_posix()} {hash.hex()}" for path, hash in hashes.items())
+    beside = [hashlib.sha256(content).hexdigest() for content in annotations]
+    return hashlib.sha256("\n".join([*lines, *beside]).encode()).hexdigest()
+
+
+def rows(
+    folder: Path, classes: Mapping[str, Iterable[Path]], labels: Sequence[str], hashes: Mapping[Path, bytes]
+) -> Rows:
     """Paths and class ids, in the order of the paths' hashes: the classes are mixed, whatever buffer shuffles them."""
-    pairs = [(os.fspath(path), labels.index(name)) for name, paths in classes.items() for path in paths]
+    pairs = [(path, labels.index(name)) for name, paths in classes.items() for path in paths]
     pairs.sort(key=lambda pair: hashlib.sha256(os.path.relpath(pair[0], folder).encode()).digest())
     paths, ids = zip(*pairs, strict=True)
-    return Rows(np.array(paths), np.array(ids, np.int64), load=tf.io.read_file)
+    return files(paths, np.array(ids, np.int64), hashes)
+
+
+def files(paths: Sequence[Path], y: np.ndarray, hashes: Mapping[Path, bytes]) -> Rows:
+    """Files as examples, with their targets."""
+    digests = np.array([hashes[path] for path in paths], "S32")
+    return Rows(np.array([os.fspath(path) for path in paths]), y, load=tf.io.read_file, digests=digests)

@@ -1,7 +1,7 @@
 """`load`: one door for every kind of data source."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from recipes.data import annotated, arrays, csv_file, folder, named, prepared, streams, targets, texts, unlabelled
-from recipes.data.parts import Fractions, Part, check_part_names, check_sizes, split_off
+from recipes.data.parts import Fractions, Part, Rows, Stream, check_part_names, check_sizes, split_off
 from recipes.data.source import Source
 
 ACCEPTED = (
@@ -74,6 +74,8 @@ class Data:
         continuous: whether the examples, which are texts, follow one another in one text.
         license: under which the data is published, as it says itself: an SPDX identifier, or in words; None for a
             person's own.
+        opened: the parts as they were opened: some lie in memory, or have digests.
+        drawn: names of the parts that were split off at random, by the seed.
     """
 
     name: str
@@ -87,6 +89,8 @@ class Data:
     target: str
     evaluated_on: str
     fingerprint: str
+    opened: Mapping[str, Part]
+    drawn: tuple[str, ...]
     continuous: bool = False
     license: str | None = None
 
@@ -159,9 +163,7 @@ def open_source(data, *, task: str, names: dict[str, str | None], data_dir, spli
         splits: TFDS split expressions, which only a TFDS name can have.
     """
     kind = _openers(task)
-    if isinstance(data, str) and prepared.is_at_hand(data, data_dir):
-        return kind.open_named(data, task=task, data_dir=data_dir, **names, **splits)
-    if isinstance(data, (str, os.PathLike)) and (path := _path(data)):
+    if path := path_of(data, data_dir):
         _refuse(splits, f"the path {str(path)!r}")
         return (kind.open_folder if path.is_dir() else kind.open_file)(path, task=task, **names)
     if isinstance(data, str):
@@ -181,12 +183,14 @@ def _openers(task: str) -> Openers:
     )
 
 
-def _path(data: str | os.PathLike) -> Path | None:
-    """The path that `data` is meant to be; None for a string that can only be a TFDS name.
+def path_of(data, data_dir=None) -> Path | None:
+    """The path that `data` is meant to be; None for a TFDS name, and for what is no name or path at all.
 
     Raises:
         ValueError: there is no such file or folder.
     """
+    if not isinstance(data, (str, os.PathLike)) or (isinstance(data, str) and prepared.is_at_hand(data, data_dir)):
+        return None
     path = Path(data).expanduser()
     if path.exists():
         return path
@@ -248,9 +252,17 @@ def finish(source: Source, parts: dict[str, Part]) -> Data:
         target=source.target,
         evaluated_on="test" if "test" in parts else "train",
         fingerprint=source.fingerprint,
+        opened=parts,
+        drawn=_drawn(source, parts),
         continuous=source.continuous,
         license=source.license,
     )
+
+
+def _drawn(source: Source, parts: Mapping[str, Part]) -> tuple[str, ...]:
+    """Parts that were split off at random. Those of TFDS data and of running text are stretches of it."""
+    new = [name for name in parts if name not in source.parts and not source.continuous]
+    return tuple(name for name in new if isinstance(parts[name], Rows | Stream))
 
 
 def _sized(part: Part) -> tf.data.Dataset:

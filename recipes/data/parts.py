@@ -40,11 +40,13 @@ class Rows:
         x: inputs, one per row; where `load` is given, what it loads the input from.
         y: targets, one per row.
         load: TensorFlow function from one row of `x` to the raw input.
+        digests: of what it loads, one per row, fixed-length bytes; None where they are not known.
     """
 
     x: np.ndarray
     y: np.ndarray
     load: Callable[[tf.Tensor], tf.Tensor] | None = None
+    digests: np.ndarray | None = None
 
     @property
     def size(self) -> int:
@@ -59,7 +61,11 @@ class Rows:
 
     def divide(self, sizes: Sequence[int], seed: int) -> list["Rows"]:
         owner = assign(sizes, seed)
-        return [replace(self, x=self.x[owner == part], y=self.y[owner == part]) for part in range(len(sizes))]
+        return [self._taken(owner == part) for part in range(len(sizes))]
+
+    def _taken(self, mask: np.ndarray) -> "Rows":
+        digests = None if self.digests is None else self.digests[mask]
+        return replace(self, x=self.x[mask], y=self.y[mask], digests=digests)
 
 
 @dataclass(frozen=True)

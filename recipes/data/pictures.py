@@ -24,7 +24,12 @@ class Picture:
 
 
 def examine(content: bytes) -> Picture:
-    """Read a picture wholly, with the decoder that training and serving use.
+    """Read a picture wholly, as `decoded` does; its pixels are not kept."""
+    return decoded(content)[0]
+
+
+def decoded(content: bytes) -> tuple[Picture, np.ndarray]:
+    """A picture and its pixels, uint8 `(height, width, channels)`, by the decoder that training and serving use.
 
     Raises:
         ValueError: empty, neither PNG nor JPEG, or corrupt; says which.
@@ -40,10 +45,10 @@ def examine(content: bytes) -> Picture:
     if encoding not in FORMATS:
         raise ValueError(f"{encoding}, neither PNG nor JPEG")
     try:
-        tf.io.decode_image(content, channels=picture.channels, expand_animations=False)
+        pixels = tf.io.decode_image(content, channels=picture.channels, expand_animations=False)
     except tf.errors.OpError:
         raise ValueError(f"damaged {encoding}") from None
-    return picture
+    return picture, pixels.numpy()
 
 
 def _described(image: PIL.Image.Image) -> Picture:

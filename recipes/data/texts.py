@@ -143,7 +143,7 @@ def open_file(path: Path, *, task: str, text: str | None = None, target: str | N
     table = csv_file.read(path, dtype=str, keep_default_na=False)
     header = table.columns.tolist()
     y_column = csv_file.find_target(path, header, target) if targets.kind(task) else None
-    x_column = _text_column(path, header, text, y_column)
+    x_column = text_column(path, header, text, y_column)
     x = _strings(table[x_column])
     labels = None
     if targets.is_classification(task):
@@ -157,7 +157,7 @@ def open_file(path: Path, *, task: str, text: str | None = None, target: str | N
     return _source(str(path), parts, y_column, labels, fingerprint(parts, labels), task)
 
 
-def _text_column(path: Path, header: Sequence[str], text: str | None, target: str | None) -> str:
+def text_column(path: Path, header: Sequence[str], text: str | None, target: str | None) -> str:
     if text is not None:
         return choose(f"text column of {path}:", text, header)
     others = [name for name in header if name != target]
@@ -185,17 +185,13 @@ def open_folder(path: Path, *, task: str, text: str | None = None, target: str |
         read = {part: _strings(file.read_bytes() for file in found) for part, found in files.items()}
         parts = {part: Rows(x, _strings([b""] * len(x))) for part, x in read.items()}
         return _source(str(path), parts, None, None, fingerprint(parts), task)
-    listed = {part: folder.list_files(sub, is_text, "text", SUFFIX) for part, sub in folders.items()}
+    listed = folder.listed_classes(path, is_text, "text", SUFFIX)
     labels = folder.labels_of(path, listed)
     targets.check_classes(str(path), [len(listed["train"][label]) for label in labels], labels, task)
-    parts = {part: folder.rows(path, classes, labels) for part, classes in listed.items()}
-    digests = [
-        f"{file.relative_to(path).as_posix()} {hashlib.sha256(file.read_bytes()).hexdigest()}"
-        for classes in listed.values()
-        for files in classes.values()
-        for file in files
-    ]
-    digest = hashlib.sha256("\n".join(sorted(digests)).encode()).hexdigest()
+    files = [file for classes in listed.values() for found in classes.values() for file in found]
+    hashes = {file: hashlib.sha256(file.read_bytes()).digest() for file in files}
+    parts = {part: folder.rows(path, classes, labels, hashes) for part, classes in listed.items()}
+    digest = folder.fingerprint(path, hashes)
     return _source(str(path), parts, "label", labels, digest, task)
 
 

@@ -78,18 +78,18 @@ def open_folder(path: Path, *, task: str, target: str | None = None) -> Source:
     labels = tuple(sorted({name for found in names.values() for name in found if name}))
     if len(labels) < 2 or any(None in found for found in names.values()):
         labels = None
-    seen, digests = folder.examined(path, [file for found in files.values() for file in found])
+    seen, hashes = folder.examined([file for found in files.values() for file in found])
     parts = {}
     for part, found in files.items():
         order = sorted(range(len(found)), key=lambda i: hashlib.sha256(found[i].name.encode()).digest())
         ids = [labels.index(names[part][i]) if labels else 0 for i in order]
-        parts[part] = Rows(np.array([str(found[i]) for i in order]), np.array(ids, np.int64), load=tf.io.read_file)
+        parts[part] = folder.files([found[i] for i in order], np.array(ids, np.int64), hashes)
     return Source(
         name=str(path),
         kind="image",
         parts=parts,
         target=target or targets.default_name(task),
-        fingerprint=hashlib.sha256("\n".join(sorted(digests)).encode()).hexdigest(),
+        fingerprint=folder.fingerprint(path, hashes),
         labels=labels,
         image_shape=pictures.common_shape(seen),
         pixels="encoded",

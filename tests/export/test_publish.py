@@ -107,6 +107,11 @@ def test_a_licence_is_one_line(license, classifier_run, tmp_path):
     ("run", "facts", "said"),
     [
         (small_runs.image_run, {"evaluated_on": "test"}, ["the test part", "knows 3 classes", "at 12 x 12 pixels"]),
+        (
+            small_runs.image_run,
+            {"evaluated_on": "test", "data": {"leaks": {"test": 2}, "examples": {"test": 9}}},
+            ["the test part", "2 of the 9 examples of the test part", "knows 3 classes", "at 12 x 12 pixels"],
+        ),
         (lambda: small_runs.text_run("words", too_long="refuse"), {}, ["Nobody", "3 classes", "12 tokens is refused"]),
         (lambda: small_runs.table_run("linear_regression"), {}, ["Nobody", "a missing value"]),
     ],
