@@ -173,6 +173,7 @@ class DomainAdaptation(ImageClassification):
 
     def _config_of(self, name):
         own = {"run_dir": str(self.folder / name), "verbose": False, "overwrite": False, "resume": False}
+        own |= {"override": False}
         own |= {"model_args": {}, "dropout": None, "weights": None}
         names = {field.name for field in dataclasses.fields(self.config)}
         shared = [field.name for field in dataclasses.fields(ImageConfig) if field.name in names]

@@ -6,18 +6,13 @@ import numpy as np
 import pytest
 
 import recipes
-from recipes import callbacks, checkpoint
+from recipes import callbacks
 
 RNG = np.random.default_rng(0)
 PICTURES = RNG.integers(0, 256, (48, 12, 12, 1), np.uint8), np.arange(48) % 3
 NETWORK = {"hidden_sizes": (8,), "dropout": 0.3}
 OPTIONS = {"batch_size": 16, "model_args": NETWORK, "augment": ("shift", "flip"), "ema": 0.8, "verbose": False}
-
-
-@pytest.fixture(autouse=True)
-def after_every_epoch(monkeypatch):
-    """A checkpoint, however short the epoch."""
-    monkeypatch.setattr(checkpoint, "EVERY_SECONDS", 0)
+OPTIONS |= {"checkpoint_every": "1step"}
 
 
 def train(folder, **options):

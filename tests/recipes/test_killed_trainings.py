@@ -1,0 +1,83 @@
+"""Trainings killed with SIGKILL at any moment, and resumed: the Run is that of one that nobody killed, bit for bit."""
+
+import io
+import json
+import random
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pandas as pd
+import pytest
+
+from tests.recipes.doomed_trainer import STEPS, TASKS
+
+ROOT = Path(__file__).parents[2]
+UNLIKE = ("seconds", "seconds_of_epoch")
+
+
+def trained(folder, *trainings):
+    """What became of each: see `doomed_trainer`."""
+    command = [sys.executable, "-m", "tests.recipes.doomed_trainer", str(folder), *trainings]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=900)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+def weights_of(run):
+    """The arrays in `model.keras`, by their place in it."""
+    found = {}
+    with zipfile.ZipFile(run / "model.keras") as archive:
+        stored = h5py.File(io.BytesIO(archive.read("model.weights.h5")))
+    stored.visititems(lambda name, each: found.update({name: each[()]} if isinstance(each, h5py.Dataset) else {}))
+    return found
+
+
+def without_seconds(record):
+    """A checkpoint's record without what a clock said."""
+    record["history"] = [{k: v for k, v in row.items() if k not in UNLIKE} for row in record["history"]]
+    return {k: v for k, v in record.items() if k not in UNLIKE}
+
+
+def assert_same(run, whole):
+    """Weights, optimizers, averages, generators, metrics, history, best: every bit."""
+    checkpoints = sorted(path.name for path in (whole / "checkpoints").iterdir())
+    assert sorted(path.name for path in (run / "checkpoints").iterdir()) == checkpoints
+    for name in checkpoints:
+        with np.load(run / "checkpoints" / name) as mine, np.load(whole / "checkpoints" / name) as theirs:
+            assert mine.files == theirs.files
+            for array in set(mine.files) - {"record"}:
+                np.testing.assert_array_equal(mine[array], theirs[array], err_msg=f"{name} {array}")
+            assert without_seconds(json.loads(str(mine["record"]))) == without_seconds(
+                json.loads(str(theirs["record"]))
+            )
+    mine, theirs = weights_of(run), weights_of(whole)
+    assert mine.keys() == theirs.keys() and len(mine)
+    for name, array in mine.items():
+        np.testing.assert_array_equal(array, theirs[name], err_msg=name)
+    mine, theirs = (json.loads((folder / "metrics.json").read_text())["metrics"] for folder in (run, whole))
+    assert mine == theirs
+    mine, theirs = (pd.read_csv(folder / "history.csv").drop(columns="seconds") for folder in (run, whole))
+    pd.testing.assert_frame_equal(mine, theirs, check_exact=True)
+    for path in whole.glob("samples*"):
+        if path.is_file():
+            assert (run / path.name).read_bytes() == path.read_bytes()
+
+
+def random_moments(case):
+    """Steps in rising order, and moments of other kinds."""
+    draw = random.Random(case)
+    first, second = sorted(draw.sample(range(1, STEPS), 2))
+    return [f"step {first}", f"sync {draw.randint(1, 4)}", f"step {second}", f"test {draw.randint(1, 2)}", "saving"]
+
+
+def kill_and_resume(folder, case, moments):
+    """Kill a training at each of some moments, then leave it alone; and leave another one alone from the beginning."""
+    became = trained(folder, f"{case}/whole never", *(f"{case}/run {moment}" for moment in moments), f"{case}/run never")
+    assert became[0] == became[-1] == "trained"
+    # A moment may not come any more, and then the training is whole.
+    assert set(became[1:-1]) <= {"killed", "trained"} and "killed" in became, became
+    assert_same(folder / case / "run", folder / case / "whole")
