@@ -4,9 +4,10 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from itertools import takewhile
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -158,6 +159,16 @@ class BestWeights(keras.callbacks.Callback):
         self.network, self.monitor, self.patience = network, monitor, patience
         self.sign = 1 if monitor.removeprefix("val_") == "accuracy" else -1
         self.best, self.epoch, self.weights, self.waited = -math.inf, None, None, 0
+
+    def record(self) -> dict[str, Any]:
+        """All that it remembers but the weights, JSON values."""
+        return {"monitor": self.monitor, "value": self.best, "epoch": self.epoch, "waited": self.waited}
+
+    def restore(self, record: Mapping[str, Any], weights: list[np.ndarray] | None) -> None:
+        """Remember what was recorded; nothing, if it was told by another figure."""
+        if record["monitor"] == self.monitor:
+            self.best, self.epoch, self.waited = record["value"], record["epoch"], record["waited"]
+            self.weights = weights
 
     @property
     def may_stop(self) -> bool:

@@ -1,8 +1,8 @@
 """The checkpoints of a training: what it takes to go on as if it had never stopped, from the very step.
 
 They lie in the folder that becomes the Run's, in `checkpoints/`, one file for each, named by the step of the whole
-training; the last ones are kept, in the finished Run, too, so that a training can also be made longer. A file appears by
-one rename when all of it is on the disk, and holds a checksum of everything in it: one that is broken is passed over for
+training. The last ones are kept, in the finished Run, too, so that a training can also be made longer. A file appears
+by one rename when all of it is on the disk, and holds a checksum of every array: one that is broken is passed over for
 the one before.
 
 It holds every variable of the model in training (seed generators are such), of its optimizers (moving averages and
@@ -118,6 +118,7 @@ class Checkpointing(keras.callbacks.Callback):
         self.folder, self.terms, self.timer, self.keep = folder / CHECKPOINTS, terms, timer, keep
         self.epochs, self.steps, self.history, self.best = epochs, steps, history, best
         self.phase = self.epoch = 0
+        self.overridden: Sequence[str] = ()
         self._taken, self._due, self._metrics = None, False, []
 
     def begin(self, trained: keras.Model, phase: int, epoch: int, found: "Found | None", batches) -> None:
@@ -131,6 +132,7 @@ class Checkpointing(keras.callbacks.Callback):
         """
         self.phase = phase
         if found:
+            self.overridden = found.overridden
             self.timer.begin(self._number(found.position))
             self._metrics = found.listed(METRICS) if found.position.step else []
         elif phase:
@@ -173,7 +175,8 @@ class Checkpointing(keras.callbacks.Callback):
             "terms": self.terms,
             "history": self.history.rows,
             "seconds_of_epoch": self.history.seconds if position.step else 0.0,
-            "best": {"value": self.best.best, "epoch": self.best.epoch, "waited": self.best.waited},
+            "best": self.best.record(),
+            "overridden": self.overridden,
         }
         arrays = {**variables, **_numbered(BEST, self.best.weights or []), RECORD: json.dumps(record)}
         path = self.folder / CHECKPOINT.replace("*", f"{number:09d}")
@@ -250,7 +253,8 @@ class Found:
         terms: with which it began.
         history: a row of figures for each epoch.
         seconds_of_epoch: that the epoch under way has taken.
-        best: value, epoch and `waited` of `BestWeights`.
+        best: the record of `BestWeights`.
+        overridden: what was other when it began, in words, and was accepted.
         arrays: of the variables.
     """
 
@@ -261,6 +265,7 @@ class Found:
     history: list[dict[str, float]]
     seconds_of_epoch: float
     best: dict[str, Any]
+    overridden: Sequence[str]
     arrays: dict[str, np.ndarray] = field(repr=False)
 
     def counted_by(self, steps: int) -> "Found":
@@ -269,19 +274,15 @@ class Found:
             return self
         return replace(self, position=replace(self.position, step=0), seconds_of_epoch=0.0)
 
-    def into(self, trained: keras.Model, override: bool) -> None:
+    def into(self, trained: keras.Model) -> None:
         """Give a compiled model its variables, and its optimizers theirs.
-
-        Args:
-            trained: the model.
-            override: let optimizers begin anew if they are others.
 
         Raises:
             ValueError: it has others.
         """
         _assign(trained.variables, self.listed(MODEL), "network")
         state, arrays = _state_of(optimizers_of(trained)), self.listed(OPTIMIZER)
-        if override and not _fit(state, arrays):
+        if self.overridden and not _fit(state, arrays):
             warnings.warn("The optimizer is another one than before, and begins anew.", stacklevel=2)
             return
         _assign(state, arrays, "optimizer")
@@ -290,8 +291,7 @@ class Found:
         """Let history and best weights begin where they stopped."""
         history.rows.extend(self.history)
         history.before = self.seconds_of_epoch
-        best.best, best.epoch, best.waited = self.best["value"], self.best["epoch"], self.best["waited"]
-        best.weights = self.listed(BEST) or None
+        best.restore(self.best, self.listed(BEST) or None)
 
     def listed(self, group: str) -> list[np.ndarray]:
         """The arrays of a group."""
@@ -342,22 +342,25 @@ def _read(path: Path) -> Found:
         record = json.loads(str(file[RECORD]))
         if record["format"] > FORMAT:
             raise NewerFormat(
-                f"{path} was written by a newer version, in format {record['format']}. Accepted: up to {FORMAT}; update "
-                "servable-zoo to go on from it."
+                f"{path} was written by a newer version, in format {record['format']}. Accepted: up to {FORMAT}. "
+                "Update servable-zoo to go on from it."
             )
         arrays = {name: file[name] for name in file.files if name != RECORD}
     record.pop("format")
     return Found(path.parents[1], arrays=arrays, **record | {"position": Position(**record["position"])})
 
 
-def check(found: Found, wanted: Mapping[str, Any], final: Path, config: Config) -> tuple[str, ...]:
-    """Raise ValueError unless a training can go on from a checkpoint; return what differs where that is accepted.
+def checked(found: Found, wanted: Mapping[str, Any], final: Path, config: Config) -> Found:
+    """The checkpoint, with what differs from the terms it was written under, where that is accepted.
 
     Args:
         found: the checkpoint.
         wanted: terms of the training.
         final: the run's folder.
         config: options of the training.
+
+    Raises:
+        ValueError: the training cannot go on from it.
     """
     was = found.terms
     if was["task"] != wanted["task"]:
@@ -384,7 +387,7 @@ def check(found: Found, wanted: Mapping[str, Any], final: Path, config: Config) 
             f"The training in {found.folder} has stopped after {done}, {found.best['waited']} of them without gain. "
             f"Received: patience={config.patience}. Accepted: more."
         )
-    return differences
+    return replace(found, overridden=(*found.overridden, *differences))
 
 
 def _difference(name: str, was, now) -> str:

@@ -58,7 +58,7 @@ def train(task_type: type[Task], model: str | keras.Model, data, config: Config)
     final = Path(config.run_dir or f"runs/{name}-{source.name.replace('/', '-').replace(':', '-')}")
     terms = checkpoint.terms(task_type.name, name, config.recorded(), source.fingerprint)
     found = checkpoint.find(final) if config.resume else None
-    overridden = checkpoint.check(found, terms, final, config) if found else ()
+    found = found and checkpoint.checked(found, terms, final, config)
     stops = TrainingDiverged, KeyboardInterrupt
     with staged_run(final, config.overwrite, config.resume, found and found.folder, stops) as folder:
         # Same seed, same run: with op determinism the order of additions is part of the result.
@@ -82,7 +82,7 @@ def train(task_type: type[Task], model: str | keras.Model, data, config: Config)
             "command": command_line.of_training(task.name, model, data, config),
             "seconds": {"training": round(training_seconds, 2)},
             **_facts(data, source, config),
-            **({"overridden": overridden} if overridden else {}),
+            **({"overridden": found.overridden} if found and found.overridden else {}),
             licenses.FACT: [each for i, each in enumerate(made_of) if each not in made_of[:i]],
         }
         run = Run(folder, bundle, pd.DataFrame(history), metrics, facts, task.examples())
@@ -197,9 +197,9 @@ def _fit(
                     task.compile(trained, _optimizers(config, steps, phase, factors))
                     first, done = phase.first, 0
                     if found:
-                        found.into(trained, config.override)
-                        first, done = found.position.epoch, found.position.step
-                        first = phase.last if best.has_stopped else first
+                        found.into(trained)
+                        at = found.position
+                        first, done = (phase.last, 0) if best.has_stopped else (at.epoch, at.step)
                     else:
                         best.waited = 0
                     batches = _read_by(

@@ -8,7 +8,6 @@ from PIL import Image
 
 import recipes
 import zoo
-from recipes import checkpoint
 from recipes.adversarial import AdversarialTraining
 from recipes.generated_samples import grid
 from recipes.variational import VariationalTraining

@@ -55,7 +55,8 @@ def assert_same(run, whole):
                 json.loads(str(theirs["record"]))
             )
     mine, theirs = weights_of(run), weights_of(whole)
-    assert mine.keys() == theirs.keys() and len(mine)
+    assert mine
+    assert mine.keys() == theirs.keys()
     for name, array in mine.items():
         np.testing.assert_array_equal(array, theirs[name], err_msg=name)
     mine, theirs = (json.loads((folder / "metrics.json").read_text())["metrics"] for folder in (run, whole))
@@ -75,9 +76,24 @@ def random_moments(case):
 
 
 def kill_and_resume(folder, case, moments):
-    """Kill a training at each of some moments, then leave it alone; and leave another one alone from the beginning."""
-    became = trained(folder, f"{case}/whole never", *(f"{case}/run {moment}" for moment in moments), f"{case}/run never")
-    assert became[0] == became[-1] == "trained"
-    # A moment may not come any more, and then the training is whole.
-    assert set(became[1:-1]) <= {"killed", "trained"} and "killed" in became, became
+    """Kill a training at some moments, then leave it alone; and leave another one alone from the beginning."""
+    killed = [f"{case}/run {moment}" for moment in moments]
+    first, *became, last = trained(folder, f"{case}/whole never", *killed, f"{case}/run never")
+    assert first == last == "trained"
+    assert "killed" in became, became
+    assert set(became) <= {"killed", "trained"}, became  # a moment may not come any more
     assert_same(folder / case / "run", folder / case / "whole")
+
+
+@pytest.mark.parametrize(
+    ("case", "moments"), [("image", ["step 4", "sync 3"]), ("text", ["step 8"])], ids=["image", "text"]
+)
+def test_a_killed_training_goes_on_as_if_nothing_had_happened(tmp_path, case, moments):
+    """Within the first epoch, and with a checkpoint half written; within the second."""
+    kill_and_resume(tmp_path, case, moments)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", TASKS)
+def test_every_task_can_be_killed_at_any_moment(tmp_path, case):
+    kill_and_resume(tmp_path, case, random_moments(case))
