@@ -101,6 +101,8 @@ class Checkpointing(keras.callbacks.Callback):
         keep: how many.
         epochs, steps: of the whole training, and per epoch.
         history, best: of this training.
+
+    `costs` are the seconds that each one took.
     """
 
     def __init__(
@@ -119,6 +121,7 @@ class Checkpointing(keras.callbacks.Callback):
         self.epochs, self.steps, self.history, self.best = epochs, steps, history, best
         self.phase = self.epoch = 0
         self.overridden: Sequence[str] = ()
+        self.costs: list[float] = []
         self._taken, self._due, self._metrics = None, False, []
 
     def begin(self, trained: keras.Model, phase: int, epoch: int, found: "Found | None", batches) -> None:
@@ -186,7 +189,8 @@ class Checkpointing(keras.callbacks.Callback):
             _remove_others(path, self.keep)
         except OSError as error:
             raise self._not_written(path, number, error) from error
-        self.timer.written(number, time.monotonic() - started)
+        self.costs.append(time.monotonic() - started)
+        self.timer.written(number, self.costs[-1])
 
     def _not_written(self, path: Path, number: int, error: OSError) -> CheckpointNotWritten:
         (self.folder / PARTIAL).unlink(missing_ok=True)

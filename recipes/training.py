@@ -71,7 +71,7 @@ def train(task_type: type[Task], model: str | keras.Model, data, config: Config)
         with_all_heads = _network(model, task, preprocessing, config)
         network = first_head(with_all_heads)
         task.adopt(network)
-        history = _fit(with_all_heads, task, preprocessing, terms, found)
+        history, costs = _fit(with_all_heads, task, preprocessing, terms, found)
         training_seconds = time.perf_counter() - started
 
         bundle = Bundle(network, task.name, preprocessing, task.answer, _card(name, network, source))
@@ -81,6 +81,7 @@ def train(task_type: type[Task], model: str | keras.Model, data, config: Config)
         facts = {
             "command": command_line.of_training(task.name, model, data, config),
             "seconds": {"training": round(training_seconds, 2)},
+            "checkpoints": {"written": len(costs), "seconds": round(sum(costs), 3)},
             **_facts(data, source, config),
             **({"overridden": found.overridden} if found and found.overridden else {}),
             licenses.FACT: [each for i, each in enumerate(made_of) if each not in made_of[:i]],
@@ -151,8 +152,11 @@ def _with_named_input(model: keras.Model, preprocessing: Preprocessing) -> keras
 
 def _fit(
     network: keras.Model, task: Task, preprocessing: Preprocessing, terms: dict, found: Found | None
-) -> list[dict[str, float]]:
-    """Fit a network in the precision asked for, phase after phase; return one row of figures per epoch.
+) -> tuple[list[dict[str, float]], list[float]]:
+    """Fit a network in the precision asked for, phase after phase.
+
+    Returns:
+        A row of figures for each epoch, and the seconds that each checkpoint took.
 
     Args:
         network, task, preprocessing: what is trained, for what, on what input. Checkpoint, samples and, if it stops
@@ -245,7 +249,7 @@ def _fit(
             bar.close()
     if form is not network:
         network.set_weights(form.get_weights())
-    return history.rows
+    return history.rows, keeper.costs
 
 
 def _optimizers(config: Config, steps: int, phase: fine_tuning.Phase, factors: Mapping[str, float]) -> Callable:

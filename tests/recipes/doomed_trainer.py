@@ -15,7 +15,7 @@ from pathlib import Path
 
 import recipes
 import zoo
-from recipes import augmentation, pipeline, plots  # noqa: F401 - loaded once, for all trainings
+from recipes import pipeline, plots
 from recipes.callbacks import SignalsBetweenSteps, StopOnNonFiniteLoss
 from recipes.folders import staging_of
 from recipes.run import Run
@@ -27,14 +27,15 @@ STEPS = 5 * EVERY["epochs"]
 """Of every training: 18 examples are left, the last batch of an epoch has two."""
 OF_SOME_TASKS = {"samples": 2, "max_length": 16, "measured": 8, "compare": False, "judge": None}
 TASKS = {
-    "image": ("resnet20", "image-classification", {
-        "augment": ("flip", "shift", "rand_augment"), "mixup": 0.3, "ema": 0.8, "gradient_accumulation": 3,
+    "image": ("mlp", "image-classification", {
+        "dropout": 0.3, "augment": ("flip",), "ema": 0.8, "gradient_accumulation": 3,
         "schedule": "cosine", "warmup_epochs": 1.0, "clip_norm": 1.0,
     }),
-    "streamed": ("mlp", "image-classification", {"dropout": 0.5, "optimizer": "nesterov", "patience": 1}),
+    "residual": ("resnet20", "image-classification", {"augment": ("shift", "rand_augment"), "mixup": 0.3, "ema": 0.8}),
+    "streamed": ("mlp", "image-classification", {"dropout": 0.5, "optimizer": "nesterov", "patience": 2}),
     "frozen": ("vgg11", "image-classification", {"freeze": "backbone", "unfreeze_at": 1, "ema": 0.9, "patience": 1}),
     "float16": ("lenet5", "image-classification", {"precision": "float16"}),
-    "rows": ("mlp", "regression", {"optimizer": "rmsprop", "patience": 2}),
+    "rows": ("linear_regression", "regression", {"optimizer": "rmsprop", "patience": 2}),
     "classes": ("logistic_regression", "binary-classification", {"weight_decay": 0.1}),
     "adaptation": ("dann", "domain-adaptation", {"augment": ("flip",), "schedule": "annealed"}),
     "pair": ("wgan_gp", "image-generation", {"critic_steps": 2, "ema": 0.9}),
@@ -45,7 +46,8 @@ TASKS = {
         "style": "gravel", "image_size": 24, "perception": "random",
         "perception_args": {"depths": (1,) * 5, "widths": (4,) * 5},
     }),
-    "text": ("bilstm", "text-classification", {"dropout": 0.3}),
+    "text": ("text_cnn", "text-classification", {"dropout": 0.3}),
+    "recurrent": ("bilstm", "text-classification", {"dropout": 0.3}),
     "tags": ("bert_tiny", "token-classification", {"dropout": 0.3, "optimizer": "adamw"}),
     "language": ("transformer_xl", "language-modeling", {"segments": 2}),
     "masked": ("bert_tiny", "masked-language-modeling", {}),
@@ -53,10 +55,15 @@ TASKS = {
 }  # fmt: skip
 
 
+def recipe_of(task: str):
+    """The recipe of a task."""
+    return getattr(recipes, task.replace("-", "_"))
+
+
 def train(case: str, folder: Path, resume: bool) -> None:
     """Train one of `TASKS`."""
     name, task, own = TASKS[case]
-    spec, recipe = zoo.spec(name), getattr(recipes, task.replace("-", "_"))
+    spec, recipe = zoo.spec(name), recipe_of(task)
     known = recipe.config.__dataclass_fields__
     options = EVERY | {k: v for k, v in OF_SOME_TASKS.items() if k in known} | own
     data = raw_data.of_task(task, spec)
@@ -118,6 +125,8 @@ def come_to_grief(folder: Path, case: str, kind: str, number: int) -> None:
 
 def main() -> None:
     base = Path(sys.argv[1])
+    for _, task, _ in TASKS.values():
+        recipe_of(task)  # loaded once, for all trainings
     for training in sys.argv[2:]:
         place, kind, number = f"{training} 1".split(" ")[:3]
         child = os.fork()

@@ -47,22 +47,49 @@ def assert_same(run, other):
     assert run.history.drop(columns="seconds").equals(other.history.drop(columns="seconds"))
 
 
-def test_a_finished_training_made_longer_is_the_long_one(tmp_path):
-    whole = train(tmp_path / "whole", epochs=4)
-    train(tmp_path / "run", epochs=2)
-    longer = train(tmp_path / "run", epochs=4, resume=True)
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A training of four epochs of three steps, in one go."""
+    return train(tmp_path_factory.mktemp("whole") / "run", epochs=4)
+
+
+@pytest.fixture(scope="module")
+def stopped(tmp_path_factory):
+    """The same, stopped when two were done; not to be changed."""
+    folder = tmp_path_factory.mktemp("stopped") / "run"
+    with pytest.MonkeyPatch.context() as patch:
+        interrupt(patch, epoch=3)
+        with pytest.raises(KeyboardInterrupt):
+            train(folder, epochs=4, checkpoint_keep=3)
+    return folder
+
+
+@pytest.fixture
+def own(stopped, tmp_path):
+    """The same, to be changed."""
+    return shutil.copytree(stopped, tmp_path / "run")
+
+
+def checkpoints(folder):
+    return sorted(path.name for path in (folder / "checkpoints").iterdir())
+
+
+def go_on(folder, **options):
+    return train(folder, **{"epochs": 4, "resume": True, **options})
+
+
+def test_a_finished_training_made_longer_is_the_long_one(tmp_path, whole):
+    run = train(tmp_path / "run", epochs=2, checkpoint_every="1h", checkpoint_keep=1)
+    assert checkpoints(run.dir) == ["step-000000006.npz"]  # the last epoch always has one
+    longer = go_on(tmp_path / "run")
     assert_same(longer, whole)
     assert_same(recipes.load_run(tmp_path / "run"), whole)
 
 
-def test_an_interrupted_training_goes_on(tmp_path, monkeypatch):
-    whole = train(tmp_path / "whole", epochs=4, patience=3)
-    with monkeypatch.context() as patch:
-        interrupt(patch, epoch=3)
-        with pytest.raises(KeyboardInterrupt):
-            train(tmp_path / "run", epochs=4, patience=3)
-    assert {"checkpoints", "history.csv", "best.weights.h5"} <= {p.name for p in (tmp_path / "run").iterdir()}
-    assert_same(train(tmp_path / "run", epochs=4, patience=3, resume=True), whole)
+def test_an_interrupted_training_goes_on(own, whole, tmp_path):
+    assert {"checkpoints", "history.csv", "best.weights.h5"} <= {path.name for path in own.iterdir()}
+    assert_same(go_on(own), whole)
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
 
 
 @pytest.mark.parametrize("before", [pytest.param(2, marks=pytest.mark.slow), 3])
@@ -89,31 +116,6 @@ def test_a_finished_run_outlives_the_interruption_of_its_longer_training(tmp_pat
     assert [p.name for p in tmp_path.iterdir()] == ["run"]
 
 
-@pytest.fixture(scope="module")
-def stopped(tmp_path_factory):
-    """A training of four epochs of three steps, that was stopped when two were done; not to be changed."""
-    folder = tmp_path_factory.mktemp("stopped") / "run"
-    with pytest.MonkeyPatch.context() as patch:
-        interrupt(patch, epoch=3)
-        with pytest.raises(KeyboardInterrupt):
-            train(folder, epochs=4, checkpoint_keep=3)
-    return folder
-
-
-@pytest.fixture
-def own(stopped, tmp_path):
-    """The same, to be changed."""
-    return shutil.copytree(stopped, tmp_path / "run")
-
-
-def checkpoints(folder):
-    return sorted(path.name for path in (folder / "checkpoints").iterdir())
-
-
-def go_on(folder, **options):
-    return train(folder, **{"epochs": 4, "resume": True, **options})
-
-
 def edited(path, change):
     """Let a checkpoint say something else."""
     with np.load(path) as file:
@@ -123,10 +125,8 @@ def edited(path, change):
     np.savez(path, **{**arrays, "record": json.dumps(record)})
 
 
-def test_the_last_checkpoints_are_kept(stopped, tmp_path):
+def test_the_last_checkpoints_are_kept(stopped):
     assert checkpoints(stopped) == [f"step-00000000{step}.npz" for step in (4, 5, 6)]
-    run = train(tmp_path / "run", epochs=2, checkpoint_every="1h", checkpoint_keep=1)
-    assert checkpoints(run.dir) == ["step-000000006.npz"]  # the last epoch always has one
 
 
 @pytest.mark.parametrize("harm", ["half", "bit", "empty"])
@@ -231,10 +231,13 @@ def test_another_network_does_not_fit_even_if_it_is_wanted(own):
 
 
 @pytest.mark.parametrize(
-    ("failing", "code", "reason"), [("fsync", errno.ENOSPC, "No space left"), ("replace", errno.EROFS, "Read-only")]
+    ("failing", "code", "reason"),
+    [
+        ("fsync", errno.ENOSPC, "No space left"),
+        pytest.param("replace", errno.EROFS, "Read-only", marks=pytest.mark.slow),
+    ],
 )
-def test_a_disk_that_takes_no_more_leaves_the_last_good_checkpoint(tmp_path, monkeypatch, failing, code, reason):
-    whole = train(tmp_path / "whole", epochs=2)
+def test_a_disk_that_takes_no_more_leaves_the_last_good_checkpoint(own, whole, monkeypatch, failing, code, reason):
     do, calls = getattr(os, failing), []
 
     def fail(*given):
@@ -246,10 +249,13 @@ def test_a_disk_that_takes_no_more_leaves_the_last_good_checkpoint(tmp_path, mon
     with monkeypatch.context() as patch:
         patch.setattr(os, failing, fail)
         with pytest.raises(checkpoint.CheckpointNotWritten, match=rf"{reason}.* is whole: make room, .*--resume"):
-            train(tmp_path / "run", epochs=2)
-    assert not (tmp_path / "run").exists()
-    assert_same(train(tmp_path / "run", epochs=2, resume=True), whole)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["run", "whole"]
+            go_on(own)
+    assert len(checkpoints(own)) == 3, "what was there before"
+    left = own.with_name(".run.training")
+    assert [path.name for path in left.iterdir()] == ["checkpoints"]
+    assert not (left / "checkpoints" / "partial").exists()
+    assert_same(go_on(own), whole)
+    assert not left.exists()
 
 
 def test_a_folder_that_cannot_be_written_is_said_before_training(tmp_path, monkeypatch):
@@ -261,6 +267,7 @@ def test_a_folder_that_cannot_be_written_is_said_before_training(tmp_path, monke
         train(tmp_path / "folder" / "run", epochs=2)
 
 
+@pytest.mark.slow
 def test_patience_that_is_over_is_over(tmp_path):
     run = train(tmp_path / "run", epochs=9, patience=1, learning_rate=3.0)
     assert len(run.history) < 9
