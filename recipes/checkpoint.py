@@ -10,6 +10,7 @@ accumulated gradients are such) and of the epoch's metrics, the best weights so 
 examples, augmentation and the like need none: they depend on the seed and the number of the step alone.
 """
 
+import contextlib
 import json
 import os
 import time
@@ -138,6 +139,8 @@ class Checkpointing(keras.callbacks.Callback):
             self.overridden = found.overridden
             self.timer.begin(self._number(found.position))
             self._metrics = found.listed(METRICS) if found.position.step else []
+            if found.path.parent == self.folder:
+                _remove_others(found.path, self.keep)  # a training may have been killed before it did
         elif phase:
             self._write(Position(phase, epoch), _variables(trained))
         if self._metrics:
@@ -193,7 +196,8 @@ class Checkpointing(keras.callbacks.Callback):
         self.timer.written(number, self.costs[-1])
 
     def _not_written(self, path: Path, number: int, error: OSError) -> CheckpointNotWritten:
-        (self.folder / PARTIAL).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # as a file system that may only be read says of it, too
+            (self.folder / PARTIAL).unlink(missing_ok=True)
         good = _by_step(self.folder)
         left = (
             f"{good[-1].name} is whole: make room, and go on from it with resume=True, --resume."
@@ -240,10 +244,9 @@ def _by_step(folder: Path) -> list[Path]:
 
 def _build_metrics(trained: keras.Model, batches: tf.data.Dataset) -> None:
     """Give metrics their variables, which Keras does in the first step, by tracing what it does in it."""
-    missing = [metric for metric in trained.metrics if not metric.variables]
-    if missing:
-        spec = batches.element_spec
-        tf.function(lambda x, y: trained.compute_metrics(x, y, trained(x, training=False))).get_concrete_function(*spec)
+    if not all(metric.variables for metric in trained.metrics):
+        measure = tf.function(lambda x, y: trained.compute_metrics(x, y, trained(x, training=False)))
+        measure.get_concrete_function(*batches.element_spec)
 
 
 @dataclass(frozen=True)
@@ -251,7 +254,7 @@ class Found:
     """A checkpoint to go on from.
 
     Attributes:
-        folder: where the training lies.
+        path: the file.
         position: how far it has come.
         steps_per_epoch: by which its steps are counted.
         terms: with which it began.
@@ -262,7 +265,7 @@ class Found:
         arrays: of the variables.
     """
 
-    folder: Path
+    path: Path
     position: Position
     steps_per_epoch: int
     terms: dict[str, Any]
@@ -271,6 +274,11 @@ class Found:
     best: dict[str, Any]
     overridden: Sequence[str]
     arrays: dict[str, np.ndarray] = field(repr=False)
+
+    @property
+    def folder(self) -> Path:
+        """Where the training lies."""
+        return self.path.parents[1]
 
     def counted_by(self, steps: int) -> "Found":
         """The same where an epoch has so many steps: if they are others than before, the one under way begins anew."""
@@ -286,7 +294,7 @@ class Found:
         """
         _assign(trained.variables, self.listed(MODEL), "network")
         state, arrays = _state_of(optimizers_of(trained)), self.listed(OPTIMIZER)
-        if self.overridden and not _fit(state, arrays):
+        if self.overridden and not _fits(state, arrays):
             warnings.warn("The optimizer is another one than before, and begins anew.", stacklevel=2)
             return
         _assign(state, arrays, "optimizer")
@@ -351,7 +359,7 @@ def _read(path: Path) -> Found:
             )
         arrays = {name: file[name] for name in file.files if name != RECORD}
     record.pop("format")
-    return Found(path.parents[1], arrays=arrays, **record | {"position": Position(**record["position"])})
+    return Found(path, arrays=arrays, **record | {"position": Position(**record["position"])})
 
 
 def checked(found: Found, wanted: Mapping[str, Any], final: Path, config: Config) -> Found:
@@ -402,13 +410,13 @@ def _numbered(group: str, arrays) -> dict[str, np.ndarray]:
     return {f"{group}/{i}": np.asarray(array).copy() for i, array in enumerate(arrays)}
 
 
-def _fit(variables, arrays) -> bool:
+def _fits(variables, arrays) -> bool:
     shapes = [tuple(variable.shape) for variable in variables]
     return shapes == [array.shape for array in arrays]
 
 
 def _assign(variables, arrays, what: str) -> None:
-    if not _fit(variables, arrays):
+    if not _fits(variables, arrays):
         raise ValueError(
             f"The checkpoint's {what} has {len(arrays)} variables of {_size(arrays):,} numbers, where there are "
             f"{len(variables)} of {_size(variables):,} now, or of other shapes. Accepted: the same network."

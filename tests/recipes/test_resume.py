@@ -11,11 +11,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import recipes
 from recipes import callbacks, checkpoint, folders
+from recipes.adapting import Pairs
 from recipes.config import ImageConfig
 from recipes.interval import Interval, Timer
+from recipes.pipeline import Part, Reading
 
 RNG = np.random.default_rng(0)
 PICTURES = RNG.integers(0, 256, (48, 12, 12, 1), np.uint8), np.arange(48) % 3
@@ -114,6 +117,35 @@ def test_a_finished_run_outlives_the_interruption_of_its_longer_training(tmp_pat
     longest = train(tmp_path / "run", epochs=5, resume=True)  # from the third epoch, which lies beside the Run
     assert len(longest.history) == 5
     assert [p.name for p in tmp_path.iterdir()] == ["run"]
+
+
+def parts():
+    """The same numbers in memory, streamed, as sequences of several lengths, and beside those of another domain."""
+    x = np.arange(1, 12, dtype=np.int64)
+    rows = np.where(np.arange(6) < x[:, None] % 6 + 1, x[:, None], 0)
+    in_memory = Part(11, (x, x), None, None)
+    yield in_memory
+    yield Part(11, None, tf.data.Dataset.from_tensor_slices((x, x)), Reading(lambda x, y: (x, y)))
+    yield Part(11, (rows, x), None, Reading(None, padding=(0, None)))
+    yield Pairs(in_memory, Part(7, (x[:7], x[:7]), None, None))
+
+
+@pytest.mark.parametrize("part", parts())
+def test_the_rest_of_an_epoch_is_what_it_would_have_been(part):
+    def augment(x, y, step):
+        return x + 100 * step, y
+
+    def batches(first, skipped, count):
+        read = part.epochs(2, 5, True, augment, first, skipped).take(count)
+        return [tf.nest.flatten(batch) for batch in read.as_numpy_iterator()]
+
+    steps = part.steps(2)
+    whole = batches(first=0, skipped=0, count=3 * steps)
+    rest = batches(first=1, skipped=4, count=2 * steps - 4)
+    assert len(whole) == 3 * steps
+    for mine, theirs in zip(rest, whole[steps + 4 :], strict=True):
+        for a, b in zip(mine, theirs, strict=True):
+            np.testing.assert_array_equal(a, b)
 
 
 def edited(path, change):
