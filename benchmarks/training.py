@@ -2,11 +2,16 @@
 
     python benchmarks/training.py --models mlp,lenet5 --rounds 3
     python benchmarks/training.py --models transformer_classifier --examples 3200
+    python benchmarks/training.py --models lenet5,resnet20 --epochs 30 --checkpoints
 
 Both train the same network with the same optimizer and batch on the same pictures, or texts of 128 tokens, in one
 process, in turns. The first epoch of each, which traces the graph, is left out; of the others the fastest counts, so
 that other work on the machine weighs least. The recipe shuffles, watches the loss and keeps the best weights in that
 time.
+
+With `--checkpoints` the recipe is compared with itself: a training with checkpoints at the default interval, of which
+it should take some minutes to have several, and one with a single checkpoint at its end. Their share of the training is
+measured within the first; the ratio of both trainings' seconds also holds what else goes on on the machine.
 """
 
 import argparse
@@ -47,12 +52,22 @@ def main():
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--epochs", type=int, default=4, help="per round; the first is not counted")
     parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--checkpoints", action="store_true", help="what those at the default interval cost")
     options = parser.parse_args()
+    (compare_checkpoints if options.checkpoints else compare_with_fit)(options)
 
+
+def work_of(name, options) -> "Work":
+    """What a model is trained on."""
+    return (texts if "vocabulary_size" in zoo.spec(name).arguments else pictures)(name, options.examples)
+
+
+def compare_with_fit(options):
+    """Print the table of recipe and bare fit."""
     print("| model | bare fit, examples/s | recipe, examples/s | tokens/s | recipe / bare |")
     print("|---|---:|---:|---:|---:|")
     for name in options.models.split(","):
-        work = (texts if "vocabulary_size" in zoo.spec(name).arguments else pictures)(name, options.examples)
+        work = work_of(name, options)
         bare, recipe = [], []
         for _ in range(options.rounds):
             bare.append(bare_seconds(name, work, options))
@@ -60,6 +75,35 @@ def main():
         slow, fast = (options.examples / min(seconds) for seconds in (bare, recipe))
         tokens = f"{fast * work.tokens:,.0f}" if work.tokens else ""
         print(f"| {name} | {slow:,.0f} | {fast:,.0f} | {tokens} | {fast / slow:.2f} |", flush=True)
+
+
+def compare_checkpoints(options):
+    """Print the table of trainings with checkpoints at the default interval and with one at the end."""
+    print("| model | MB | training, s | checkpoints | seconds each | share of the training | with / without |")
+    print("|---|---:|---:|---:|---:|---:|---:|")
+    for name in options.models.split(","):
+        work, found = work_of(name, options), {None: [], "1000h": []}
+        for _ in range(options.rounds):
+            for every, facts in found.items():
+                facts.append(train(name, work, options, lambda run: run.facts | {"size": size(run)}, every))
+        fastest, without = (min(facts, key=training_seconds) for facts in found.values())
+        seconds, costs = training_seconds(fastest), fastest["checkpoints"]
+        print(
+            f"| {name} | {fastest['size'] / 1e6:.1f} | {seconds:.0f} | {costs['written']} "
+            f"| {costs['seconds'] / costs['written']:.3f} | {costs['seconds'] / seconds:.2%} "
+            f"| {seconds / training_seconds(without):.3f} |",
+            flush=True,
+        )
+
+
+def training_seconds(facts) -> float:
+    """Of a Run, from the reading of the data to the last epoch's end."""
+    return facts["seconds"]["training"]
+
+
+def size(run) -> int:
+    """Bytes of a Run's last checkpoint."""
+    return max((run.dir / "checkpoints").iterdir()).stat().st_size
 
 
 def pictures(name, count) -> Work:
@@ -109,6 +153,11 @@ def bare_seconds(name, work, options) -> float:
 
 def recipe_seconds(name, work, options) -> float:
     """Seconds of the fastest epoch of the recipe on the same examples."""
+    return train(name, work, options, lambda run: min(run.history["seconds"][1:]))
+
+
+def train(name, work, options, figure: Callable, checkpoint_every=None):
+    """Train by the recipe, and return a figure of its Run."""
     with tempfile.TemporaryDirectory() as folder:
         run = work.recipe(
             name,
@@ -117,10 +166,11 @@ def recipe_seconds(name, work, options) -> float:
             epochs=options.epochs,
             batch_size=options.batch_size,
             run_dir=str(Path(folder) / "run"),
+            checkpoint_every=checkpoint_every,
             verbose=False,
             **work.options,
         )
-    return min(run.history["seconds"][1:])
+        return figure(run)
 
 
 if __name__ == "__main__":

@@ -87,12 +87,14 @@ class Pairs:
         target = self.target.batches(batch_size).repeat()
         return self._beside(self.source.batches(batch_size), target)
 
-    def epochs(self, batch_size: int, seed: int, shuffle: bool, augment=None, first: int = 0) -> tf.data.Dataset:
+    def epochs(
+        self, batch_size: int, seed: int, shuffle: bool, augment=None, first: int = 0, skipped: int = 0
+    ) -> tf.data.Dataset:
         """As `Part.epochs`; the target has orders of its own."""
-        of_source = self.source.epochs(batch_size, seed, shuffle, augment, first)
+        of_source = self.source.epochs(batch_size, seed, shuffle, augment, first, skipped)
         # Its own epochs are counted from the steps that were taken before.
-        begun, rest = divmod(first * self.steps(batch_size), self.target.steps(batch_size))
-        of_target = self.target.epochs(batch_size, seed + 1, shuffle, augment, begun).skip(rest)
+        begun, rest = divmod(first * self.steps(batch_size) + skipped, self.target.steps(batch_size))
+        of_target = self.target.epochs(batch_size, seed + 1, shuffle, augment, begun, rest)
         return self._beside(of_source, of_target)
 
     @staticmethod

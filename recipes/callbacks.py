@@ -4,8 +4,10 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from itertools import takewhile
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -31,25 +33,60 @@ class StopOnNonFiniteLoss(keras.callbacks.Callback):
     """Stops at the first step whose loss is NaN or infinite, or after the epoch whose validation loss is.
 
     `step` then holds the number of the last step taken, from 1, else None.
+
+    Args:
+        steps: per epoch.
     """
 
-    def __init__(self):
+    def __init__(self, steps: int):
         super().__init__()
-        self.step = None
-        self._seen = 0
+        self.steps, self.step = steps, None
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._epoch = epoch
 
     def on_train_batch_end(self, batch, logs=None):
-        self._seen += 1
         if self.step is None and not math.isfinite(float(logs["loss"])):
-            self._stop()
+            self._stop(batch + 1)
 
     def on_epoch_end(self, epoch, logs=None):
         if not math.isfinite(float(logs.get("val_loss", 0.0))):
-            self._stop()
+            self._stop(self.steps)
 
-    def _stop(self):
-        self.step = self._seen
+    def _stop(self, step):
+        self.step = self._epoch * self.steps + step
         raise Interrupted
+
+
+class CallbacksFromStep(keras.callbacks.CallbackList):
+    """The callbacks of a `fit` that begins within an epoch: batches are numbered from the beginning of that epoch.
+
+    Keras takes as many steps in every epoch; the first one is ended where it ends.
+
+    Args:
+        callbacks: the callbacks.
+        trained: the model.
+        done: steps of the first epoch that are taken already.
+        steps: per epoch.
+        epochs: number of the epoch after the last.
+    """
+
+    def __init__(self, callbacks: list, trained: keras.Model, done: int, steps: int, epochs: int):
+        super().__init__(callbacks, add_history=True, model=trained, epochs=epochs, steps=steps)
+        self._done, self._steps = done, steps
+
+    def on_train_batch_begin(self, batch, logs=None):
+        super().on_train_batch_begin(self._done + batch, logs)
+
+    def on_train_batch_end(self, batch, logs=None):
+        super().on_train_batch_end(self._done + batch, logs)
+        if self._done and self._done + batch + 1 == self._steps:
+            self.model.stop_training = True
+
+    def on_epoch_end(self, epoch, logs=None):
+        if self._done:
+            self._done, self.model.stop_training = 0, False
+        super().on_epoch_end(epoch, logs)
 
 
 class Interrupted(Exception):
@@ -123,13 +160,33 @@ class BestWeights(keras.callbacks.Callback):
         self.sign = 1 if monitor.removeprefix("val_") == "accuracy" else -1
         self.best, self.epoch, self.weights, self.waited = -math.inf, None, None, 0
 
+    def record(self) -> dict[str, Any]:
+        """All that it remembers but the weights, JSON values."""
+        return {"monitor": self.monitor, "value": self.best, "epoch": self.epoch, "waited": self.waited}
+
+    def restore(self, record: Mapping[str, Any], weights: list[np.ndarray] | None) -> None:
+        """Remember what was recorded; nothing, if it was told by another figure."""
+        if record["monitor"] == self.monitor:
+            self.best, self.epoch, self.waited = record["value"], record["epoch"], record["waited"]
+            self.weights = weights
+
+    @property
+    def may_stop(self) -> bool:
+        """Whether an epoch without gain would be the last."""
+        return self.patience is not None and self.waited + 1 >= self.patience
+
+    @property
+    def has_stopped(self) -> bool:
+        """Whether there were as many epochs without gain as are waited for."""
+        return self.patience is not None and self.waited >= self.patience
+
     def on_epoch_end(self, epoch, logs=None):
         value = self.sign * float(logs[self.monitor])
         self.waited += 1
         if value > self.best:
             self.best, self.epoch, self.weights = value, epoch, self.network.get_weights()
             self.waited = 0
-        elif self.patience is not None and self.waited >= self.patience:
+        elif self.has_stopped:
             self.model.stop_training = True
 
 
@@ -161,8 +218,11 @@ class Samples(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         pairs = zip(self.texts.numpy(), self.answer(self.texts).numpy(), strict=True)
         lines = [f"epoch {epoch + 1}", *(f"  {_line(text)} → {_line(written)}" for text, written in pairs)]
-        with open(self.path, "a", encoding="utf-8") as file:
-            file.write("\n".join(lines) + "\n")
+        # A training that was killed may have written of this epoch, which it goes through again.
+        heading = f"{lines[0]}\n".encode()
+        earlier = self.path.read_bytes().splitlines(keepends=True) if self.path.exists() else []
+        kept = takewhile(lambda line: line != heading, earlier)
+        self.path.write_bytes(b"".join([*kept, *(f"{line}\n".encode() for line in lines)]))
 
 
 def _line(text: bytes) -> str:
@@ -175,15 +235,21 @@ class History(keras.callbacks.Callback):
     def __init__(self):
         super().__init__()
         self.rows = []
+        self.before = 0.0
+        """Seconds that the first epoch has taken already."""
+
+    @property
+    def seconds(self) -> float:
+        """Those of the epoch under way."""
+        return round(time.perf_counter() - self._started, 3)
 
     def on_epoch_begin(self, epoch, logs=None):
-        self._started = time.perf_counter()
+        self._started, self.before = time.perf_counter() - self.before, 0.0
 
     def on_epoch_end(self, epoch, logs=None):
         figures = {name: float(value) for name, value in logs.items()}
         rate = float(np.asarray(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate)))
-        seconds = round(time.perf_counter() - self._started, 3)
-        self.rows.append({"epoch": epoch + 1, **figures, "learning_rate": rate, "seconds": seconds})
+        self.rows.append({"epoch": epoch + 1, **figures, "learning_rate": rate, "seconds": self.seconds})
 
 
 class ProgressBar(keras.callbacks.Callback):

@@ -9,6 +9,7 @@ from numbers import Integral, Real
 from os import PathLike
 from typing import Any, get_args
 
+from recipes.interval import Interval
 from zoo.nearest import choose, unknown
 
 OPTIMIZERS = ("sgd", "momentum", "nesterov", "rmsprop", "adam", "adamw")
@@ -48,6 +49,13 @@ class Config:
     resume: bool = option(
         False, "Go on with the training that stopped short in the folder; or with more epochs, that is finished there."
     )
+    override: bool = option(False, "Resume though data, model or options are others than the training began with.")
+    checkpoint_every: str | None = option(
+        None,
+        "Time or steps between two checkpoints, such as 30s, 10m, 500steps. Default: 60s within an epoch, 10s at its "
+        "end, more where writing one would take over 1 % of the time.",
+    )
+    checkpoint_keep: int = option(2, "Checkpoints that are kept, the last ones.", least=1)
 
     data_dir: str | None = option(None, "Where TFDS data sets lie. Default: TFDS_DATA_DIR or ~/tensorflow_datasets.")
     train_split: str = option("train", "TFDS split to train on, such as train[:80%].")
@@ -102,6 +110,10 @@ class Config:
             _check(spec, getattr(self, spec.name))
         if self.overwrite and self.resume:
             raise ValueError("overwrite begins anew and resume goes on. Accepted: one of them.")
+        if self.override and not self.resume:
+            raise ValueError("override is for a training that goes on: say resume, too.")
+        if self.checkpoint_every is not None:
+            Interval.parse(self.checkpoint_every)
 
     def recorded(self) -> dict[str, Any]:
         """The options that bear on the result, as JSON values; None for data in memory."""
@@ -109,7 +121,7 @@ class Config:
         return {name: as_json(getattr(self, name)) for name in names}
 
 
-UNRECORDED = ("run_dir", "overwrite", "resume", "verbose")
+UNRECORDED = ("run_dir", "overwrite", "resume", "override", "checkpoint_every", "checkpoint_keep", "verbose")
 
 
 def as_json(value):

@@ -69,7 +69,13 @@ class Part:
         return dataset.prefetch(tf.data.AUTOTUNE)
 
     def epochs(
-        self, batch_size: int, seed: int, shuffle: bool, augment: Callable | None = None, first: int = 0
+        self,
+        batch_size: int,
+        seed: int,
+        shuffle: bool,
+        augment: Callable | None = None,
+        first: int = 0,
+        skipped: int = 0,
     ) -> tf.data.Dataset:
         """Batches of one epoch after the other without end, each in its own order if `shuffle`.
 
@@ -79,11 +85,17 @@ class Part:
             shuffle: keep the fixed order if False.
             augment: `(x, y, step) -> (x, y)`, applied to every batch.
             first: number of the first epoch, from 0.
+            skipped: batches that are left out of it, at its beginning; their examples are not preprocessed.
         """
-        epoch_batches = self._gathered() if self.arrays is not None else self._streamed
-        dataset = tf.data.Dataset.counter(first).flat_map(lambda epoch: epoch_batches(epoch, batch_size, seed, shuffle))
+        epoch_examples = self._gathered() if self.arrays is not None else self._streamed
+
+        def epoch_batches(epoch):
+            left_out = tf.where(epoch == first, tf.constant(skipped * batch_size, tf.int64), 0)
+            return epoch_examples(epoch, batch_size, seed, shuffle, left_out)
+
+        dataset = tf.data.Dataset.counter(first).flat_map(epoch_batches)
         if augment is not None:
-            dataset = dataset.enumerate(first * self.steps(batch_size)).map(
+            dataset = dataset.enumerate(first * self.steps(batch_size) + skipped).map(
                 lambda step, batch: augment(*batch, step), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
             )
         return dataset.prefetch(tf.data.AUTOTUNE)
@@ -96,24 +108,24 @@ class Part:
         arrays = tf.nest.map_structure(tf.constant, self.arrays)  # captured by the pipeline, not written into its graph
         lengths = None if self._padding is None else tf.constant(self.lengths())
 
-        def epoch_batches(epoch, batch_size, seed, shuffle):
+        def epoch_batches(epoch, batch_size, seed, shuffle, left_out):
             order, pair = tf.range(self.size), tf.stack([tf.cast(seed, tf.int64), epoch])
             if shuffle:
                 order = tf.random.experimental.stateless_shuffle(order, pair)
             if shuffle and lengths is not None:
                 order = _bucketed(order, lengths, batch_size, pair)
-            indices = tf.data.Dataset.from_tensor_slices(order).batch(batch_size)
+            indices = tf.data.Dataset.from_tensor_slices(order[left_out:]).batch(batch_size)
             return indices.map(
                 lambda i: self._trimmed(*tf.nest.map_structure(lambda array: tf.gather(array, i), arrays))
             )
 
         return epoch_batches
 
-    def _streamed(self, epoch, batch_size, seed, shuffle):
+    def _streamed(self, epoch, batch_size, seed, shuffle, left_out):
         raw = self.stream
         if shuffle:
             raw = raw.shuffle(min(SHUFFLE_BUFFER, self.size), seed=tf.cast(seed, tf.int64) * 1_000_003 + epoch)
-        return _read(raw, self.reading, batch_size)
+        return _read(raw.skip(left_out), self.reading, batch_size)
 
     @property
     def _padding(self):

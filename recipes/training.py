@@ -3,7 +3,6 @@
 import platform
 import time
 from collections.abc import Callable, Mapping
-from functools import partial
 from importlib import metadata
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from recipes.callbacks import (
     AfterEpoch,
     AveragedWeights,
     BestWeights,
+    CallbacksFromStep,
     History,
     Interrupted,
     ProgressBar,
@@ -26,10 +26,11 @@ from recipes.callbacks import (
     StopOnNonFiniteLoss,
     TrainingDiverged,
 )
-from recipes.checkpoint import Checkpoint, Found
+from recipes.checkpoint import Checkpointing, Found
 from recipes.config import Config
 from recipes.data import Data, load, overview
 from recipes.folders import staged_run
+from recipes.interval import Interval, Timer
 from recipes.optimizers import make, peak_rate
 from recipes.preprocessing import Preprocessing
 from recipes.run import HISTORY_FILE, Run
@@ -58,9 +59,11 @@ def train(task_type: type[Task], model: str | keras.Model, data, config: Config)
     if config.verbose:
         print(overview.sentence(source, about), flush=True)
     final = Path(config.run_dir or f"runs/{name}-{source.name.replace('/', '-').replace(':', '-')}")
-    terms = checkpoint.terms(name, config.recorded(), source.fingerprint)
-    found = checkpoint.read(checkpoint.find(final), terms, config.epochs) if config.resume else None
-    with staged_run(final, config.overwrite, found and found.folder, (TrainingDiverged, KeyboardInterrupt)) as folder:
+    terms = checkpoint.terms(task_type.name, name, config.recorded(), source.fingerprint)
+    found = checkpoint.find(final) if config.resume else None
+    found = found and checkpoint.checked(found, terms, final, config)
+    stops = TrainingDiverged, KeyboardInterrupt
+    with staged_run(final, config.overwrite, config.resume, found and found.folder, stops) as folder:
         # Same seed, same run: with op determinism the order of additions is part of the result.
         keras.utils.set_random_seed(config.seed + 1)  # a global seed of 0 is one that tf.data cannot trace
         tf.config.experimental.enable_op_determinism()
@@ -71,7 +74,7 @@ def train(task_type: type[Task], model: str | keras.Model, data, config: Config)
         with_all_heads = _network(model, task, preprocessing, config)
         network = first_head(with_all_heads)
         task.adopt(network)
-        history = _fit(with_all_heads, task, preprocessing, terms, found)
+        history, costs = _fit(with_all_heads, task, preprocessing, terms, found)
         training_seconds = time.perf_counter() - started
 
         bundle = Bundle(network, task.name, preprocessing, task.answer, _card(name, network, source))
@@ -81,7 +84,9 @@ def train(task_type: type[Task], model: str | keras.Model, data, config: Config)
         facts = {
             "command": command_line.of_training(task.name, model, data, config),
             "seconds": {"training": round(training_seconds, 2)},
+            "checkpoints": {"written": len(costs), "seconds": round(sum(costs), 3)},
             **_facts(data, source, about, config),
+            **({"overridden": found.overridden} if found and found.overridden else {}),
             licenses.FACT: [each for i, each in enumerate(made_of) if each not in made_of[:i]],
         }
         run = Run(folder, bundle, pd.DataFrame(history), metrics, facts, task.examples())
@@ -150,8 +155,11 @@ def _with_named_input(model: keras.Model, preprocessing: Preprocessing) -> keras
 
 def _fit(
     network: keras.Model, task: Task, preprocessing: Preprocessing, terms: dict, found: Found | None
-) -> list[dict[str, float]]:
-    """Fit a network in the precision asked for, phase after phase; return one row of figures per epoch.
+) -> tuple[list[dict[str, float]], list[float]]:
+    """Fit a network in the precision asked for, phase after phase.
+
+    Returns:
+        A row of figures for each epoch, and the seconds that each checkpoint took.
 
     Args:
         network, task, preprocessing: what is trained, for what, on what input. Checkpoint, samples and, if it stops
@@ -179,48 +187,56 @@ def _fit(
     measured += [f"val_{name}" for name in measured] if validation else []
     usual = task.monitor or ("val_loss" if validation else "loss")
     monitor = choose("monitor", config.monitor or usual, [*measured, *task.logged])
-    history, finite, best = History(), StopOnNonFiniteLoss(), BestWeights(form, monitor, config.patience)
+    history, finite, best = History(), StopOnNonFiniteLoss(steps), BestWeights(form, monitor, config.patience)
     of_task = task.callbacks(Bundle(form, task.name, preprocessing, task.answer))
-    keeper = Checkpoint(task.folder, terms, config.epochs, history, best)
+    timer = Timer(config.checkpoint_every and Interval.parse(config.checkpoint_every))
+    keeper = Checkpointing(task.folder, terms, timer, config.checkpoint_keep, config.epochs, steps, history, best)
     progress = [ProgressBar(config.epochs, steps)] if config.verbose else []
     if found:
+        found = found.counted_by(steps)
         found.into_callbacks(history, best)
-    done = found.epochs if found else 0
     try:
         with SignalsBetweenSteps() as signals:
-            for phase in phases:
-                if phase.last <= done:
+            for number, phase in enumerate(phases):
+                if found and number < found.position.phase:
                     continue
-                first = max(phase.first, done)
                 with fine_tuning.keeping(phase.frozen):
                     task.compile(trained, _optimizers(config, steps, phase, factors))
-                    if first == phase.first:
-                        best.waited = 0
+                    first, done = phase.first, 0
                     if found:
-                        found.into(trained, with_optimizers=first > phase.first)
-                        found = None
-                    batches = training.epochs(
-                        config.batch_size, config.seed, config.shuffle, task.augment(preprocessing), first
+                        found.into(trained)
+                        at = found.position
+                        first, done = (phase.last, 0) if best.has_stopped else (at.epoch, at.step)
+                    else:
+                        best.waited = 0
+                    batches = _read_by(
+                        read,
+                        training.epochs(
+                            config.batch_size, config.seed, config.shuffle, task.augment(preprocessing), first, done
+                        ),
                     )
+                    keeper.begin(trained, number, phase.first, found, batches)
+                    found = None
+                    callbacks = [
+                        signals,
+                        finite,
+                        # The averages are in the model when those after them look at it.
+                        keeper,
+                        *_averages(config),
+                        *of_task,
+                        history,
+                        best,
+                        AfterEpoch(keeper.after_epoch),
+                        *progress,
+                    ]
                     trained.fit(
-                        _read_by(read, batches),
+                        batches,
                         initial_epoch=first,
                         epochs=phase.last,
                         steps_per_epoch=steps,
                         validation_data=validation,
                         class_weight=task.class_weights(),
-                        callbacks=[
-                            signals,
-                            finite,
-                            AfterEpoch(partial(keeper.keep, trained)),
-                            # The averages are in the model when those after them look at it.
-                            *_averages(config),
-                            *of_task,
-                            history,
-                            best,
-                            AfterEpoch(keeper.write),
-                            *progress,
-                        ],
+                        callbacks=CallbacksFromStep(callbacks, trained, done, steps, phase.last),
                         shuffle=False,  # the pipeline does it
                         verbose=0,
                     )
@@ -236,7 +252,7 @@ def _fit(
             bar.close()
     if form is not network:
         network.set_weights(form.get_weights())
-    return history.rows
+    return history.rows, keeper.costs
 
 
 def _optimizers(config: Config, steps: int, phase: fine_tuning.Phase, factors: Mapping[str, float]) -> Callable:

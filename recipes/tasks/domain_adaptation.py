@@ -172,7 +172,8 @@ class DomainAdaptation(ImageClassification):
         return {name: load_run(self.folder / name).bundle for name in (SOURCE_ONLY, TARGET_TRAINED)}
 
     def _config_of(self, name):
-        own = {"run_dir": str(self.folder / name), "verbose": False, "overwrite": False, "resume": False}
+        own = {"run_dir": str(self.folder / name), "verbose": False}
+        own |= {"overwrite": False, "resume": False, "override": False}
         own |= {"model_args": {}, "dropout": None, "weights": None}
         names = {field.name for field in dataclasses.fields(self.config)}
         shared = [field.name for field in dataclasses.fields(ImageConfig) if field.name in names]

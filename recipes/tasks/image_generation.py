@@ -198,8 +198,9 @@ class ImageGeneration(Task):
 
     def callbacks(self, bundle):
         found = [SavedPartner(self.partner, self.partner_form, self.folder)]
+        judge = self.judge  # needed in the end anyway: before the training it is known whether it will do
         if self.config.measured:
-            found.append(FrechetDistance(bundle, self.judge, self._real("validation", self.config.measured)))
+            found.append(FrechetDistance(bundle, judge, self._real("validation", self.config.measured)))
         if self.config.samples:
             found.append(SampleGrid(bundle, self.config.samples, self.folder))
         return found

@@ -8,7 +8,6 @@ from PIL import Image
 
 import recipes
 import zoo
-from recipes import checkpoint
 from recipes.adversarial import AdversarialTraining
 from recipes.generated_samples import grid
 from recipes.variational import VariationalTraining
@@ -157,8 +156,7 @@ def test_a_loss_that_becomes_nan_stops_with_the_last_good_weights(train, tmp_pat
 
 
 @pytest.mark.parametrize("model", [pytest.param("wgan_gp", marks=pytest.mark.slow), "vae"])
-def test_a_training_goes_on_bit_for_bit(train, tmp_path, model, monkeypatch):
-    monkeypatch.setattr(checkpoint, "EVERY_SECONDS", 0)
+def test_a_training_goes_on_bit_for_bit(train, tmp_path, model):
     options = {"ema": 0.9, "measured": 12, "samples": 4, "critic_steps": 2} if model == "wgan_gp" else {"samples": 4}
     whole = train(model, epochs=3, run_dir=str(tmp_path / "whole"), **options)
     train(model, epochs=2, **options)

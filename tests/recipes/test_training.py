@@ -120,7 +120,7 @@ def test_the_run_folder_tells_the_story(digits_run):
     files = {path.name for path in digits_run.dir.iterdir()}
     assert files == {
         "model.keras", "bundle.json", "history.csv", "metrics.json", "examples", "examples.csv",
-        "curves.png", "predictions.png", "confusion.png", "checkpoint.npz",
+        "curves.png", "predictions.png", "confusion.png", "checkpoints",
     }  # fmt: skip
     facts = json.loads((digits_run.dir / "metrics.json").read_text())
     assert facts["command"].startswith("zoo train lenet5 --data digits --task image-classification --run-dir")
