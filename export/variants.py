@@ -12,7 +12,6 @@ from export.rewriting import freezing, grappler, recurrence
 from export.rewriting.freezing import Frozen
 
 PLAIN = "plain"
-MIXED_PRECISION = "auto_mixed_precision_onednn_bfloat16"
 
 
 class Declined(ValueError):
@@ -51,7 +50,7 @@ class Material:
     @functools.cached_property
     def bfloat16(self) -> Frozen:
         """Its products and convolutions in bfloat16, as far as TensorFlow thinks that safe."""
-        graph_def = grappler.optimized(self.rewritten.graph_def, self.rewritten.signatures, [MIXED_PRECISION])
+        graph_def = grappler.in_bfloat16(self.rewritten.graph_def, self.rewritten.signatures)
         types = {value.type for node in graph_def.node for value in node.attr.values()}
         if tf.bfloat16.as_datatype_enum not in types:
             raise Declined("TensorFlow computes nothing of it in bfloat16 on this processor")

@@ -186,3 +186,14 @@ def test_nothing_waits_for_what_is_ready_at_once():
     assert_same(graph.finished(), after, 2)
     assert "HashTableV2" not in ops(after)
     assert len(waiting) == sum(f"^{checked}" in node.input for node in after.node) == 2
+
+
+def test_in_bfloat16_a_loop_fills_its_list_as_before():
+    """Where the processor has no bfloat16, TensorFlow changes nothing."""
+    kernel = np.random.default_rng(0).normal(size=(5, 4)).astype(np.float32)
+    graph_def = frozen(lambda x: tf.nn.relu(tf.map_fn(lambda row: 2 * row, x) @ kernel), 5)
+    signature = meta_graph_pb2.SignatureDef()
+    signature.inputs[X].name, signature.outputs[Y].name = f"{X}:0", f"{Y}:0"
+    after = grappler.in_bfloat16(graph_def, {"all": signature})
+    x = np.random.default_rng(1).normal(size=(3, 5)).astype(np.float32)
+    np.testing.assert_allclose(answer(after, x), answer(graph_def, x), rtol=2**-5, atol=2**-4)
