@@ -28,10 +28,14 @@ def frozen(function, *shape):
 
 
 def cleaned(graph_def, *optimizers):
+    return grappler.optimized(graph_def, signatures(), optimizers or grappler.CLEANING)
+
+
+def signatures():
     signature = meta_graph_pb2.SignatureDef()
     for infos, name in ((signature.inputs, X), (signature.outputs, Y)):
         infos[name].name, infos[name].dtype = f"{name}:0", tf.float32.as_datatype_enum
-    return grappler.optimized(graph_def, {"all": signature}, optimizers or grappler.CLEANING)
+    return {"all": signature}
 
 
 def answer(graph_def, x):
@@ -192,8 +196,6 @@ def test_in_bfloat16_a_loop_fills_its_list_as_before():
     """Where the processor has no bfloat16, TensorFlow changes nothing."""
     kernel = np.random.default_rng(0).normal(size=(5, 4)).astype(np.float32)
     graph_def = frozen(lambda x: tf.nn.relu(tf.map_fn(lambda row: 2 * row, x) @ kernel), 5)
-    signature = meta_graph_pb2.SignatureDef()
-    signature.inputs[X].name, signature.outputs[Y].name = f"{X}:0", f"{Y}:0"
-    after = grappler.in_bfloat16(graph_def, {"all": signature})
+    after = grappler.in_bfloat16(graph_def, signatures())
     x = np.random.default_rng(1).normal(size=(3, 5)).astype(np.float32)
     np.testing.assert_allclose(answer(after, x), answer(graph_def, x), rtol=2**-5, atol=2**-4)
