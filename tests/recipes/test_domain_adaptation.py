@@ -24,6 +24,7 @@ def train(tmp_path, model="dann", target=(INVERTED, Y), **options):
     return recipes.domain_adaptation(model, (X, Y), target_data=target, **{**arguments, **options})
 
 
+@pytest.mark.slow
 def test_three_networks_are_compared_side_by_side(tmp_path, drawing):
     with drawing():
         run = train(tmp_path)

@@ -155,18 +155,6 @@ def test_a_loss_that_becomes_nan_stops_with_the_last_good_weights(train, tmp_pat
     assert len((tmp_path / "run" / "history.csv").read_text().splitlines()) == 3
 
 
-@pytest.mark.parametrize("model", [pytest.param("wgan_gp", marks=pytest.mark.slow), "vae"])
-def test_a_training_goes_on_bit_for_bit(train, tmp_path, model):
-    options = {"ema": 0.9, "measured": 12, "samples": 4, "critic_steps": 2} if model == "wgan_gp" else {"samples": 4}
-    whole = train(model, epochs=3, run_dir=str(tmp_path / "whole"), **options)
-    train(model, epochs=2, **options)
-    longer = train(model, epochs=3, resume=True, **options)
-    for a, b in zip(whole.model.get_weights(), longer.model.get_weights(), strict=True):
-        np.testing.assert_array_equal(a, b)
-    assert longer.history.drop(columns="seconds").equals(whole.history.drop(columns="seconds"))
-    assert len(list((longer.dir / "samples").iterdir())) == 3
-
-
 def test_a_generator_of_ones_own_is_trained_against_that_of_gan(train):
     latent = keras.Input((5,), name="latent")
     x = keras.layers.Dense(256, "tanh")(latent)
