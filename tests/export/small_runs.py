@@ -143,4 +143,5 @@ def _run(model, task, preprocessing, answer, raw, target):
     bundle = Bundle(model, task, preprocessing, answer, {"architecture": model.name})
     count = len(next(iter(raw.values())))
     examples = Examples(raw, np.arange(count, dtype=np.float32), target)
-    return Run(Path("runs") / model.name, bundle, pd.DataFrame({"loss": [0.5]}), {"accuracy": 0.5}, {"seed": 7}, examples)
+    history = pd.DataFrame({"loss": [0.5]})
+    return Run(Path("runs") / model.name, bundle, history, {"accuracy": 0.5}, {"seed": 7}, examples)
