@@ -7,6 +7,8 @@ import time
 
 import click
 
+from recipes.tables import print_table
+
 FOLDER = click.Path(file_okay=True, path_type=str)
 FILE = click.Path(exists=True, dir_okay=False, path_type=str)
 as_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -104,7 +106,7 @@ def versions(base, as_json):
     if as_json:
         click.echo(json.dumps([_record(version) for version in found], indent=1))
         return
-    _print_table(
+    print_table(
         ["version", "created", "run", "metrics", "signatures", "copy of"],
         [
             [
@@ -157,17 +159,12 @@ def verify(path, rest, grpc, name, tls_ca, tls_certificate, tls_key, signed_by, 
     import export
 
     if untrusted:
-        _tell_inspection(export.inspect(path, signed_by=signed_by), as_json)
+        _tell(export.inspect(path, signed_by=signed_by), _inspection_record, _print_inspection, as_json)
         return
     named = tls_ca, tls_certificate, tls_key
     tls = export.Tls(*named) if any(named) else None
     report = export.verify(path, rest=rest, grpc=grpc, name=name, tls=tls, signed_by=signed_by)
-    if as_json:
-        click.echo(json.dumps(_report_record(report), indent=1))
-    else:
-        _print_report(report)
-    if not report.ok:
-        raise click.exceptions.Exit(1)
+    _tell(report, _report_record, _print_report, as_json)
 
 
 @click.command()
@@ -284,11 +281,12 @@ def _new_passphrase():
     return os.environ.get(signing.PASSPHRASE) or click.prompt("Passphrase of the new key", **asked)
 
 
-def _tell_inspection(found, as_json):
+def _tell(found, record, show, as_json):
+    """What was found, for a program or a person; exit status 1 where something stands against it."""
     if as_json:
-        click.echo(json.dumps(_inspection_record(found), indent=1))
+        click.echo(json.dumps(record(found), indent=1))
     else:
-        _print_inspection(found)
+        show(found)
     if not found.ok:
         raise click.exceptions.Exit(1)
 
@@ -307,7 +305,7 @@ def _inspection_record(found):
 
 def _print_inspection(found):
     click.echo(f"{found.version.path}, read and not loaded")
-    _print_table(
+    print_table(
         ["operation", "nodes", ""],
         [[name, str(count), found.refused.get(name, "")] for name, count in found.operations.items()],
     )
@@ -384,14 +382,14 @@ def _print_differences(found):
         click.echo(f"  {what.capitalize()}: {'the same' if same else 'others than before'}.")
     click.echo(f"  Variants: {' → '.join(variant or '?' for variant in found.variants)}.")
     times = {f"{name}, ms": pair for name, pair in found.milliseconds.items()}
-    _print_table(
+    print_table(
         ["", f"version {found.older.number}", f"version {found.newer.number}"],
         [
             [name, *("" if value is None else f"{value:.4g}" for value in pair)]
             for name, pair in {**found.metrics, **times}.items()
         ],
     )
-    _print_table(
+    print_table(
         ["answers", "examples", "largest difference", "same class", ""],
         [
             [
@@ -409,7 +407,7 @@ def _print_differences(found):
 def _print_report(report):
     click.echo(f"{report.version.path} in {report.where}")
     if report.signatures:
-        _print_table(
+        print_table(
             ["signature", "examples", "largest difference", "relative", "same class"],
             [
                 [
@@ -429,16 +427,3 @@ def _print_report(report):
         click.secho("Verified: the files are those published, the answers are those proved.", fg="green")
     else:
         click.secho("Failed.", fg="red", bold=True)
-
-
-def _print_table(header, rows):
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for column in header:
-        table.add_column(column, overflow="fold")
-    for row in rows:
-        table.add_row(*map(Text, row))  # no markup of Rich's in what a stranger wrote
-    Console().print(table)

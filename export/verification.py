@@ -17,8 +17,22 @@ from recipes.batches import all_joined
 from zoo.lazy import without_startup_chatter
 
 
+class Verdict:
+    """What stands against a version; true if nothing does."""
+
+    problems: tuple[str, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing stands against it."""
+        return not self.problems
+
+    def __bool__(self) -> bool:
+        return self.ok
+
+
 @dataclass(frozen=True)
-class Report:
+class Report(Verdict):
     """What `verify` found; true if nothing stands against the version.
 
     Attributes:
@@ -37,14 +51,6 @@ class Report:
     problems: tuple[str, ...] = ()
     not_asked: tuple[str, ...] = ()
     signed_by: str | None = None
-
-    @property
-    def ok(self) -> bool:
-        """Whether the version is what its proof says."""
-        return not self.problems
-
-    def __bool__(self) -> bool:
-        return self.ok
 
 
 def verify(

@@ -5,6 +5,7 @@ import json
 import click
 
 from recipes.commands import CONFIGS
+from recipes.tables import print_table
 
 PLACES = 3
 """Places of a finding that are printed; --json has more."""
@@ -76,7 +77,7 @@ def compare(runs, plot, markdown, as_json):
     elif markdown:
         click.echo(found.markdown())
     else:
-        _print_table(["", *found.names], [[name, *cells] for name, cells in found.rows().items()])
+        print_table(["", *found.names], [[name, *cells] for name, cells in found.rows().items()], justify="right")
     if not as_json:
         for reason in found.not_comparable:
             click.secho(f"Not comparable. {reason}", fg="yellow", err=markdown)
@@ -88,12 +89,12 @@ def _print_report(report):
     parts = ", ".join(f"{part} {count:,}" for part, count in report.examples.items())
     click.echo(f"{report.name}, for {report.task}: {parts}")
     if report.classes:
-        _print_table(["class", *report.classes, "share of train"], _class_rows(report.classes))
+        print_table(["class", *report.classes, "share of train"], _class_rows(report.classes), justify="right")
     if report.measures:
         rows = [
             [name, *(f"{value:.6g}" for value in (of.least, of.mean, of.most))] for name, of in report.measures.items()
         ]
-        _print_table(["", "least", "mean", "most"], rows)
+        print_table(["", "least", "mean", "most"], rows, justify="right")
     for finding in report.findings:
         click.secho(
             f"{'error' if finding.is_error else 'remark'}  ", fg="red" if finding.is_error else "yellow", nl=False
@@ -119,16 +120,3 @@ def _class_rows(classes):
     left_out = len(rows) - CLASSES
     half = CLASSES // 2
     return rows if left_out <= 0 else [*rows[:half], [f"… {left_out} more"] + [""] * (len(classes) + 1), *rows[-half:]]
-
-
-def _print_table(header, rows):
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for i, column in enumerate(header):
-        table.add_column(column, justify="left" if i == 0 else "right", overflow="fold")
-    for row in rows:
-        table.add_row(*map(Text, row))  # no markup of Rich's in the names of classes
-    Console().print(table)

@@ -35,12 +35,12 @@ from google.protobuf.message import DecodeError
 from export import saved_model, signing
 from export.inspection import companions, contents, folder, graphs, operations
 from export.inspection.shown import shown
-from export.verification import published_by
+from export.verification import Verdict, published_by
 from export.version import Version, find
 
 
 @dataclass(frozen=True)
-class Inspection:
+class Inspection(Verdict):
     """What `inspect` found; true if nothing stands against the version.
 
     Attributes:
@@ -56,14 +56,6 @@ class Inspection:
     refused: Mapping[str, str] = field(default_factory=dict)
     problems: tuple[str, ...] = ()
     signed_by: str | None = None
-
-    @property
-    def ok(self) -> bool:
-        """Whether nothing was found."""
-        return not self.problems
-
-    def __bool__(self) -> bool:
-        return self.ok
 
 
 def inspect(path: str | Path, *, signed_by: str | Path | None = None) -> Inspection:

@@ -87,7 +87,7 @@ class RestServer:
             web.RequestPayloadError,
             ConnectionError,
             RuntimeError,
-        ) as error:  # the last for a connection that is gone
+        ) as error:  # the last of a connection that is gone
             content.feed_eof()  # there is nothing to read on to
             raise _BodyRefused(400, f"The body of the request has no end: {error}") from None
         return bytes(body)

@@ -390,7 +390,8 @@ def test_warm_up_records_are_records(content, copy):
 
 
 def test_an_onnx_companion_stays_within_its_file_and_its_operations(copy):
-    onnx = pytest.importorskip("onnx")
+    import onnx
+
     tensor = onnx.TensorProto(name="w", data_type=1, dims=[1], data_location=onnx.TensorProto.EXTERNAL)
     tensor.external_data.add(key="location", value="../../../etc/passwd")
     inner = onnx.helper.make_graph([onnx.helper.make_node("Run", [], ["z"], domain="mine")], "inner", [], [])
