@@ -179,7 +179,6 @@ def test_a_run_is_published_from_its_folder(here, tmp_path):
     run = small_runs.table_run("linear_regression")
     run.dir = tmp_path / "run"
     run.dir.mkdir()
-    run.history.insert(0, "epoch", [])
     run.save()
     lines = []
     assert export.publish(run.dir, tmp_path / "m", tell=lines.append).card["lineage"]["run"] == "run"
