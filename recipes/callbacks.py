@@ -1,4 +1,4 @@
-"""What watches a training: non-finite losses, signals, the best weights, the history, the progress display."""
+"""What watches a training: non-finite losses, signals, the best weights, the history."""
 
 import math
 import signal
@@ -12,7 +12,6 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 SAMPLES_FILE = "samples.txt"
 
@@ -171,6 +170,11 @@ class BestWeights(keras.callbacks.Callback):
             self.weights = weights
 
     @property
+    def value(self) -> float:
+        """The best figure itself."""
+        return self.sign * self.best
+
+    @property
     def may_stop(self) -> bool:
         """Whether an epoch without gain would be the last."""
         return self.patience is not None and self.waited + 1 >= self.patience
@@ -250,60 +254,3 @@ class History(keras.callbacks.Callback):
         figures = {name: float(value) for name, value in logs.items()}
         rate = float(np.asarray(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate)))
         self.rows.append({"epoch": epoch + 1, **figures, "learning_rate": rate, "seconds": self.seconds})
-
-
-class ProgressBar(keras.callbacks.Callback):
-    """One bar per epoch with its figures, training/validation; in a log, which no bar can move in, one line per epoch.
-
-    Args:
-        epochs, steps: of the whole training, and per epoch.
-    """
-
-    EVERY_SECONDS = 0.1
-
-    def __init__(self, epochs: int, steps: int):
-        super().__init__()
-        self.epochs, self.steps = epochs, steps
-        self.progress = Progress(
-            TextColumn("epoch {task.fields[epoch]}"),
-            BarColumn(bar_width=12),
-            TextColumn("{task.completed}/{task.total}"),
-            TimeRemainingColumn(compact=True, elapsed_when_finished=True),
-            TextColumn("{task.fields[figures]}"),
-        )
-        console = self.progress.console
-        self.progress.disable = not (console.is_terminal or console.is_jupyter)
-
-    def on_train_begin(self, logs=None):
-        self.progress.start()  # once: a training may call fit several times
-
-    def on_epoch_begin(self, epoch, logs=None):
-        self.bar = self.progress.add_task("", total=self.steps, epoch=f"{epoch + 1}/{self.epochs}", figures="")
-        self._shown, self._started = 0.0, time.perf_counter()
-
-    def on_train_batch_end(self, batch, logs=None):
-        now = time.perf_counter()
-        if now - self._shown > self.EVERY_SECONDS:
-            self._shown = now
-            self.progress.update(self.bar, completed=batch + 1, figures=_figures(logs))
-
-    def on_epoch_end(self, epoch, logs=None):
-        self.progress.update(self.bar, completed=self.steps, figures=_figures(logs))
-        if self.progress.disable:
-            seconds = time.perf_counter() - self._started
-            line = f"epoch {epoch + 1}/{self.epochs}  {seconds:.0f} s  {_figures(logs)}"
-            self.progress.console.print(line, soft_wrap=True, highlight=False)
-
-    def close(self):
-        """Leave the terminal as it is."""
-        self.progress.stop()
-
-
-def _figures(logs) -> str:
-    """`loss 0.1158/0.1433`: of training, and of validation once it is there."""
-    words = []
-    for name in logs:
-        if not name.startswith("val_"):
-            values = [logs[key] for key in (name, f"val_{name}") if key in logs]
-            words.append(f"{name} " + "/".join(f"{float(value):.4f}" for value in values))
-    return "  ".join(words)

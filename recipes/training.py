@@ -21,7 +21,6 @@ from recipes.callbacks import (
     CallbacksFromStep,
     History,
     Interrupted,
-    ProgressBar,
     SignalsBetweenSteps,
     StopOnNonFiniteLoss,
     TrainingDiverged,
@@ -33,6 +32,7 @@ from recipes.folders import staged_run
 from recipes.interval import Interval, Timer
 from recipes.optimizers import make, peak_rate
 from recipes.preprocessing import Preprocessing
+from recipes.progress import ProgressDisplay
 from recipes.run import HISTORY_FILE, Run
 from recipes.tasks.task import Task
 from recipes.trained_form import trained_form
@@ -191,7 +191,7 @@ def _fit(
     of_task = task.callbacks(Bundle(form, task.name, preprocessing, task.answer))
     timer = Timer(config.checkpoint_every and Interval.parse(config.checkpoint_every))
     keeper = Checkpointing(task.folder, terms, timer, config.checkpoint_keep, config.epochs, steps, history, best)
-    progress = [ProgressBar(config.epochs, steps)] if config.verbose else []
+    progress = [ProgressDisplay(config.epochs, steps, best)] if config.verbose else []
     if found:
         found = found.counted_by(steps)
         found.into_callbacks(history, best)
@@ -248,8 +248,8 @@ def _fit(
         _keep_best(best, history, network, task.folder)
         raise
     finally:
-        for bar in progress:
-            bar.close()
+        for display in progress:
+            display.close()
     if form is not network:
         network.set_weights(form.get_weights())
     return history.rows, keeper.costs
