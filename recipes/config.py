@@ -104,6 +104,7 @@ class Config:
         0, "Seed of weights, order, augmentation and dropout: same seed, same run.", least=0, below=2**32 - 1
     )
     verbose: bool = option(True, "Show progress.")
+    tensorboard: bool = option(False, "Write event files for TensorBoard into the Run's folder, tensorboard/.")
 
     def __post_init__(self):
         for spec in dataclasses.fields(self):
@@ -121,7 +122,16 @@ class Config:
         return {name: as_json(getattr(self, name)) for name in names}
 
 
-UNRECORDED = ("run_dir", "overwrite", "resume", "override", "checkpoint_every", "checkpoint_keep", "verbose")
+UNRECORDED = (
+    "run_dir",
+    "overwrite",
+    "resume",
+    "override",
+    "checkpoint_every",
+    "checkpoint_keep",
+    "verbose",
+    "tensorboard",
+)
 
 
 def as_json(value):

@@ -18,6 +18,11 @@ MILLISECONDS = 300  # that the animation shows an epoch
 OTHER_SEEDS = 1_000_000  # from which on seeds are for measuring
 
 
+def path_of(folder: Path, epoch: int) -> Path:
+    """The grid that is drawn after an epoch, counted from 1, in a Run's folder."""
+    return folder / FOLDER / f"epoch_{epoch:04d}.png"
+
+
 def generated(bundle: Bundle, first_seed: int, count: int) -> np.ndarray:
     """The pictures of so many seeds, float32 `(count, height, width, channels)` in 0..1."""
     raw = {"seed": first_seed + np.arange(count), "count": np.ones(count, np.int64)}
@@ -54,7 +59,7 @@ class SampleGrid(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         (self.folder / FOLDER).mkdir(exist_ok=True)
-        grid(generated(self.bundle, 0, self.count)).save(self.folder / FOLDER / f"epoch_{epoch + 1:04d}.png")
+        grid(generated(self.bundle, 0, self.count)).save(path_of(self.folder, epoch + 1))
 
     def on_train_end(self, logs=None):
         frames = [Image.open(path) for path in sorted((self.folder / FOLDER).glob("*.png"))]

@@ -16,6 +16,7 @@ from recipes.examples import UNKNOWN
 from recipes.run import Run
 
 matplotlib.use("Agg")
+CURVES, PREDICTIONS, FEATURES, CONFUSION = "curves.png", "predictions.png", "features.png", "confusion.png"
 ROWS, COLUMNS = 4, 8
 ENLARGED = 256  # pixels of a picture on which boxes are drawn
 LINE, LETTER = 4, 36  # pixels, of boxes and their classes
@@ -35,12 +36,12 @@ def draw(run: Run, answers: dict[str, np.ndarray], truth: np.ndarray | None) -> 
         truth: class ids `(n,)`, or values `(n, k)`, of the test part; None of a Run without training.
     """
     if len(run.history):
-        _save("curves.png", run, curves, run)
-    _save("predictions.png", run, _predictions_of(run), run, answers, truth)
+        _save(CURVES, run, curves, run)
+    _save(PREDICTIONS, run, _predictions_of(run), run, answers, truth)
     if "adapted_features" in answers:
-        _save("features.png", run, features, run, answers)
+        _save(FEATURES, run, features, run, answers)
     if truth is not None and run.bundle.answer.kind in ("class", "tags"):
-        _save("confusion.png", run, confusion, run, answers, truth)
+        _save(CONFUSION, run, confusion, run, answers, truth)
 
 
 def confusion(run: Run, answers: dict[str, np.ndarray], truth: np.ndarray) -> Figure:

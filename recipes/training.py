@@ -11,7 +11,7 @@ import pandas as pd
 import tensorflow as tf
 
 import zoo
-from recipes import checkpoint, command_line, fine_tuning, initial_weights, licenses, plots
+from recipes import checkpoint, command_line, event_files, fine_tuning, initial_weights, licenses, plots
 from recipes.auxiliary_heads import first_head
 from recipes.bundle import Bundle, check_inputs_and_output, input_is_named
 from recipes.callbacks import (
@@ -28,6 +28,7 @@ from recipes.callbacks import (
 from recipes.checkpoint import Checkpointing, Found
 from recipes.config import Config
 from recipes.data import Data, load, overview
+from recipes.event_files import EventFiles
 from recipes.folders import staged_run
 from recipes.interval import Interval, Timer
 from recipes.optimizers import make, peak_rate
@@ -53,6 +54,8 @@ def train(task_type: type[Task], model: str | keras.Model, data, config: Config)
     """
     started = time.perf_counter()
     check_model(model)  # before the data is read
+    if config.tensorboard:
+        event_files.check_installed()
     name = model if isinstance(model, str) else model.name
     source = data if isinstance(data, Data) else load_data(data, task_type, config)
     about = overview.of(source, task_type.name)
@@ -93,6 +96,8 @@ def train(task_type: type[Task], model: str | keras.Model, data, config: Config)
         facts["seconds"]["total"] = round(time.perf_counter() - started, 2)
         run.save()
         plots.draw(run, answers, truth)
+        if config.tensorboard:
+            event_files.write_test(folder, metrics, len(history))
     run.dir = final
     return run
 
@@ -191,7 +196,8 @@ def _fit(
     of_task = task.callbacks(Bundle(form, task.name, preprocessing, task.answer))
     timer = Timer(config.checkpoint_every and Interval.parse(config.checkpoint_every))
     keeper = Checkpointing(task.folder, terms, timer, config.checkpoint_keep, config.epochs, steps, history, best)
-    progress = [ProgressDisplay(config.epochs, steps, best)] if config.verbose else []
+    watching = [ProgressDisplay(config.epochs, steps, best)] if config.verbose else []
+    watching += [EventFiles(task.folder, history, config.recorded())] if config.tensorboard else []
     if found:
         found = found.counted_by(steps)
         found.into_callbacks(history, best)
@@ -227,7 +233,7 @@ def _fit(
                         history,
                         best,
                         AfterEpoch(keeper.after_epoch),
-                        *progress,
+                        *watching,
                     ]
                     trained.fit(
                         batches,
@@ -248,8 +254,8 @@ def _fit(
         _keep_best(best, history, network, task.folder)
         raise
     finally:
-        for display in progress:
-            display.close()
+        for watcher in watching:
+            watcher.close()
     if form is not network:
         network.set_weights(form.get_weights())
     return history.rows, keeper.costs
