@@ -58,20 +58,18 @@ class StopOnNonFiniteLoss(keras.callbacks.Callback):
 
 
 class CallbacksFromStep(keras.callbacks.CallbackList):
-    """The callbacks of a `fit` that begins within an epoch: batches are numbered from the beginning of that epoch.
+    """Callbacks as one, of a `fit` that begins within an epoch: batches are numbered from the beginning of that epoch.
 
     Keras takes as many steps in every epoch; the first one is ended where it ends.
 
     Args:
         callbacks: the callbacks.
-        trained: the model.
         done: steps of the first epoch that are taken already.
         steps: per epoch.
-        epochs: number of the epoch after the last.
     """
 
-    def __init__(self, callbacks: list, trained: keras.Model, done: int, steps: int, epochs: int):
-        super().__init__(callbacks, add_history=True, model=trained, epochs=epochs, steps=steps)
+    def __init__(self, callbacks: list, done: int, steps: int):
+        super().__init__(callbacks)
         self._done, self._steps = done, steps
 
     def on_train_batch_begin(self, batch, logs=None):

@@ -11,7 +11,7 @@ import pandas as pd
 import tensorflow as tf
 
 import zoo
-from recipes import checkpoint, command_line, event_files, fine_tuning, initial_weights, licenses, plots
+from recipes import autologging, checkpoint, command_line, event_files, fine_tuning, initial_weights, licenses, plots
 from recipes.auxiliary_heads import first_head
 from recipes.bundle import Bundle, check_inputs_and_output, input_is_named
 from recipes.callbacks import (
@@ -54,6 +54,7 @@ def train(task_type: type[Task], model: str | keras.Model, data, config: Config)
     """
     started = time.perf_counter()
     check_model(model)  # before the data is read
+    autologging.check()
     if config.tensorboard:
         event_files.check_installed()
     name = model if isinstance(model, str) else model.name
@@ -242,7 +243,7 @@ def _fit(
                         steps_per_epoch=steps,
                         validation_data=validation,
                         class_weight=task.class_weights(),
-                        callbacks=CallbacksFromStep(callbacks, trained, done, steps, phase.last),
+                        callbacks=[CallbacksFromStep(callbacks, done, steps)],
                         shuffle=False,  # the pipeline does it
                         verbose=0,
                     )
