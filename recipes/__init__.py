@@ -31,6 +31,7 @@ __getattr__, __dir__, __all__ = attach(
         "object_detection": "recipes.tasks.object_detection",
         "pretrained": "recipes.published_weights",
         "regression": "recipes.tasks.regression",
+        "search": "recipes.searching.trials",
         "semantic_segmentation": "recipes.tasks.semantic_segmentation",
         "sequence_to_sequence": "recipes.tasks.sequence_to_sequence",
         "style_transfer": "recipes.tasks.style_transfer",

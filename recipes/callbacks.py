@@ -140,12 +140,17 @@ class AveragedWeights(keras.callbacks.SwapEMAWeights):
         self._backend_swap_variables(optimizer)
 
 
+def more_is_better(monitor: str) -> bool:
+    """Whether a larger figure of an epoch is the better one; of losses, errors and distances, less is."""
+    return monitor.removeprefix("val_") in ("accuracy", "mean_iou")
+
+
 class BestWeights(keras.callbacks.Callback):
     """Remembers the weights of the best epoch, and stops when no epoch has been better for `patience` epochs.
 
     Args:
         network: whose weights they are.
-        monitor: name in the epoch's logs; higher is better for `accuracy`, lower for all else.
+        monitor: name in the epoch's logs, see `more_is_better`.
         patience: epochs without gain before `fit` stops; None never stops.
 
     `waited` counts the epochs since.
@@ -154,7 +159,7 @@ class BestWeights(keras.callbacks.Callback):
     def __init__(self, network: keras.Model, monitor: str, patience: int | None):
         super().__init__()
         self.network, self.monitor, self.patience = network, monitor, patience
-        self.sign = 1 if monitor.removeprefix("val_") == "accuracy" else -1
+        self.sign = 1 if more_is_better(monitor) else -1
         self.best, self.epoch, self.weights, self.waited = -math.inf, None, None, 0
 
     def record(self) -> dict[str, Any]:

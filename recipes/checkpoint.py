@@ -68,11 +68,14 @@ def terms(task: str, model: str, options: Mapping[str, Any], fingerprint: str) -
         options: of the recipe, JSON values.
         fingerprint: of the data.
     """
-    # Where something changes over the whole training, its length bears on every step.
-    depends_on_length = options["schedule"] != "constant" or options.get("adaptation")
-    left_out = [name for name in CHANGEABLE if name != "epochs" or not depends_on_length]
+    left_out = [name for name in CHANGEABLE if name != "epochs" or not depends_on_length(options)]
     kept = {name: value for name, value in options.items() if name not in left_out}
     return {"task": task, "model": model, **kept, "data": fingerprint}
+
+
+def depends_on_length(options: Mapping[str, Any]) -> bool:
+    """Whether something changes over the whole training, so that its length bears on every step."""
+    return options["schedule"] != "constant" or bool(options.get("adaptation"))
 
 
 def optimizers_of(trained: keras.Model) -> list[keras.optimizers.Optimizer]:

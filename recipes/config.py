@@ -21,6 +21,9 @@ TOKENIZERS = ("words", "characters", "wordpiece", "byte_pairs")
 TOO_LONG = ("truncate", "refuse")
 RESIZE_METHODS = ("bilinear", "bicubic", "nearest", "area", "lanczos3", "lanczos5")
 
+BUILDER_OPTIONS = ("dropout", "stochastic_depth")
+"""Options that are arguments of the builders that take them."""
+
 LONGEST = 256
 """Most tokens of a text, where nothing else is said."""
 

@@ -26,7 +26,7 @@ from recipes.callbacks import (
     TrainingDiverged,
 )
 from recipes.checkpoint import Checkpointing, Found
-from recipes.config import Config
+from recipes.config import BUILDER_OPTIONS, Config
 from recipes.data import Data, load, overview
 from recipes.event_files import EventFiles
 from recipes.folders import staged_run
@@ -40,7 +40,6 @@ from recipes.trained_form import trained_form
 from zoo import complexity
 from zoo.nearest import choose
 
-BUILDER_OPTIONS = ("dropout", "stochastic_depth")
 INPUT_NAMES = {"image": "image", "table": "features", "text": "tokens"}  # by the kind of preprocessing
 BEST_WEIGHTS_FILE = "best.weights.h5"
 PACKAGES = ("servable-zoo", "keras", "tensorflow", "tensorflow-datasets", "numpy")
@@ -62,7 +61,7 @@ def train(task_type: type[Task], model: str | keras.Model, data, config: Config)
     about = overview.of(source, task_type.name)
     if config.verbose:
         print(overview.sentence(source, about), flush=True)
-    final = Path(config.run_dir or f"runs/{name}-{source.name.replace('/', '-').replace(':', '-')}")
+    final = Path(config.run_dir or usual_dir(name, source))
     terms = checkpoint.terms(task_type.name, name, config.recorded(), source.fingerprint)
     found = checkpoint.find(final) if config.resume else None
     found = found and checkpoint.checked(found, terms, final, config)
@@ -101,6 +100,11 @@ def train(task_type: type[Task], model: str | keras.Model, data, config: Config)
             event_files.write_test(folder, metrics, len(history))
     run.dir = final
     return run
+
+
+def usual_dir(model: str, source: Data) -> str:
+    """Where a Run goes if nobody says where."""
+    return f"runs/{model}-{source.name.replace('/', '-').replace(':', '-')}"
 
 
 def check_model(model) -> None:

@@ -25,6 +25,7 @@ class LazyGroup(click.Group):
         "pretrained",
         "data",
         "train",
+        "search",
         "evaluate",
         "compare",
         "explain",
