@@ -26,6 +26,8 @@ ORACLES = ("random", "bayesian", "hyperband")
 FOLDER = "trial-{:04d}"
 EPOCHS, BEFORE = "tuner/epochs", "tuner/trial_id"
 """What hyperband proposes besides: for how long, and the trial that is made longer."""
+OF_HYPERBAND = ("epochs", "patience")
+"""What it decides: `epochs` are those of the longest trials."""
 OF_THE_SEARCH = ("run_dir", "resume", "overwrite", "override")
 
 
@@ -113,8 +115,9 @@ def search(
         raise ValueError(f"model is of type {type(model).__name__}. Accepted: a registry name, from which each begins.")
     task = choose("task", task or zoo.spec(model).task, TASKS)
     plan = _Plan.of(task, model, data, space, options)
-    if oracle == "hyperband" and plan.config().patience is not None:
-        raise ValueError("hyperband stops trainings itself. Received: patience. Accepted: none.")
+    for name in OF_HYPERBAND if oracle == "hyperband" else ():
+        if name in plan.space or (name == "patience" and plan.config().patience is not None):
+            raise ValueError(f"hyperband says itself when a training stops. Received: {name}. Accepted: none.")
     _prepare(plan.dir, plan.given)
     config, made = plan.config(), []
     proposing = tuner.oracle_of(
