@@ -68,6 +68,11 @@ class Config:
     )
     test: float = option(0.1, "Fraction split off for the test where the data has no test part.", least=0, below=1)
     target: str | None = option(None, "The CSV's target column.")
+    cache_dir: str | None = option(
+        None,
+        "Folder that keeps preprocessed examples that do not fit into memory, for later epochs and trainings. Default: "
+        "they are preprocessed anew in every epoch.",
+    )
 
     model_args: Mapping[str, Any] = option(dict, 'Arguments of the builder, such as {"hidden_sizes": [16, 16]}.')
     dropout: float | None = option(None, "Rate of dropout, for builders that take it.", least=0, below=1)
@@ -134,7 +139,35 @@ UNRECORDED = (
     "checkpoint_keep",
     "verbose",
     "tensorboard",
+    "cache_dir",
 )
+
+OF_TRAINING_ALONE = (
+    "dropout",
+    "precision",
+    "epochs",
+    "batch_size",
+    "gradient_accumulation",
+    "optimizer",
+    "learning_rate",
+    "schedule",
+    "warmup_epochs",
+    "weight_decay",
+    "l1",
+    "l2",
+    "clip_norm",
+    "class_weights",
+    "ema",
+    "patience",
+    "monitor",
+    "shuffle",
+    "mixup",
+    "cutmix",
+    "augment",
+    "label_smoothing",
+    "stochastic_depth",
+)
+"""Options on which no example depends before it is augmented."""
 
 
 def as_json(value):

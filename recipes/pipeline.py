@@ -52,12 +52,14 @@ class Part:
         arrays: `x` and `y`, arrays `(size, ...)` or nests of them; None when streamed.
         stream: the raw examples `(x, y)`; None when in memory.
         reading: raw `(x, y)` → tensors.
+        kept: of a streamed part, its arrays on the disk, if they are there, in the order of `x` and `y` as a flat list.
     """
 
     size: int
     arrays: tuple | None
     stream: tf.data.Dataset | None
     reading: Reading | None
+    kept: tuple[np.ndarray, ...] | None = None
 
     def batches(self, batch_size: int) -> tf.data.Dataset:
         """Every example once, in a fixed order; the last batch may be smaller."""
@@ -65,7 +67,7 @@ class Part:
             dataset = tf.data.Dataset.from_tensor_slices(self.arrays).batch(batch_size)
             dataset = dataset if self._padding is None else dataset.map(self._trimmed)
         else:
-            dataset = _read(self.stream, self.reading, batch_size)
+            dataset = self._batched(self._examples(), batch_size)
         return dataset.prefetch(tf.data.AUTOTUNE)
 
     def epochs(
@@ -122,10 +124,34 @@ class Part:
         return epoch_batches
 
     def _streamed(self, epoch, batch_size, seed, shuffle, left_out):
-        raw = self.stream
+        examples = self._examples()
         if shuffle:
-            raw = raw.shuffle(min(SHUFFLE_BUFFER, self.size), seed=tf.cast(seed, tf.int64) * 1_000_003 + epoch)
-        return _read(raw.skip(left_out), self.reading, batch_size)
+            pair = tf.cast(seed, tf.int64) * 1_000_003 + epoch
+            examples = examples.shuffle(min(SHUFFLE_BUFFER, self.size), seed=pair)
+        return self._batched(examples.skip(left_out), batch_size)
+
+    def _examples(self) -> tf.data.Dataset:
+        """What is shuffled of a streamed part: raw examples, or the numbers of those on the disk."""
+        return self.stream if self.kept is None else tf.data.Dataset.range(self.size)
+
+    def _batched(self, examples: tf.data.Dataset, batch_size: int) -> tf.data.Dataset:
+        if self.kept is None:
+            return _read(examples, self.reading, batch_size)
+        spec = self.stream.map(self.reading.preprocess).element_spec
+        shapes = [[None, *each.shape] for each in tf.nest.flatten(spec)]
+
+        def read(numbers):
+            arrays = tf.numpy_function(
+                lambda i: [array[i] for array in self.kept], [numbers], [array.dtype for array in self.kept]
+            )
+            batch = [tf.ensure_shape(array, shape) for array, shape in zip(arrays, shapes, strict=True)]
+            return tf.nest.pack_sequence_as(spec, batch)
+
+        return examples.batch(batch_size).map(read, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+
+    def read_batches(self, batch_size: int) -> tf.data.Dataset:
+        """Examples of a streamed part in their order, preprocessed now."""
+        return _read(self.stream, self.reading, batch_size)
 
     @property
     def _padding(self):

@@ -3,6 +3,7 @@
 import abc
 import math
 from collections.abc import Callable, Sequence
+from importlib import metadata
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -16,9 +17,10 @@ from recipes.answers import Answer
 from recipes.auxiliary_heads import LossOfHeads, MetricOfFirstHead, heads_joined
 from recipes.batches import all_joined
 from recipes.bundle import Bundle, batch_that_fits
-from recipes.config import Config
+from recipes.config import OF_TRAINING_ALONE, Config
 from recipes.data import Data
 from recipes.examples import Examples, sample
+from recipes.kept_examples import kept
 from recipes.pipeline import Part, Reading, prepare
 from recipes.preprocessing import Preprocessing
 
@@ -98,7 +100,24 @@ class Task(abc.ABC):
 
     def training_part(self, name: str, preprocessing: Preprocessing):
         """A part of the data as training and validation read it: a `Part`, or what has its methods."""
-        return self.part(name, preprocessing, self.encode)
+        part = self.part(name, preprocessing, self.encode)
+        if self.config.cache_dir is None:
+            return part
+        return kept(part, Path(self.config.cache_dir), self._facts_of_examples(name, preprocessing))
+
+    def _facts_of_examples(self, name: str, preprocessing: Preprocessing) -> dict[str, Any]:
+        """All that the tensors of a part depend on, JSON values; rather too much than too little."""
+        options = {key: value for key, value in self.config.recorded().items() if key not in OF_TRAINING_ALONE}
+        return {
+            "task": self.name,
+            "part": name,
+            "examples": self.data.sizes,
+            "fingerprint": self.data.fingerprint,
+            "preprocessing": [type(preprocessing).__name__, repr(preprocessing)],
+            "model": [self.model.name, str(self.model.input_shape), str(self.model.output_shape)],
+            "options": options,
+            "versions": [metadata.version(package) for package in ("servable-zoo", "tensorflow")],
+        }
 
     def at_once(self, preprocessing: Preprocessing) -> int:
         """Examples that are evaluated together."""
