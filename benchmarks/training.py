@@ -1,8 +1,9 @@
 """Training speed of a recipe beside a bare `model.fit` on arrays in memory: examples per second, and their ratio.
 
-    python benchmarks/training.py --models mlp,lenet5 --rounds 3
+    python benchmarks/training.py --rounds 3
     python benchmarks/training.py --models transformer_classifier --examples 3200
     python benchmarks/training.py --models lenet5,resnet20 --epochs 30 --checkpoints
+    python benchmarks/training.py --models lenet5 --start --rounds 5
 
 Both train the same network with the same optimizer and batch on the same pictures, or texts of 128 tokens, in one
 process, in turns. The first epoch of each, which traces the graph, is left out; of the others the fastest counts, so
@@ -12,9 +13,14 @@ time.
 With `--checkpoints` the recipe is compared with itself: a training with checkpoints at the default interval, of which
 it should take some minutes to have several, and one with a single checkpoint at its end. Their share of the training is
 measured within the first; the ratio of both trainings' seconds also holds what else goes on on the machine.
+
+With `--start` it is measured how long it takes from the command `zoo train MODEL --data digits` to the end of its first
+step, each time in a new process, and how much of that is the import of TensorFlow and Keras alone.
 """
 
 import argparse
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -27,6 +33,14 @@ import numpy as np
 import recipes
 import zoo
 
+UNTIL_FIRST_STEP = """
+import os
+from zoo.__main__ import main
+from recipes import callbacks
+callbacks.SignalsBetweenSteps.on_train_batch_end = lambda *arguments, **logs: os._exit(0)
+main()
+"""
+IMPORTS = "import os, tensorflow, keras; os._exit(0)"
 CLASSES = 10
 LENGTH, WORDS = 128, 1000
 
@@ -47,14 +61,16 @@ class Work:
 def main():
     """Print a Markdown table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--models", default="mlp,lenet5,mnist_cnn,cifar10_cnn", help="names, separated by commas")
+    parser.add_argument("--models", default="lenet5,resnet20,lstm,transformer_classifier", help="names, by commas")
     parser.add_argument("--examples", type=int, default=12_800)
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--epochs", type=int, default=4, help="per round; the first is not counted")
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--checkpoints", action="store_true", help="what those at the default interval cost")
+    parser.add_argument("--start", action="store_true", help="how long it takes to the first step")
     options = parser.parse_args()
-    (compare_checkpoints if options.checkpoints else compare_with_fit)(options)
+    measure = measure_start if options.start else compare_checkpoints if options.checkpoints else compare_with_fit
+    measure(options)
 
 
 def work_of(name, options) -> "Work":
@@ -94,6 +110,27 @@ def compare_checkpoints(options):
             f"| {seconds / training_seconds(without):.3f} |",
             flush=True,
         )
+
+
+def measure_start(options):
+    """Print the table of the seconds to the first step, of all rounds the fewest."""
+    print("| model | command to first step, s | of these TensorFlow and Keras, s |")
+    print("|---|---:|---:|")
+    for name in options.models.split(","):
+        start, imports = [], []
+        for _ in range(options.rounds):
+            with tempfile.TemporaryDirectory() as folder:
+                words = ["train", name, "--data", "digits", "--epochs", "1", "--run-dir", f"{folder}/run"]
+                start.append(seconds_of(UNTIL_FIRST_STEP, *words))
+            imports.append(seconds_of(IMPORTS))
+        print(f"| {name} | {min(start):.2f} | {min(imports):.2f} |", flush=True)
+
+
+def seconds_of(program, *words) -> float:
+    """Of a Python program in a process of its own."""
+    started = time.perf_counter()
+    subprocess.run([sys.executable, "-c", program, *words], check=True, capture_output=True)
+    return time.perf_counter() - started
 
 
 def training_seconds(facts) -> float:
