@@ -81,7 +81,7 @@ class AdversarialTraining(keras.Model):
         with tf.GradientTape() as tape:
             fake = self.generator(latents, training=True)
             first(tf.stop_gradient(fake))
-            loss = self.of_players.generator(self.discriminator(fake, training=True))
+            loss = self.of_players.generator(self.discriminator(fake, training=True)) + sum(self.generator.losses)
             scaled = self.optimizer.scale_loss(loss)
         weights = self.generator.trainable_weights
         self.optimizer.apply(tape.gradient(scaled, [weight.value for weight in weights]), weights)
@@ -91,7 +91,7 @@ class AdversarialTraining(keras.Model):
         with tf.GradientTape() as tape:
             loss = self.of_players.discriminator(
                 self.discriminator(real, training=True), self.discriminator(fake, training=True)
-            )
+            ) + sum(self.discriminator.losses)
             if self.penalty:
                 loss += self.penalty * self._penalty(real, fake, draws)
             scaled = self.discriminator_optimizer.scale_loss(loss)

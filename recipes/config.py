@@ -388,6 +388,10 @@ class GenerationConfig(Config):
         if self.image_size is not None:
             object.__setattr__(self, "image_size", _size(self.image_size))
         super().__post_init__()
+        if self.beta_1 is not None and not self.optimizer.startswith("adam"):
+            raise ValueError(
+                f"beta_1 is of adam and adamw. Received: beta_1={self.beta_1}, optimizer={self.optimizer!r}."
+            )
 
 
 @dataclass(frozen=True)

@@ -181,11 +181,11 @@ def _fit(
     form = trained_form(network, config.precision)
     phases = fine_tuning.phases(form, config)
     factors = fine_tuning.rate_factors(form, config.rate_decay)
+    trained, read = task.in_training(form, preprocessing)
     if config.l1 or config.l2:
-        for weight in form.trainable_variables:
+        for weight in trained.trainable_variables:
             if weight.name == "kernel":
                 weight.regularizer = keras.regularizers.L1L2(config.l1, config.l2)
-    trained, read = task.in_training(form, preprocessing)
     training = task.training_part("train", preprocessing)
     validation = None
     if task.validates and task.data.sizes.get("validation"):

@@ -84,9 +84,10 @@ def _with_defaults(model: str | keras.Model, config: GenerationConfig) -> Genera
             found["gradient_penalty"] = PENALTY_WEIGHT if critic else 0.0
         if config.critic_steps is None:
             found["critic_steps"] = CRITIC_STEPS if critic else 1
-        if config.beta_1 is None:
+        is_adam = config.optimizer.startswith("adam")
+        if config.beta_1 is None and is_adam:
             found["beta_1"] = 0.0 if critic else 0.5
-        if config.learning_rate is None and config.optimizer.startswith("adam"):
+        if config.learning_rate is None and is_adam:
             found["learning_rate"] = ADVERSARIAL_RATE
     return dataclasses.replace(config, **found)
 

@@ -60,12 +60,12 @@ def recipe_of(task: str):
     return getattr(recipes, task.replace("-", "_"))
 
 
-def train(case: str, folder: Path, resume: bool) -> None:
-    """Train one of `TASKS`."""
+def train(case: str, folder: Path, resume: bool, **others) -> Run:
+    """Train one of `TASKS`, perhaps with other options than those."""
     name, task, own = TASKS[case]
     spec, recipe = zoo.spec(name), recipe_of(task)
     known = recipe.config.__dataclass_fields__
-    options = EVERY | {k: v for k, v in OF_SOME_TASKS.items() if k in known} | own
+    options = EVERY | {k: v for k, v in OF_SOME_TASKS.items() if k in known} | own | others
     data = raw_data.of_task(task, spec)
     if task == "domain-adaptation":
         options["target_data"] = (255 - data[0], data[1])
@@ -75,7 +75,7 @@ def train(case: str, folder: Path, resume: bool) -> None:
         options["weights"] = start(folder.with_name("start"), name, data, given)
     if case == "streamed":
         pipeline.MEMORY_LIMIT = 0
-    recipe(name, data, run_dir=str(folder), resume=resume, model_args=given, verbose=False, **options)
+    return recipe(name, data, run_dir=str(folder), resume=resume, model_args=given, verbose=False, **options)
 
 
 def start(folder: Path, name: str, data, given: dict) -> str:
