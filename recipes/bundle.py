@@ -130,7 +130,9 @@ class Bundle:
     @functools.cached_property
     def _preprocess(self) -> Callable[[dict[str, tf.Tensor]], tf.Tensor]:
         """The preprocessing, traced once: run operation by operation it takes many times as long."""
-        return tf.function(self.preprocessing.__call__).get_concrete_function(self.preprocessing.raw_specs())
+        return tf.function(self.preprocessing.__call__, autograph=False).get_concrete_function(
+            self.preprocessing.raw_specs()
+        )
 
     def graph(self, *tensors: tf.Tensor, raw: dict[str, tf.Tensor] | None = None) -> dict[str, tf.Tensor]:
         """The answer in operations of TensorFlow: tensors, `(batch, ...)` of any number type → named answers."""
@@ -194,6 +196,7 @@ class Bundle:
             self._writers[beams, cached] = tf.function(
                 lambda raw: writing.write(self.model, self.preprocessing, raw, beams=beams, cached=cached),
                 input_signature=[writing.specs(beams)],
+                autograph=False,
             )
         return self._writers[beams, cached]
 
