@@ -148,7 +148,7 @@ def _entry(experiment, one):
         "model": experiment.model,
         "data": str(experiment.data),
         "task": experiment.task,
-        "needs": list(experiment.needs),
+        "takes": [run.experiment for run in experiment.takes],
         "judged_by": list(experiment.judged_by),
         "measured": [{"seed": run.seed, "metrics": run.metrics} for run in one.runs] if one else [],
         "expected": {name: [ends.low, ends.high] for name, ends in one.expected.items()} if one else {},

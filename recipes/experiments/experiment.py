@@ -72,12 +72,11 @@ class Experiment:
         return self.of_task or catalog.read()[self.model]["tasks"][0]
 
     @property
-    def needs(self) -> tuple[str, ...]:
-        """Names of the experiments whose Runs it takes."""
-        return tuple(value.experiment for value in self.options.values() if isinstance(value, RunOf))
+    def takes(self) -> tuple[RunOf, ...]:
+        """The Runs of other experiments that are values of its options."""
+        return tuple(value for value in self.options.values() if isinstance(value, RunOf))
 
     @property
     def is_one_command(self) -> bool:
-        """Whether `zoo train` alone makes its Run, once those that it needs are there."""
-        fresh = any(isinstance(value, RunOf) and value.fresh for value in self.options.values())
-        return isinstance(self.data, str) and not fresh
+        """Whether `zoo train` alone makes its Run, once those that it takes are there."""
+        return isinstance(self.data, str) and not any(run.fresh for run in self.takes)

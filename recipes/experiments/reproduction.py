@@ -1,9 +1,8 @@
 """Train experiments again, and judge what comes out."""
 
-import contextlib
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +15,10 @@ from recipes.experiments import few_scans, measured
 from recipes.experiments.experiment import Experiment, FewScans, RunOf
 from recipes.experiments.measured import Interval, Measured, OneRun
 from recipes.experiments.rows import EXPERIMENTS
+from recipes.figures import number
 from recipes.records import Record
 
-SEED_OF_NEEDED = 0
+SEED_OF_TAKEN = 0
 """Of the Runs that other experiments take."""
 NO_WEIGHTS = ("metrics.json", "history.csv", "checkpoints", "examples*", "samples*", "*.png")
 """What a Run is without when only its network with fresh weights is wanted."""
@@ -50,7 +50,7 @@ class Verdict:
         return "; ".join(self._of_figure(name, ends) for name, ends in self.expected.items())
 
     def _of_figure(self, name: str, ends: Interval | None) -> str:
-        said = f"{name} {self.run.metrics[name]:.4f}"
+        said = f"{name} {number(self.run.metrics[name])}"
         if ends is None:
             return f"{said}, not judged: too few Runs are known"
         return f"{said}, {'outside' if name in self.outside else 'inside'} of {ends}"
@@ -89,22 +89,31 @@ def reproduce(
 
 def run_of(experiment: Experiment, seed: int, runs: Path, verbose: bool = True) -> Record:
     """The Run of an experiment: the one that is there, or a new one. Those that it takes are made first."""
-    for name in experiment.needs:
-        run_of(EXPERIMENTS[name], SEED_OF_NEEDED, runs, verbose)
+    for other in experiment.takes:
+        run_of(EXPERIMENTS[other.experiment], SEED_OF_TAKEN, runs, verbose)
     config = config_of(experiment, seed, runs)
     folder = Path(config.run_dir)
     if (folder / records.METRICS_FILE).exists():
         found = records.read(folder)
         _check_same(found, experiment, config)
         return found
-    data = few_scans.draw(experiment.data, seed) if isinstance(experiment.data, FewScans) else experiment.data
-    for value in experiment.options.values():
-        if isinstance(value, RunOf) and value.fresh:
-            _write_fresh(folder_of(value.experiment, SEED_OF_NEEDED, runs), seed, _resolved(value, seed, runs))
-    options = {name: _resolved(value, seed, runs) for name, value in experiment.options.items()}
-    given = {"seed": seed, "run_dir": config.run_dir, "resume": folders.is_stopped(folder), "verbose": verbose}
-    _recipe(experiment)(experiment.model, data, **options, **given)
+    _train(experiment, config, runs, verbose)
     return records.read(folder)
+
+
+def _train(experiment: Experiment, config: Config, runs: Path, verbose: bool) -> None:
+    """Train anew, or go on where a training for the folder was stopped."""
+    for other in experiment.takes:
+        if other.fresh:
+            run = folder_of(other.experiment, SEED_OF_TAKEN, runs)
+            _write_fresh(run, config.seed, _taken(other, config.seed, runs))
+    _recipe(experiment)(
+        experiment.model,
+        few_scans.draw(experiment.data, config.seed) if isinstance(experiment.data, FewScans) else experiment.data,
+        **_options(experiment, config.seed, runs),
+        resume=folders.is_stopped(Path(config.run_dir)),
+        verbose=verbose,
+    )
 
 
 def folder_of(name: str, seed: int, runs: Path) -> Path:
@@ -118,8 +127,7 @@ def config_of(experiment: Experiment, seed: int, runs: Path) -> Config:
     Raises:
         ValueError: the seed is none.
     """
-    options = {name: _resolved(value, seed, runs) for name, value in experiment.options.items()}
-    return _recipe(experiment).config(**options, seed=seed, run_dir=str(folder_of(experiment.name, seed, runs)))
+    return _recipe(experiment).config(**_options(experiment, seed, runs))
 
 
 def command_of(experiment: Experiment, seed: int = 0, runs: str | Path = "runs") -> str:
@@ -136,8 +144,9 @@ def record(experiment: Experiment, found: Sequence[Record], path: Path) -> None:
     known = measured.read(path)
     command, parameters = command_of(experiment), found[0].card["parameters"]
     before = known.get(experiment.name)
-    if before is None or (before.command, before.parameters) != (command, parameters):
+    if before is None or before.command != command or before.parameters not in (None, parameters):
         before = Measured(command, parameters, ())
+    before = replace(before, parameters=parameters)
     known[experiment.name] = before.with_runs(map(OneRun.of, found), experiment.judged_by)
     measured.write({name: known[name] for name in EXPERIMENTS if name in known}, path)
 
@@ -146,21 +155,27 @@ def _recipe(experiment: Experiment):
     return getattr(recipes, experiment.task.replace("-", "_"))
 
 
-def _resolved(value, seed: int, runs: Path):
-    """An option's value, with the folder in the place of what stands for one."""
-    if not isinstance(value, RunOf):
-        return value
-    folder = folder_of(value.experiment, SEED_OF_NEEDED, runs)
-    return str(folder.with_name(f"fresh-{seed}") if value.fresh else folder)
+def _options(experiment: Experiment, seed: int, runs: Path) -> dict[str, Any]:
+    """What its recipe is called with: folders in the place of what stands for them."""
+    options = {
+        name: str(_taken(value, seed, runs)) if isinstance(value, RunOf) else value
+        for name, value in experiment.options.items()
+    }
+    return {**options, "seed": seed, "run_dir": str(folder_of(experiment.name, seed, runs))}
 
 
-def _write_fresh(run: Path, seed: int, to: str) -> None:
+def _taken(run: RunOf, seed: int, runs: Path) -> Path:
+    """The folder of a Run that an experiment with this seed takes, or of its network with fresh weights."""
+    folder = folder_of(run.experiment, SEED_OF_TAKEN, runs)
+    return folder.with_name(f"fresh-{seed}") if run.fresh else folder
+
+
+def _write_fresh(run: Path, seed: int, to: Path) -> None:
     """The network of a Run with fresh weights, and its preprocessing, in a folder that is no Run."""
-    with contextlib.suppress(FileNotFoundError):
-        shutil.rmtree(to)
+    shutil.rmtree(to, ignore_errors=True)
     shutil.copytree(run, to, ignore=shutil.ignore_patterns(*NO_WEIGHTS))
     keras.utils.set_random_seed(seed)
-    keras.models.clone_model(recipes.load_run(run).model).save(Path(to) / "model.keras")
+    keras.models.clone_model(recipes.load_run(run).model).save(to / "model.keras")
 
 
 def _check_same(found: Record, experiment: Experiment, config: Config) -> None:

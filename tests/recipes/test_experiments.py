@@ -53,12 +53,12 @@ def test_what_was_measured_is_what_the_experiments_say():
         assert tuple(one.expected) == (EXPERIMENTS[name].judged_by if len(one.runs) >= measured.ENOUGH else ())
 
 
-def test_experiments_have_one_name_and_need_what_there_is():
+def test_experiments_have_one_name_and_take_what_comes_before():
     rows = [row for table in TABLES.values() for row in table]
     assert len({row.name for row in rows} | set(TABLES)) == len(rows) + len(TABLES)
     before = set()
     for row in rows:
-        assert set(row.needs) <= before
+        assert {run.experiment for run in row.takes} <= before
         before.add(row.name)
 
 
@@ -229,11 +229,10 @@ def test_a_stopped_training_goes_on(tmp_path, monkeypatch):
     assert epochs == [0, 1, 2, 2]
 
 
-def test_what_an_experiment_needs_is_made_first(tmp_path, monkeypatch):
+def test_what_an_experiment_takes_is_made_first(tmp_path, monkeypatch):
     options = {"epochs": 1, "train_split": "train[:10%]", "model_args": {"hidden_sizes": (4,)}}
     monkeypatch.setitem(EXPERIMENTS, "first", Experiment("first", "mlp", "digits", options))
     tuned = Experiment("tuned", "mlp", "digits", {**options, "weights": RunOf("first", fresh=True)})
-    assert tuned.needs == ("first",)
     run = reproduction.run_of(tuned, 1, tmp_path, verbose=False)
     first, fresh = recipes.load_run(tmp_path / "first" / "seed-0"), tmp_path / "first" / "fresh-1"
     assert run.facts["options"]["weights"] == str(fresh)
@@ -256,7 +255,7 @@ def test_few_scans_are_drawn_by_the_seed():
 def test_the_list_says_what_is_expected():
     listed = {entry["experiment"]: entry for entry in json.loads(invoked("--list", "--json").stdout)}
     assert list(listed) == list(EXPERIMENTS)
-    assert listed["gan-fashion_mnist"]["needs"] == ["lenet5_judge-fashion_mnist"]
+    assert listed["gan-fashion_mnist"]["takes"] == ["lenet5_judge-fashion_mnist"]
     assert listed["lenet5-mnist"]["published"]["value"] == 0.9905
     low, high = listed["perceptron-and"]["expected"]["accuracy"]
     assert low < 1 <= high
