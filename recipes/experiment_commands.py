@@ -59,37 +59,44 @@ def reproduce(names, listing, seeds, runs_dir, measured, record, write, as_json)
              zoo reproduce lenet5-digits --seeds 3,4,5
              zoo reproduce 'mlp-*' --seeds 0,1,2 --record --write RESULTS.md
     """
-    if not names and not listing and not write:
-        raise click.UsageError("Nothing to do. Accepted: names of experiments, --list, or --write.")
-    if listing and (record or write):
-        raise click.UsageError("--list trains and writes nothing. Accepted: without --record and --write.")
-    if record and not names:
-        raise click.UsageError(
-            "--record adds what comes out, and nothing is trained. Accepted: names of experiments, too."
-        )
+    _check_usage(names, listing, measured, record, write)
+    from recipes.experiments import document
     from recipes.experiments import measured as store
-    from recipes.experiments.rows import select
 
-    try:
-        chosen = select(names or ["*"])
-    except ValueError as error:
-        raise click.BadParameter(str(error), param_hint="NAME") from None
+    chosen = _chosen(names)
     path = Path(measured) if measured else store.PATH
     known = store.read(path)
     if listing:
         _list(chosen, known, as_json)
         return
-    verdicts = []
-    if names:
-        verdicts = _reproduce(chosen, seeds, Path(runs_dir), known, path if record else None, as_json)
     if write:
-        from recipes.experiments import document
-
-        text = document.filled(Path(write).read_text(), store.read(path))
-        Path(write).write_text(text)
+        document.filled(Path(write).read_text(), known)  # what is wrong with it is told before anything is trained
+    verdicts = _reproduce(chosen, seeds, Path(runs_dir), known, path if record else None, as_json) if names else []
+    if write:
+        store.write_whole(Path(write), document.filled(Path(write).read_text(), store.read(path)))
         click.echo(f"Written: {write}", err=as_json)
     if any(verdict.outside for verdict in verdicts):
         raise SystemExit(1)
+
+
+def _check_usage(names, listing, measured, record, write):
+    if not names and not listing and not write:
+        raise click.UsageError("Nothing to do. Accepted: names of experiments, --list, or --write.")
+    if listing and (record or write):
+        raise click.UsageError("--list trains and writes nothing. Accepted: without --record and --write.")
+    if record and not names:
+        raise click.UsageError("--record adds what comes out, and nothing is trained. Accepted: with names.")
+    if measured and not record and not Path(measured).exists():
+        raise click.UsageError(f"--measured {measured} is not there. Accepted: a file; with --record, a new one, too.")
+
+
+def _chosen(names):
+    from recipes.experiments.rows import select
+
+    try:
+        return select(names or ["*"])
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="NAME") from None
 
 
 def _reproduce(chosen, seeds, runs, known, record_in, as_json):
@@ -98,22 +105,25 @@ def _reproduce(chosen, seeds, runs, known, record_in, as_json):
 
     for experiment in chosen:
         for seed in seeds:
-            experiments.config_of(experiment, seed, runs)  # before anything is trained
+            experiments.config_of(experiment, seed, runs)  # what is wrong with it is told before anything is trained
     verdicts = []
     for experiment in chosen:
         found = []
         for seed in seeds:
-            verdict = experiments.reproduce(experiment, seed, known, runs, verbose=not as_json)
-            found.append(verdict)
+            found.append(experiments.reproduce(experiment, seed, known, runs, verbose=not as_json))
             if not as_json:
-                click.secho(f"{experiment.name}, seed {seed}: ", bold=True, nl=False)
-                click.secho(verdict.sentence(), fg="red" if verdict.outside else None)
+                _print_verdict(found[-1])
         verdicts += found
         if record_in:
-            experiments.record(experiment, [each.run for each in found], record_in)
+            experiments.record(experiment, [verdict.run for verdict in found], record_in)
     if as_json:
         click.echo(json.dumps([verdict.record() for verdict in verdicts]))
     return verdicts
+
+
+def _print_verdict(verdict):
+    click.secho(f"{verdict.experiment.name}, seed {verdict.run.facts['seed']}: ", bold=True, nl=False)
+    click.secho(verdict.sentence(), fg="red" if verdict.outside else None)
 
 
 def _list(chosen, known, as_json):

@@ -142,13 +142,19 @@ def _measured(record: dict) -> Measured:
 
 
 def write(measured: Mapping[str, Measured], path: str | Path = PATH) -> None:
-    """Write what was measured, a line for each Run, so that changes can be read. The file is whole at any time."""
-    path = Path(path)
+    """Write what was measured, a line for each Run, so that changes can be read."""
+    lines = ",\n".join(f"{json.dumps(name)}: {_text(one)}" for name, one in measured.items())
+    write_whole(Path(path), f"{{\n{lines}\n}}\n")
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file by a rename: what was there stays until all of the new text is written."""
     partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(
-        "{\n" + ",\n".join(f"{json.dumps(name)}: {_text(one)}" for name, one in measured.items()) + "\n}\n"
-    )
-    os.replace(partial, path)
+    try:
+        partial.write_text(text)
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def _text(one: Measured) -> str:

@@ -1,5 +1,6 @@
 """The rows of RESULTS.md are experiments that can be repeated, and its tables say what was measured."""
 
+import errno
 import json
 import re
 from pathlib import Path
@@ -145,8 +146,22 @@ def test_a_broken_document_is_refused(text, said, tmp_path):
     with pytest.raises(ValueError, match=re.escape(said)):
         document.filled(text, {})
     (tmp_path / "R.md").write_text(text)
-    assert isinstance(invoked("--write", tmp_path / "R.md").exception, ValueError)
+    done = invoked("perceptron-and", "--write", tmp_path / "R.md", "--runs-dir", tmp_path / "runs")
+    assert isinstance(done.exception, ValueError)
+    assert [path.name for path in tmp_path.iterdir()] == ["R.md"]  # nothing was trained
     assert (tmp_path / "R.md").read_text() == text
+
+
+def test_what_cannot_be_written_leaves_what_was_there(tmp_path, monkeypatch):
+    def full(path, text):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    (tmp_path / "m").write_text("before")
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(OSError, match="No space left"):
+        measured.write({GATE.name: known()}, tmp_path / "m")
+    assert [path.name for path in tmp_path.iterdir()] == ["m"]
+    assert (tmp_path / "m").read_text() == "before"
 
 
 @pytest.fixture(scope="module")
@@ -270,12 +285,24 @@ def test_the_list_says_what_is_expected():
         ([], "Nothing to do. Accepted: names of experiments, --list, or --write."),
         (["--list", "--record"], "--list trains and writes nothing"),
         (["--record", "--write", str(RESULTS)], "nothing is trained"),
+        (["perceptron-and", "--measured", "nowhere.json"], "--measured nowhere.json is not there"),
         (["perceptron-and", "--seeds", "0,0"], "each once"),
         (["perceptron-and", "--seeds", "-1"], "at least 0"),
         (["perceptron-and", "--seeds", ","], "each once"),
         (["perceptron-and", "--seeds", "one"], "not a list of int"),
     ],
-    ids=["name", "pattern", "nothing", "list-records", "record-nothing", "twice", "negative", "no-seed", "no-number"],
+    ids=[
+        "name",
+        "pattern",
+        "nothing",
+        "list-records",
+        "record-nothing",
+        "no-file",
+        "twice",
+        "negative",
+        "no-seed",
+        "no-number",
+    ],
 )
 def test_wrong_usage_says_what_is_accepted(words, said):
     done = invoked(*words)
