@@ -67,7 +67,8 @@ def figure(values: list[float]) -> str:
 def _row(experiment: Experiment, measured: Measured | None) -> list[str]:
     if measured is None:
         return [experiment.name, *[NONE] * (len(HEADER) - 1)]
-    names = [name for name in (*experiment.judged_by, *experiment.also) if name in measured.runs[0].metrics]
+    told = (*experiment.judged_by, *experiment.also)
+    names = [name for name in told if all(name in run.metrics for run in measured.runs)]
     figures = [f"{name} {figure([run.metrics[name] for run in measured.runs])}" for name in names]
     published = experiment.published
     return [
@@ -83,10 +84,8 @@ def _row(experiment: Experiment, measured: Measured | None) -> list[str]:
 
 
 def _epochs(measured: Measured) -> str:
-    known = [run.epochs for run in measured.runs if run.epochs is not None]
-    if not known:
-        return NONE
-    return f"{min(known)}" if len(set(known)) == 1 else f"{min(known)} to {max(known)}"
+    epochs = [run.epochs for run in measured.runs]
+    return f"{min(epochs)}" if len(set(epochs)) == 1 else f"{min(epochs)} to {max(epochs)}"
 
 
 def _expected(measured: Measured) -> str:

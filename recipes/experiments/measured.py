@@ -28,13 +28,13 @@ class OneRun:
 
     Attributes:
         seed: of the training.
-        epochs: that it took, None where that was not kept.
+        epochs: that it took.
         seconds: from the call to the evaluated Run, None where that was not kept.
         metrics: figures of the test part.
     """
 
     seed: int
-    epochs: int | None
+    epochs: int
     seconds: float | None
     metrics: Mapping[str, float]
 
@@ -64,7 +64,7 @@ class Measured:
 
     Attributes:
         command: that made them, but for seed and folder.
-        parameters: of the network.
+        parameters: of the network, None where that was not kept.
         runs: by their seeds.
         expected: figure → the interval from the first Runs that were enough. Later ones do not move it.
     """

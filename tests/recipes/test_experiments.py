@@ -100,7 +100,7 @@ def test_later_runs_do_not_move_the_interval():
 
 def test_what_was_measured_comes_back(tmp_path):
     measured.write(
-        {"perceptron-and": known(), "mlp-xor": Measured("zoo", None, (OneRun(0, None, None, {"auc": 0.1}),))},
+        {"perceptron-and": known(), "mlp-xor": Measured("zoo", None, (OneRun(0, 1, None, {"auc": 0.1}),))},
         tmp_path / "m",
     )
     found = measured.read(tmp_path / "m")
