@@ -28,6 +28,7 @@ class LazyGroup(click.Group):
         "search",
         "evaluate",
         "compare",
+        "reproduce",
         "explain",
         "publish",
         "versions",
