@@ -172,6 +172,7 @@ def test_a_generator_of_ones_own_is_trained_against_that_of_gan(train):
     ("model", "options", "said"),
     [
         ("vae", {"loss": "hinge"}, "loss is for adversarial pairs"),
+        ("gan", {"beta_1": 0.9, "optimizer": "sgd"}, "beta_1 is of adam and adamw"),
         ("vae", {"partner": "gan"}, "An encoder is the partner of vae alone. Received: partner='gan' for vae"),
         ("dcgan", {"partner": "dcgann"}, "Did you mean 'dcgan'"),
         ("dcgan", {"loss": "wassersteins"}, "Did you mean 'wasserstein'"),
