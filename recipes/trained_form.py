@@ -2,17 +2,20 @@
 
 What is evaluated, saved and exported is the network itself, in float32; only its weights come from training.
 
+On TensorFlow:
+
 - Batch normalisation is computed by TensorFlow's fused kernel, which Keras does not use, with the same results.
 - A 1x1 convolution with a stride reads only the places it has to. (oneDNN's own kernel for the gradient of its weights
   writes beyond its memory where 8 maps become 16 and batches differ in size, as of TensorFlow 2.21.)
-- Mixed precision is that of Micikevicius et al., "Mixed Precision Training" (2018): float32 weights (§3.1) and, for
-  float16, a scaled loss (§3.2).
+Mixed precision is that of Micikevicius et al., "Mixed Precision Training" (2018): float32 weights (§3.1) and, for
+float16, a scaled loss (§3.2).
 """
 
 import keras
 import tensorflow as tf
 from keras import layers
 
+from recipes import backend
 from recipes.bundle import leaves
 
 
@@ -25,7 +28,7 @@ def trained_form(model: keras.Model, precision: str) -> keras.Model:
             float32 (Keras guide "Mixed precision").
     """
     found = list(leaves(model.layers))
-    known = all(map(_is_known, found))
+    known = backend.name() == backend.TENSORFLOW and all(map(_is_known, found))
     other = any(type(layer) is layers.BatchNormalization or _skips_places(layer) for layer in found)
     if precision == "float32" and not (other and known):
         return model

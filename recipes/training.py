@@ -52,7 +52,8 @@ def train(task_type: type[Task], model: str | keras.Model, data, config: Config)
     history, but no Run.
     """
     started = time.perf_counter()
-    check_model(model)  # before the data is read
+    task_type.check_backend(config)  # before the data is read
+    check_model(model)
     name = model if isinstance(model, str) else model.name
     source = data if isinstance(data, Data) else load_data(data, task_type, config)
     about = overview.of(source, task_type.name)
