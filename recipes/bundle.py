@@ -163,11 +163,11 @@ class Bundle:
             found = _put_back(latents, self._predict(latents.values.numpy(), batch_size))
             return {name: value.numpy() for name, value in found.items()}
         if self.at_own_size:
-            run = self.model.predict_on_batch
-            pngs = [
-                self._whole(tf.constant(one), lambda x: run(x.numpy()))["image_bytes"].numpy()
-                for one in raw["image_bytes"]
-            ]
+
+            def run(tensor):
+                return self.model.predict_on_batch(tensor.numpy())
+
+            pngs = [self._whole(tf.constant(one), run)["image_bytes"].numpy() for one in raw["image_bytes"]]
             return {"image_bytes": objects(pngs)}
         if not self.writes:
             return self._predict(self.preprocess(raw), batch_size, raw)

@@ -1,4 +1,4 @@
-"""What words and characters share: one id per string that a text is split into, as Keras' `TextVectorization` has it."""
+"""What words and characters share: one id per string that a text is split into, as Keras' `TextVectorization` does."""
 
 import abc
 import functools
