@@ -15,9 +15,10 @@ from pathlib import Path
 
 import numpy as np
 
-from export import arrays, companions, golden, timing
-from export.arrays import Arrays
+from export import companions, golden, timing
 from export.golden import Golden
+from recipes import arrays
+from recipes.arrays import Arrays
 from recipes.batches import all_joined
 
 ALL, AGAIN, ALONE, NONE, REFUSED = "all", "again", "alone", "none", "refused"

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from export import companions, golden
-from export.arrays import Arrays
+from recipes.arrays import Arrays
 
 LOAD, FIRST = "load", "first"
 WARM_CALLS = 2

@@ -21,8 +21,7 @@ def check(what: str, *accepted: str) -> None:
     accepted = accepted or (TENSORFLOW,)
     if name() not in accepted:
         raise ValueError(
-            f"{what} is not computed by {name()}, which KERAS_BACKEND or Keras' own settings name. "
-            f"Accepted: KERAS_BACKEND={' or '.join(accepted)}."
+            f"{what} needs Keras on {' or '.join(accepted)}. Received: {name()}. Accepted: KERAS_BACKEND={accepted[0]}."
         )
 
 

@@ -11,7 +11,7 @@ import pandas as pd
 import tensorflow as tf
 
 import zoo
-from recipes import checkpoint, command_line, fine_tuning, initial_weights, licenses, plots
+from recipes import backend, checkpoint, command_line, fine_tuning, initial_weights, licenses, plots
 from recipes.auxiliary_heads import first_head
 from recipes.bundle import Bundle, check_inputs_and_output, input_is_named
 from recipes.callbacks import (
@@ -91,6 +91,8 @@ def train(task_type: type[Task], model: str | keras.Model, data, config: Config)
             licenses.FACT: [each for i, each in enumerate(made_of) if each not in made_of[:i]],
         }
         run = Run(folder, bundle, pd.DataFrame(history), metrics, facts, task.examples())
+        if backend.name() != backend.TENSORFLOW:
+            run.answers = bundle.predict(run.examples.raw)
         facts["seconds"]["total"] = round(time.perf_counter() - started, 2)
         run.save()
         plots.draw(run, answers, truth)
@@ -318,9 +320,11 @@ def _facts(data, source: Data, about: Mapping, config: Config) -> dict:
 
 
 def versions() -> dict:
-    """What a Run was made with: packages, Python, platform."""
+    """What a Run was made with: backend, packages, Python, platform."""
+    computing = () if backend.name() == backend.TENSORFLOW else (backend.name(),)
     return {
-        "versions": {package: metadata.version(package) for package in PACKAGES},
+        "backend": backend.name(),
+        "versions": {package: metadata.version(package) for package in (*PACKAGES, *computing)},
         "python": platform.python_version(),
         "platform": platform.platform(),
     }

@@ -101,7 +101,7 @@ class ImageGeneration(Task):
     def check_backend(cls, config):
         super().check_backend(config)
         if config.partner != VARIATIONAL:
-            backend.check(f"The training of an adversarial pair, as {config.partner},")
+            backend.check(f"The training of an adversarial pair, here that of {config.partner},")
 
     @property
     def variational(self) -> bool:
