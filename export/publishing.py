@@ -96,9 +96,9 @@ def publish(
     Raises:
         ProofFailed: the version answers otherwise than Keras; names signature, output, example and both values.
         ValueError: an option is not what is accepted; the backend is not TensorFlow; the Run cannot be published (NaN
-            in a weight, an unnamed input, labels that do not match, no example right, …), explained as asked for, or had
-            as a companion; it breaks what asks the newest version, or is worse than that; `base_path` is a file, or no
-            URL that is known; or `sign` is no private key.
+            in a weight, an unnamed input, labels that do not match, no example right, …), explained as asked for, or
+            had as a companion; it breaks what asks the newest version, or is worse than that; `base_path` is a file, or
+            no URL that is known; or `sign` is no private key.
         ImportError: what reaches the object store is not installed.
         OSError: `base_path` cannot be written.
     """

@@ -143,6 +143,17 @@ class AveragedWeights(keras.callbacks.SwapEMAWeights):
         self._backend_swap_variables(optimizer)
 
 
+class CopiedWeights(keras.callbacks.Callback):
+    """Gives a network the weights of the form in which it is trained, after every epoch."""
+
+    def __init__(self, form: keras.Model, network: keras.Model):
+        super().__init__()
+        self.form, self.network = form, network
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.network.set_weights(self.form.get_weights())
+
+
 class BestWeights(keras.callbacks.Callback):
     """Remembers the weights of the best epoch, and stops when no epoch has been better for `patience` epochs.
 

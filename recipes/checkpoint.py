@@ -123,6 +123,8 @@ class Checkpointing(keras.callbacks.Callback):
         self.epochs, self.steps, self.history, self.best = epochs, steps, history, best
         self.phase = self.epoch = 0
         self.overridden: Sequence[str] = ()
+        self.writes = True
+        """Whether this process writes them: of several the first one does."""
         self.costs: list[float] = []
         self._taken, self._due, self._metrics = None, False, []
 
@@ -175,6 +177,8 @@ class Checkpointing(keras.callbacks.Callback):
         return position.epoch * self.steps + position.step
 
     def _write(self, position: Position, variables: dict[str, np.ndarray]) -> None:
+        if not self.writes:
+            return
         started, number = time.monotonic(), self._number(position)
         record = {
             "format": FORMAT,

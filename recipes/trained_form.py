@@ -17,21 +17,24 @@ from keras import layers
 
 from recipes import backend
 from recipes.bundle import leaves
+from recipes.distribution import ONE_DEVICE, OneDevice
 
 
-def trained_form(model: keras.Model, precision: str) -> keras.Model:
+def trained_form(model: keras.Model, precision: str, place: OneDevice = ONE_DEVICE) -> keras.Model:
     """The network as it is trained: a copy with the same names and weights, or the model itself.
 
     Args:
         model: a Functional model.
         precision: "float32"; or "bfloat16" or "float16" for everything up to the last layer, whose output and loss need
             float32 (Keras guide "Mixed precision").
+        place: where it is trained; within its scope. On several devices it is a copy always.
     """
     found = list(leaves(model.layers))
     known = backend.name() == backend.TENSORFLOW and all(map(_is_known, found))
     other = any(type(layer) is layers.BatchNormalization or _skips_places(layer) for layer in found)
-    if precision == "float32" and not (other and known):
+    if precision == "float32" and place.devices == 1 and not (other and known):
         return model
+    how = f"in {precision}" if precision != "float32" else "on several devices"
     last = [_last_layer(tensor) for tensor in model.outputs]
 
     def copy(layer):
@@ -39,7 +42,9 @@ def trained_form(model: keras.Model, precision: str) -> keras.Model:
         if precision != "float32" and isinstance(layer, keras.Layer):
             config["dtype"] = "float32" if any(layer is other for other in last) else f"mixed_{precision}"
         kind = type(layer)
-        if known and kind is layers.BatchNormalization:
+        if kind is layers.BatchNormalization and place.sees_parts:
+            config["synchronized"] = True
+        elif known and kind is layers.BatchNormalization:
             kind = FusedBatchNormalization
         elif known and _skips_places(layer):
             kind = SubsampledConv2D
@@ -50,7 +55,7 @@ def trained_form(model: keras.Model, precision: str) -> keras.Model:
             return copy(layer)
         except Exception as error:  # of any kind: it is the code of somebody's layer
             raise ValueError(
-                f"Training in {precision} copies the model layer by layer, and {layer.name!r}, a "
+                f"Training {how} copies the model layer by layer, and {layer.name!r}, a "
                 f"{type(layer).__name__}, cannot be copied: {error}"
             ) from error
 

@@ -3,6 +3,7 @@
 import platform
 import time
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from importlib import metadata
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pandas as pd
 import tensorflow as tf
 
 import zoo
-from recipes import backend, checkpoint, command_line, fine_tuning, initial_weights, licenses, plots
+from recipes import backend, checkpoint, command_line, distribution, fine_tuning, initial_weights, licenses, plots
 from recipes.auxiliary_heads import first_head
 from recipes.bundle import Bundle, check_inputs_and_output, input_is_named
 from recipes.callbacks import (
@@ -19,6 +20,7 @@ from recipes.callbacks import (
     AveragedWeights,
     BestWeights,
     CallbacksFromStep,
+    CopiedWeights,
     History,
     Interrupted,
     ProgressBar,
@@ -29,6 +31,7 @@ from recipes.callbacks import (
 from recipes.checkpoint import Checkpointing, Found
 from recipes.config import Config
 from recipes.data import Data, load, overview
+from recipes.distribution import OneDevice
 from recipes.folders import staged_run
 from recipes.interval import Interval, Timer
 from recipes.optimizers import make, peak_rate
@@ -54,17 +57,17 @@ def train(task_type: type[Task], model: str | keras.Model, data, config: Config)
     started = time.perf_counter()
     task_type.check_backend(config)  # before the data is read
     check_model(model)
+    place = distribution.begin(config.distribute, task_type.name, task_type.distributes, config.batch_size)
     name = model if isinstance(model, str) else model.name
     source = data if isinstance(data, Data) else load_data(data, task_type, config)
     about = overview.of(source, task_type.name)
-    if config.verbose:
+    if config.verbose and place.process == 0:
         print(overview.sentence(source, about), flush=True)
     final = Path(config.run_dir or f"runs/{name}-{source.name.replace('/', '-').replace(':', '-')}")
     terms = checkpoint.terms(task_type.name, name, config.recorded(), source.fingerprint)
-    found = checkpoint.find(final) if config.resume else None
-    found = found and checkpoint.checked(found, terms, final, config)
-    stops = TrainingDiverged, KeyboardInterrupt
-    with staged_run(final, config.overwrite, config.resume, found and found.folder, stops) as folder:
+    place.check_same("model, data and options", terms)
+    found = place.of_first(lambda: _found(final, terms, config)) if config.resume else None
+    with _folder(final, config, found, place) as folder:
         # Same seed, same run: with op determinism the order of additions is part of the result.
         keras.utils.set_random_seed(config.seed + 1)  # a global seed of 0 is one that tf.data cannot trace
         tf.config.experimental.enable_op_determinism()
@@ -75,7 +78,7 @@ def train(task_type: type[Task], model: str | keras.Model, data, config: Config)
         with_all_heads = _network(model, task, preprocessing, config)
         network = first_head(with_all_heads)
         task.adopt(network)
-        history, costs = _fit(with_all_heads, task, preprocessing, terms, found)
+        history, costs = _fit(with_all_heads, task, preprocessing, terms, found, place)
         training_seconds = time.perf_counter() - started
 
         bundle = Bundle(network, task.name, preprocessing, task.answer, _card(name, network, source))
@@ -87,6 +90,7 @@ def train(task_type: type[Task], model: str | keras.Model, data, config: Config)
             "seconds": {"training": round(training_seconds, 2)},
             "checkpoints": {"written": len(costs), "seconds": round(sum(costs), 3)},
             **_facts(data, source, about, config),
+            **place.record(),
             **({"overridden": found.overridden} if found and found.overridden else {}),
             licenses.FACT: [each for i, each in enumerate(made_of) if each not in made_of[:i]],
         }
@@ -98,6 +102,20 @@ def train(task_type: type[Task], model: str | keras.Model, data, config: Config)
         plots.draw(run, answers, truth)
     run.dir = final
     return run
+
+
+def _found(final: Path, terms: dict, config: Config) -> Found | None:
+    """The checkpoint to go on from, if there is one yet."""
+    found = checkpoint.find(final)
+    return found and checkpoint.checked(found, terms, final, config)
+
+
+def _folder(final: Path, config: Config, found: Found | None, place: OneDevice) -> AbstractContextManager[Path]:
+    """Where a process makes the Run: what becomes `final`, of the first process; of others what passes away."""
+    if place.process:
+        return distribution.passing_folder()
+    stops = TrainingDiverged, KeyboardInterrupt
+    return staged_run(final, config.overwrite, config.resume, found and found.folder, stops)
 
 
 def check_model(model) -> None:
@@ -157,7 +175,12 @@ def _with_named_input(model: keras.Model, preprocessing: Preprocessing) -> keras
 
 
 def _fit(
-    network: keras.Model, task: Task, preprocessing: Preprocessing, terms: dict, found: Found | None
+    network: keras.Model,
+    task: Task,
+    preprocessing: Preprocessing,
+    terms: dict,
+    found: Found | None,
+    place: OneDevice,
 ) -> tuple[list[dict[str, float]], list[float]]:
     """Fit a network in the precision asked for, phase after phase.
 
@@ -169,21 +192,26 @@ def _fit(
             short, history and best weights go into the task's folder.
         terms: of the checkpoint.
         found: the checkpoint to go on from.
+        place: where it is trained.
     """
     config = task.config
-    form = trained_form(network, config.precision)
+    place.lay_out(network)
+    with place.scope():
+        form = trained_form(network, config.precision, place)
     phases = fine_tuning.phases(form, config)
     factors = fine_tuning.rate_factors(form, config.rate_decay)
     if config.l1 or config.l2:
         for weight in form.trainable_variables:
             if weight.name == "kernel":
                 weight.regularizer = keras.regularizers.L1L2(config.l1, config.l2)
-    trained, read = task.in_training(form, preprocessing)
+    with place.scope():
+        trained, read = task.in_training(form, preprocessing)
     training = task.training_part("train", preprocessing)
     validation = None
     if task.validates and task.data.sizes.get("validation"):
         validation = task.training_part("validation", preprocessing)
-        validation = _read_by(read, validation.batches(task.at_once(preprocessing)))
+        validation = _read_by(read, validation.batches(place.at_once(task.at_once(preprocessing))))
+        validation = place.of_validation(validation)
     steps = training.steps(config.batch_size)
 
     measured = ["loss", *(metric.name for metric in task.metrics())]
@@ -191,20 +219,24 @@ def _fit(
     usual = task.monitor or ("val_loss" if validation else "loss")
     monitor = choose("monitor", config.monitor or usual, [*measured, *task.logged])
     history, finite, best = History(), StopOnNonFiniteLoss(steps), BestWeights(form, monitor, config.patience)
-    of_task = task.callbacks(Bundle(form, task.name, preprocessing, task.answer))
+    # What is looked at is on one device.
+    seen, copied = (form, []) if place.devices == 1 else (network, [CopiedWeights(form, network)])
+    of_task = [*copied, *task.callbacks(Bundle(seen, task.name, preprocessing, task.answer))]
     timer = Timer(config.checkpoint_every and Interval.parse(config.checkpoint_every))
     keeper = Checkpointing(task.folder, terms, timer, config.checkpoint_keep, config.epochs, steps, history, best)
-    progress = [ProgressBar(config.epochs, steps)] if config.verbose else []
+    keeper.writes = place.process == 0
+    progress = [ProgressBar(config.epochs, steps)] if config.verbose and place.process == 0 else []
     if found:
         found = found.counted_by(steps)
         found.into_callbacks(history, best)
     try:
-        with SignalsBetweenSteps() as signals:
+        with SignalsBetweenSteps() as signals, place.watched():
             for number, phase in enumerate(phases):
                 if found and number < found.position.phase:
                     continue
                 with fine_tuning.keeping(phase.frozen):
-                    task.compile(trained, _optimizers(config, steps, phase, factors))
+                    with place.scope():
+                        task.compile(trained, _optimizers(config, steps, phase, factors))
                     first, done = phase.first, 0
                     if found:
                         found.into(trained)
@@ -218,7 +250,9 @@ def _fit(
                             config.batch_size, config.seed, config.shuffle, task.augment(preprocessing), first, done
                         ),
                     )
-                    keeper.begin(trained, number, phase.first, found, batches)
+                    with place.scope():
+                        given = place.of_training(trained, batches, task.class_weights())
+                        keeper.begin(trained, number, phase.first, found, batches)
                     found = None
                     callbacks = [
                         signals,
@@ -233,12 +267,11 @@ def _fit(
                         *progress,
                     ]
                     trained.fit(
-                        batches,
+                        **given,
                         initial_epoch=first,
                         epochs=phase.last,
                         steps_per_epoch=steps,
                         validation_data=validation,
-                        class_weight=task.class_weights(),
                         callbacks=CallbacksFromStep(callbacks, trained, done, steps, phase.last),
                         shuffle=False,  # the pipeline does it
                         verbose=0,

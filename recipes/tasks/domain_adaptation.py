@@ -54,6 +54,7 @@ class DomainAdaptation(ImageClassification):
     """Classes of the source, for pictures of the target."""
 
     name = "domain-adaptation"
+    distributes = False
 
     @functools.cached_property
     def target(self) -> Data:

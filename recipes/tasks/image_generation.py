@@ -96,6 +96,7 @@ class ImageGeneration(Task):
 
     name = "image-generation"
     num_classes = None
+    distributes = False
 
     @classmethod
     def check_backend(cls, config):

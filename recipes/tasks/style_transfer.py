@@ -53,6 +53,7 @@ class StyleTransfer(Task):
 
     name = "style-transfer"
     num_classes = None
+    distributes = False
 
     def preprocessing(self, model):
         return ImagePreprocessing(*self.config.image_size, CHANNELS, own_size=True)

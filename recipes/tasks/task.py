@@ -40,6 +40,8 @@ class Task(abc.ABC):
     """Names of an epoch's figures beside those of the loss and the metrics."""
     monitor: str | None = None
     """By what the best epoch is told; None: by the loss."""
+    distributes: ClassVar[bool] = True
+    """Whether its network can be trained on several devices."""
     several_heads: bool = False
     """Whether the network in training has auxiliary heads."""
     folder: Path
