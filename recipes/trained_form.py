@@ -12,6 +12,7 @@ float16, a scaled loss (§3.2).
 """
 
 import keras
+import numpy as np
 import tensorflow as tf
 from keras import layers
 
@@ -32,7 +33,8 @@ def trained_form(model: keras.Model, precision: str, place: OneDevice = ONE_DEVI
     found = list(leaves(model.layers))
     known = backend.name() == backend.TENSORFLOW and all(map(_is_known, found))
     other = any(type(layer) is layers.BatchNormalization or _skips_places(layer) for layer in found)
-    if precision == "float32" and place.devices == 1 and not (other and known):
+    is_other = precision != "float32" or (other and known)
+    if not is_other and place.devices == 1:
         return model
     how = f"in {precision}" if precision != "float32" else "on several devices"
     last = [_last_layer(tensor) for tensor in model.outputs]
@@ -61,6 +63,9 @@ def trained_form(model: keras.Model, precision: str, place: OneDevice = ONE_DEVI
 
     form = keras.models.clone_model(model, clone_function=copy_or_refuse, recursive=True)
     form.set_weights(model.get_weights())
+    if not is_other:  # on one device it would be the model itself: with the same draws, in dropout
+        for mine, own in zip(form.variables, model.variables, strict=True):
+            mine.assign(np.array(own))
     return form
 
 
