@@ -16,12 +16,14 @@ Processes find each other by the variables of `keras.distribution.initialize`, o
 same; of their Runs the first one's is kept.
 """
 
+import atexit
 import contextlib
 import hashlib
 import json
 import os
 import pickle
 import re
+import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -184,13 +186,23 @@ class Sharded(OneDevice):
         trained._symbolic_build(data_batch=batches.element_spec)
         trained.make_train_function()
         trained.make_test_function()
-        return {"x": self._everywhere(batches, None)}
+        return {"x": self._everywhere(batches)}
 
     def of_validation(self, batches):
-        return self._everywhere(batches, int(batches.cardinality()))
+        return _Repeated(lambda: self._everywhere(batches), int(batches.cardinality()))
 
-    def _everywhere(self, batches, count):
-        return _GlobalBatches(batches.map(self._share).prefetch(tf.data.AUTOTUNE), self._distribution, count)
+    def _everywhere(self, batches: tf.data.Dataset) -> Iterator[tuple]:
+        """Batches that lie over all devices."""
+        for is_shared, batch in batches.map(self._share).prefetch(tf.data.AUTOTUNE).as_numpy_iterator():
+            yield keras.tree.map_structure(lambda array: self._placed(array, is_shared), batch)  # noqa: B023
+
+    def _placed(self, rows: np.ndarray, is_shared: bool):
+        """An array of all rows, those of this process being given, or all where they are not shared out."""
+        import jax
+
+        axes = jax.sharding.PartitionSpec(self._distribution.batch_dim_name if is_shared else None)
+        sharding = jax.sharding.NamedSharding(self._distribution.device_mesh.backend_mesh, axes)
+        return jax.make_array_from_process_local_data(sharding, rows)
 
     def _share(self, *batch):
         """Of a batch the rows of this process, and True; all rows and False where they cannot be shared out evenly."""
@@ -237,6 +249,7 @@ class Sharded(OneDevice):
         except jax.errors.JaxRuntimeError as error:
             if self.processes == 1:
                 raise
+            atexit.register(_leave)
             raise ProcessLost(
                 f"Process {self.process} of {self.processes} cannot reach the others any more: one of them has ended. "
                 "Start all of them again with resume=True, --resume: they go on from the last checkpoint. "
@@ -247,35 +260,25 @@ class Sharded(OneDevice):
         return {"distributed": {"by": self.kind, "devices": self.devices, "processes": self.processes}}
 
 
-class _GlobalBatches(keras.utils.PyDataset):
-    """Batches that lie over all devices.
+class _Repeated(keras.utils.PyDataset):
+    """So many batches, from the beginning every time.
 
     Args:
-        dataset: whether a batch is shared out, and its rows that this process has.
-        distribution: of the devices, Keras'.
-        count: of the batches; None: they do not end.
+        batches: begins anew.
+        count: how many there are.
     """
 
-    def __init__(self, dataset: tf.data.Dataset, distribution: Any, count: int | None):
+    def __init__(self, batches: Callable[[], Iterator[tuple]], count: int):
         super().__init__()
-        self._dataset, self._distribution, self._count = dataset, distribution, count
+        self._batches, self._count = batches, count
 
-    @property
-    def num_batches(self):
+    def __len__(self):
         return self._count
 
     def __getitem__(self, index):
         if index == 0:
-            self._left = self._dataset.as_numpy_iterator()
-        is_shared, batch = next(self._left)
-        return keras.tree.map_structure(lambda array: self._placed(array, bool(is_shared)), batch)
-
-    def _placed(self, array, is_shared):
-        import jax
-
-        mesh = self._distribution.device_mesh.backend_mesh
-        axes = jax.sharding.PartitionSpec(self._distribution.batch_dim_name if is_shared else None)
-        return jax.make_array_from_process_local_data(jax.sharding.NamedSharding(mesh, axes), array)
+            self._left = self._batches()
+        return next(self._left)
 
 
 def begin(kind: str, task: str, distributes: bool, batch_size: int) -> OneDevice:
@@ -322,6 +325,13 @@ def begin(kind: str, task: str, distributes: bool, batch_size: int) -> OneDevice
     if kind != MODEL and batch_size % place.devices:
         raise ValueError(f"batch_size must be a multiple of the {place.devices} devices. Received: {batch_size}.")
     return place
+
+
+def _leave() -> None:
+    """End this process at once: what JAX does at exit waits for the others, and without them aborts."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(1)
 
 
 @contextlib.contextmanager
