@@ -133,6 +133,12 @@ class Mirrored(OneDevice):
     def scope(self):
         return self._strategy.scope()
 
+    def of_training(self, trained, batches, class_weight):
+        trained._symbolic_build(data_batch=batches.element_spec)
+        # `fit` would do it by the mean of what every device has of its first batch, which must then be as much.
+        trained._maybe_symbolic_build = lambda **given: None
+        return super().of_training(trained, batches, class_weight)
+
     def record(self):
         return {"distributed": {"by": DATA, "devices": self.devices, "processes": 1}}
 

@@ -12,6 +12,7 @@ import signal
 import sys
 
 import numpy as np
+import tensorflow as tf
 
 import recipes
 from recipes import plots
@@ -38,6 +39,12 @@ CASES = {
 }  # fmt: skip
 
 
+def simulate_devices(count: int) -> None:
+    """So many devices for TensorFlow; for JAX, XLA_FLAGS says it."""
+    (processor,) = tf.config.list_physical_devices("CPU")
+    tf.config.set_logical_device_configuration(processor, [tf.config.LogicalDeviceConfiguration()] * count)
+
+
 def die_at(step: int) -> None:
     """Let this process be killed there."""
     original = StopOnNonFiniteLoss.on_train_batch_end
@@ -52,6 +59,7 @@ def die_at(step: int) -> None:
 
 def main() -> None:
     folder, case, *options = sys.argv[1:]
+    simulate_devices(int(os.environ["SIMULATED_DEVICES"]))
     recipe, model, data, own = CASES[case]
     given = {**SMALL, **own, **json.loads(options[0] if options else "{}")}
     plots.draw = lambda *arguments: None
