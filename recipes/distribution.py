@@ -35,12 +35,9 @@ import tensorflow as tf
 
 from recipes import backend
 from recipes.config import DISTRIBUTIONS
+from recipes.distribution_variables import ADDRESSES, PROCESS, PROCESSES, SLURM_PROCESSES
 
 AUTO, DATA, MODEL = DISTRIBUTIONS
-ADDRESSES, PROCESSES, PROCESS = (
-    f"KERAS_DISTRIBUTION_{name}" for name in ("JOB_ADDRESSES", "NUM_PROCESSES", "PROCESS_ID")
-)
-SLURM_PROCESSES = "SLURM_STEP_NUM_TASKS"
 HEARTBEAT_SECONDS = 20
 """After which a process from which nothing is heard counts as lost."""
 

@@ -1,7 +1,7 @@
 """One process of a training: `python -m tests.recipes.trainer FOLDER CASE [JSON]`, with other options as JSON.
 
-What it sees of devices and of other processes is told by its environment; see `tests.recipes.launched`. Prints what came
-of it as JSON: rows of figures, metrics, and where it was trained.
+What it sees of devices and of other processes is told by its environment; see `tests.recipes.launched`. Prints what
+came of it as JSON: rows of figures, metrics, and where it was trained.
 
 An option `die_at` kills it at the end of that step, counted from 1 over the whole training.
 """
@@ -18,9 +18,11 @@ import recipes
 from recipes import plots
 from recipes.callbacks import StopOnNonFiniteLoss
 
-SENTENCES = [f"the {a} {b} is {c}" for a in ("old", "new") for b in ("house", "road", "tree") for c in ("red", "blue")] * 3
+SENTENCES = [
+    f"the {a} {b} is {c}" for a in ("old", "new") for b in ("house", "road", "tree") for c in ("red", "blue")
+] * 3
 RNG = np.random.default_rng(0)
-PICTURES = RNG.integers(0, 256, (51, 12, 12, 1), np.uint8), np.arange(51) % 3
+PICTURES = RNG.integers(0, 256, (52, 12, 12, 1), np.uint8), np.arange(52) % 3
 SMALL = {"test": 0.2, "batch_size": 12, "epochs": 2, "seed": 1, "verbose": False}
 CASES = {
     # 37 pictures are trained on and 4 validated by: the last batch of an epoch has 5, which no devices can share out.
