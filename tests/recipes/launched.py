@@ -15,27 +15,28 @@ TIME_LIMIT = 280
 
 @dataclass(frozen=True)
 class Ended:
-    """What became of a process: its exit status, negative where it was killed; what it told; what it said."""
+    """What became of a process: its exit status, negative where it was killed; what it told of every training; all that
+    it said."""
 
     code: int
-    told: dict[str, Any] | None
+    told: list[dict[str, Any]]
     said: str
 
 
 def launch(
-    folder: Path, case: str, *, backend: str = "jax", devices: int = 1, processes: int = 1, doomed: dict | None = None,
-    **options,
+    folder: Path, case: str, *trainings: dict, backend: str = "jax", devices: int = 1, processes: int = 1,
+    doomed: dict | None = None,
 ) -> list[Ended]:  # fmt: skip
     """Train a case of `tests.recipes.trainer`.
 
     Args:
-        folder: of the Run.
+        folder: of the Runs, `0` and so on.
         case: its name.
+        trainings: options of the recipe, of one after the other.
         backend: of Keras.
         devices: of each process, simulated.
         processes: that train together.
-        doomed: options of the last process alone.
-        options: of the recipe.
+        doomed: more options of the last process alone.
     """
     environment = os.environ | {
         "KERAS_BACKEND": backend,
@@ -51,9 +52,10 @@ def launch(
         }
 
     def start(number):
-        given = {**options, **(doomed or {})} if number == processes - 1 else options
+        more = doomed if doomed and number == processes - 1 else {}
         return subprocess.Popen(
-            [sys.executable, "-m", "tests.recipes.trainer", str(folder), case, json.dumps(given)],
+            [sys.executable, "-m", "tests.recipes.trainer", str(folder), case]
+            + [json.dumps({**options, **more}) for options in trainings],
             cwd=ROOT,
             env=environment | {"KERAS_DISTRIBUTION_PROCESS_ID": str(number)},
             stdout=subprocess.PIPE,
@@ -72,8 +74,8 @@ def launch(
 
 def _ended(process: subprocess.Popen) -> Ended:
     out, err = process.communicate(timeout=TIME_LIMIT)
-    lines = [line for line in out.splitlines() if line.startswith("{")]
-    return Ended(process.returncode, json.loads(lines[-1]) if lines else None, out + err)
+    told = [json.loads(line) for line in out.splitlines() if line.startswith("{")]
+    return Ended(process.returncode, told, out + err)
 
 
 def free_port() -> int:

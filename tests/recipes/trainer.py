@@ -1,7 +1,7 @@
-"""One process of a training: `python -m tests.recipes.trainer FOLDER CASE [JSON]`, with other options as JSON.
+"""One process: `python -m tests.recipes.trainer FOLDER CASE JSON…` trains once with each of these options.
 
-What it sees of devices and of other processes is told by its environment; see `tests.recipes.launched`. Prints what
-came of it as JSON: rows of figures, metrics, and where it was trained.
+What it sees of devices and of other processes is told by its environment; see `tests.recipes.launched`. Their Runs are
+`FOLDER/0` and so on. Prints what came of each as JSON: rows of figures, metrics, and where it was trained.
 
 An option `die_at` kills it at the end of that step, counted from 1 over the whole training.
 """
@@ -60,17 +60,18 @@ def die_at(step: int) -> None:
 
 
 def main() -> None:
-    folder, case, *options = sys.argv[1:]
+    folder, case, *trainings = sys.argv[1:]
     simulate_devices(int(os.environ["SIMULATED_DEVICES"]))
     recipe, model, data, own = CASES[case]
-    given = {**SMALL, **own, **json.loads(options[0] if options else "{}")}
     plots.draw = lambda *arguments: None
-    if step := given.pop("die_at", None):
-        die_at(step)
-    run = recipe(model, data, run_dir=folder, **given)
-    rows = run.history.drop(columns="seconds").to_dict("records")
-    told = {"history": rows, "metrics": run.metrics, "distributed": run.facts.get("distributed")}
-    print(json.dumps(told), flush=True)
+    for number, options in enumerate(trainings):
+        given = {**SMALL, **own, **json.loads(options)}
+        if step := given.pop("die_at", None):
+            die_at(step)
+        run = recipe(model, data, run_dir=f"{folder}/{number}", **given)
+        rows = run.history.drop(columns="seconds").to_dict("records")
+        told = {"history": rows, "metrics": run.metrics, "distributed": run.facts.get("distributed")}
+        print(json.dumps(told), flush=True)
 
 
 if __name__ == "__main__":
