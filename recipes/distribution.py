@@ -36,6 +36,7 @@ import tensorflow as tf
 from recipes import backend
 from recipes.config import DISTRIBUTIONS
 from recipes.distribution_variables import ADDRESSES, PROCESS, PROCESSES, SLURM_PROCESSES
+from recipes.share import Share
 
 AUTO, DATA, MODEL = DISTRIBUTIONS
 HEARTBEAT_SECONDS = 20
@@ -64,6 +65,8 @@ class OneDevice:
 
     devices = processes = 1
     process = 0
+    share: Share | None = None
+    """The rows of every batch that this process reads; None: all."""
     sees_parts = False
     """Whether layers see the part of a batch that their device has, and nothing of the others."""
 
@@ -152,6 +155,7 @@ class Sharded(OneDevice):
 
         self.kind, self.devices = kind, jax.device_count()
         self.process, self.processes = jax.process_index(), jax.process_count()
+        self.share = Share(self.process, self.processes, self.devices if kind == DATA else 1)
         self._distribution = None
 
     def scope(self):
@@ -176,11 +180,6 @@ class Sharded(OneDevice):
             layout_map=layouts, batch_dim_name=BATCH_AXIS, auto_shard_dataset=False
         )
 
-    @property
-    def _shards(self) -> int:
-        """Parts that a batch is cut into."""
-        return self.devices if self.kind == DATA else 1
-
     def of_training(self, trained, batches, class_weight):
         if class_weight is not None:
             batches = batches.map(_weighting(class_weight))
@@ -196,7 +195,7 @@ class Sharded(OneDevice):
 
     def _everywhere(self, batches: tf.data.Dataset) -> Iterator[tuple]:
         """Batches that lie over all devices."""
-        for is_shared, batch in batches.map(self._share).prefetch(tf.data.AUTOTUNE).as_numpy_iterator():
+        for is_shared, batch in batches.map(self.share.of).prefetch(tf.data.AUTOTUNE).as_numpy_iterator():
             yield keras.tree.map_structure(lambda array: self._placed(array, is_shared), batch)  # noqa: B023
 
     def _placed(self, rows: np.ndarray, is_shared: bool):
@@ -206,14 +205,6 @@ class Sharded(OneDevice):
         axes = jax.sharding.PartitionSpec(self._distribution.batch_dim_name if is_shared else None)
         sharding = jax.sharding.NamedSharding(self._distribution.device_mesh.backend_mesh, axes)
         return jax.make_array_from_process_local_data(sharding, rows)
-
-    def _share(self, *batch):
-        """Of a batch the rows of this process, and True; all rows and False where they cannot be shared out evenly."""
-        rows = tf.shape(tf.nest.flatten(batch)[0])[0]
-        is_shared = rows % self._shards == 0
-        share = tf.where(is_shared, rows // self.processes, rows)
-        first = tf.where(is_shared, self.process * share, 0)
-        return is_shared, tf.nest.map_structure(lambda tensor: tensor[first : first + share], batch)
 
     def of_first(self, function):
         if self.processes == 1:

@@ -244,12 +244,14 @@ def _fit(
                         first, done = (phase.last, 0) if best.has_stopped else (at.epoch, at.step)
                     else:
                         best.waited = 0
-                    batches = _read_by(
-                        read,
-                        training.epochs(
-                            config.batch_size, config.seed, config.shuffle, task.augment(preprocessing), first, done
-                        ),
+                    augment = task.augment(preprocessing)
+                    # Of pictures that are mixed with those of other processes, each needs them all.
+                    whole = place.processes == 1 or getattr(augment, "mixes", False)
+                    share = {} if whole else {"share": place.share}
+                    batches = training.epochs(
+                        config.batch_size, config.seed, config.shuffle, augment, first, done, **share
                     )
+                    batches = _read_by(read, batches)
                     with place.scope():
                         given = place.of_training(trained, batches, task.class_weights())
                         keeper.begin(trained, number, phase.first, found, batches)
