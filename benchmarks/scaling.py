@@ -35,7 +35,9 @@ def main():
     if options.process:
         print(json.dumps(train(options)))
         return
-    print("| model | one, examples/s | two, examples/s | scaling | one, ms | two, ms | of these not a half | MB sent |")
+    print(
+        "| model | one, examples/s | two, examples/s | scaling | one, ms | two, ms | of these besides the half, ms | MB sent |"
+    )
     print("|---|---:|---:|---:|---:|---:|---:|---:|")
     for name in options.models.split(","):
         print(row(name, options), flush=True)
@@ -52,7 +54,7 @@ def row(name: str, options) -> str:
         *(f"{rate:,.0f}" for rate in rates),
         f"{rates[1] / rates[0]:.2f}",
         *(f"{1000 * each['step']:.1f}" for each in (one, two)),
-        f"{1000 * (two['step'] - half['step']):.1f} ms",
+        f"{1000 * (two['step'] - half['step']):.1f}",
         f"{4 * one['parameters'] / 1e6:.2f}",
     ]
     return f"| {name} | {' | '.join(cells)} |"
