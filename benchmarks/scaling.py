@@ -35,9 +35,7 @@ def main():
     if options.process:
         print(json.dumps(train(options)))
         return
-    print(
-        "| model | one, examples/s | two, examples/s | scaling | one, ms | two, ms | of these besides the half, ms | MB sent |"
-    )
+    print("| model | one, examples/s | two, examples/s | scaling | one, ms | two, ms | besides a half, ms | MB sent |")
     print("|---|---:|---:|---:|---:|---:|---:|---:|")
     for name in options.models.split(","):
         print(row(name, options), flush=True)

@@ -25,7 +25,7 @@ RNG = np.random.default_rng(0)
 PICTURES = RNG.integers(0, 256, (52, 12, 12, 1), np.uint8), np.arange(52) % 3
 SMALL = {"test": 0.2, "batch_size": 12, "epochs": 2, "seed": 1, "verbose": False}
 CASES = {
-    # 37 pictures are trained on and 4 validated by: the last batch of an epoch has 5, which no devices can share out.
+    # 37 pictures are trained on and 5 validated by: the last batch of an epoch has 5, which no devices can share out.
     "pictures": (recipes.image_classification, "mlp", PICTURES, {
         "model_args": {"hidden_sizes": (8,), "dropout": 0.3}, "augment": ("shift",), "ema": 0.8, "batch_size": 8,
     }),
