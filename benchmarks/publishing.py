@@ -91,6 +91,7 @@ def asked(base_path: str, engine: str) -> tuple[float, float]:
     signature, examples = next(reversed(golden.load(newest.path).items()))
     seconds = []
     with serving.serve(base_path, engine=engine) as server, serving.Client(server.grpc_address) as client:
+        client.status(server.name)  # who waits for a version has a connection
         for _ in range(1 + FOLLOWING):
             inputs = golden.rows(examples.inputs, 1)
             started = time.perf_counter()

@@ -36,7 +36,7 @@ from serving.bench.loads import ClosedLoop  # noqa: E402
 from serving.bench.measuring import measure  # noqa: E402
 from serving.bench.senders import Target  # noqa: E402
 from serving.deployment import text_protos  # noqa: E402
-from serving.engines import Flags  # noqa: E402
+from serving.launching import Flags  # noqa: E402
 from serving.transport import ModelRef  # noqa: E402
 
 CLIENTS = 8

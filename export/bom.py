@@ -6,10 +6,12 @@ that is the folder's name. Two equal exports have the same one, but for the time
 from that (`serialNumber`).
 """
 
+import contextlib
+import functools
 import json
 import re
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from importlib import metadata
 from pathlib import Path
@@ -72,15 +74,15 @@ def write(folder: Path, card: Mapping[str, Any], model_name: str) -> None:
     (folder / FILE).write_text(text, encoding="utf-8")
 
 
-def packages() -> Iterator[tuple[str, str]]:
+@functools.cache  # looking for a package takes milliseconds, and there are many
+def packages() -> tuple[tuple[str, str], ...]:
     """Name and installed version of this package, and of those that it needs."""
-    yield DISTRIBUTION, metadata.version(DISTRIBUTION)
+    found = [(DISTRIBUTION, metadata.version(DISTRIBUTION))]
     needed = (_REQUIREMENT.match(line).groups() for line in metadata.requires(DISTRIBUTION))
     for name in sorted({name for name, extra in needed if extra in EXTRAS}):
-        try:
-            yield name, metadata.version(name)
-        except metadata.PackageNotFoundError:  # of an extra, or of another system
-            continue
+        with contextlib.suppress(metadata.PackageNotFoundError):  # of an extra, or of another system
+            found.append((name, metadata.version(name)))
+    return tuple(found)
 
 
 def _dataset(each: Mapping[str, Any], lineage: Mapping[str, Any]) -> Component:

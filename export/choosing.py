@@ -1,8 +1,8 @@
 """Which variant of a version is published: the one that answers as Keras does, in the least time.
 
-Every variant asked for goes through the proof. Those that hold are timed beside the plain version in one process, in
-turns. The best takes the place of the plain version if it is more than 5 % better; else that one stays. Companions are
-timed, too, and never take its place.
+Every variant asked for goes through the proof. Those that hold are timed, each beside the plain version in one process,
+in turns. The best takes the place of the plain version if it is more than 5 % better; else that one stays. Companions
+are timed, too, and never take its place.
 
 A variant of less precision is held to more: of at least 256 real examples, 99.5 % must be given the same class, with a
 probability within 0.02.
@@ -86,9 +86,10 @@ def choose(
             trials[variant.name], proofs[variant.name] = trial_of(variant.name, proved), proved
         del material  # whose graphs are as large as the model
         trials |= {name: trial_of(name, one, f"beside it, in {one.path.name}") for name, one in beside.items()}
-        paths = {name: one.path for name, one in (*proofs.items(), *beside.items())}
-        if len(paths) > 1:
-            record_times(trials, process.measure(paths, folder, objective.batch_sizes))
+        for name, one in (*proofs.items(), *beside.items()):
+            if name != PLAIN:  # each beside the plain one alone: all at once, they may be more than memory holds
+                pair = {PLAIN: folder, name: one.path}
+                record_times(trials, process.measure(pair, folder, objective.batch_sizes))
         chosen = _judged({name: trials[name] for name in proofs}, objective)
         if chosen != PLAIN:
             _replace(folder, proofs[chosen].path)

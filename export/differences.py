@@ -9,7 +9,7 @@ from export import comparison, fresh_process, golden
 from export.comparison import Comparison
 from export.replay import ALL, ERROR
 from export.version import Version, choose, versions
-from recipes.comparison import LESS_IS_BETTER
+from recipes.figures import LESS_IS_BETTER
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,5 @@
 """Golden examples: real inputs with the answers Keras gave, kept in the version, one file per signature."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -11,7 +10,7 @@ from recipes.arrays import Arrays
 from recipes.batches import joined
 
 FOLDER = "golden"
-AT_ONCE = 16
+AT_ONCE = 8
 """Examples in a request. It bounds what answering takes of memory, and of a server's limits on messages and batches."""
 
 
@@ -69,12 +68,6 @@ def load(folder: Path) -> dict[str, Golden]:
 def rows(batch: Arrays, count: int) -> Arrays:
     """The first `count` rows of every array; from the top again where there are fewer."""
     return {name: np.take(array, np.arange(count), axis=0, mode="wrap") for name, array in batch.items()}
-
-
-def parts(batch: Arrays, size: int = AT_ONCE) -> Iterator[Arrays]:
-    """All rows in their order, in batches of `size` and a last one of what is left."""
-    for start in range(0, len(next(iter(batch.values()), ())), size):
-        yield {name: array[start : start + size] for name, array in batch.items()}
 
 
 def _bytes_per_example(array: np.ndarray) -> np.ndarray:

@@ -178,7 +178,8 @@ def collect(signature: Signature, raw: Arrays, refused: Arrays = MappingProxyTyp
         ValueError: Keras itself answers with NaN or infinity, or not row by row, or refuses an example.
     """
     try:
-        examples = Golden(signature.inputs_of(raw), _keras_answers(signature, raw), dict(refused))
+        answers = _keras_answers(signature, raw)  # before there are inputs to be held in memory beside it
+        examples = Golden(signature.inputs_of(raw), answers, dict(refused))
     except tf.errors.InvalidArgumentError as error:
         said = [line for line in error.message.splitlines() if line and not line.startswith("\t")][-1]
         raise ValueError(f"Keras refuses an example of signature {signature.name!r}: {said}") from error

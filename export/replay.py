@@ -5,7 +5,6 @@ shut out of it, so that nothing but the folder can answer.
 """
 
 import contextlib
-import functools
 import io
 import json
 import sys
@@ -15,18 +14,16 @@ from pathlib import Path
 
 import numpy as np
 
-from export import companions, golden, timing
+from export import golden, timing
 from export.golden import Golden
+from export.loading import Signatures, loaded
 from recipes import arrays
 from recipes.arrays import Arrays
-from recipes.batches import all_joined
+from recipes.batches import all_joined, parts
 
 ALL, AGAIN, ALONE, NONE, REFUSED = "all", "again", "alone", "none", "refused"
 WARMUP = "warm-up"
 ERROR = "error"
-
-
-Signatures = Mapping[str, Callable[[Arrays], Arrays]]
 
 
 def replay(path: str | Path, examples: str | Path | None = None) -> dict[str, Arrays]:
@@ -44,20 +41,11 @@ def replay(path: str | Path, examples: str | Path | None = None) -> dict[str, Ar
     """
     path, examples = Path(path), Path(examples or path)
     questions = golden.load(examples)
-    if path.is_file():
-        return _answers(companions.load(path), questions)
-    signatures = _saved_model(path)
-    return _answers(signatures, questions) | _nothing(signatures, questions) | _warm_up(examples, signatures)
-
-
-def _saved_model(folder: Path) -> Signatures:
-    import tensorflow as tf
-
-    from export import text_ops
-
-    text_ops.register()
-    signatures = tf.saved_model.load(str(folder)).signatures
-    return {name: functools.partial(_ask, signature) for name, signature in signatures.items()}
+    with loaded(path) as signatures:
+        replies = _answers(signatures, questions)
+        if path.is_dir():
+            replies |= _nothing(signatures, questions) | _warm_up(examples, signatures)
+    return replies
 
 
 def _answers(signatures: Signatures, questions: Mapping[str, Golden]) -> dict[str, Arrays]:
@@ -68,9 +56,9 @@ def _answers(signatures: Signatures, questions: Mapping[str, Golden]) -> dict[st
             continue
         try:
             for question, size in ((ALL, golden.AT_ONCE), (AGAIN, golden.AT_ONCE), (ALONE, 1)):
-                asked = golden.parts(of_signature.inputs, size)
+                asked = parts(of_signature.inputs, size)
                 replies[f"{name}|{question}"] = all_joined([signatures[name](part) for part in asked])
-            refused = [_is_refused(signatures[name], row) for row in golden.parts(of_signature.refused, 1)]
+            refused = [_is_refused(signatures[name], row) for row in parts(of_signature.refused, 1)]
             replies[f"{name}|{REFUSED}"] = {REFUSED: np.array(refused, bool)}
         except Exception as error:  # the graph's own, of any kind: it is the finding, not a fault of this program
             replies[f"{name}|{ERROR}"] = _error(error)
@@ -89,13 +77,6 @@ def _nothing(signatures: Signatures, questions: Mapping[str, Golden]) -> dict[st
     return replies
 
 
-def _ask(signature: Callable, inputs: Arrays) -> Arrays:
-    import tensorflow as tf
-
-    outputs = signature(**{name: tf.constant(array, _dtype(array), array.shape) for name, array in inputs.items()})
-    return {name: tensor.numpy() for name, tensor in outputs.items()}
-
-
 def _is_refused(signature: Callable[[Arrays], Arrays], row: Arrays) -> bool:
     import tensorflow as tf
 
@@ -104,12 +85,6 @@ def _is_refused(signature: Callable[[Arrays], Arrays], row: Arrays) -> bool:
     except tf.errors.InvalidArgumentError:
         return True
     return False
-
-
-def _dtype(array: np.ndarray):
-    import tensorflow as tf
-
-    return tf.string if array.dtype == object else array.dtype
 
 
 def _warm_up(folder: Path, signatures: Signatures) -> dict[str, Arrays]:

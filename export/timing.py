@@ -1,22 +1,21 @@
-"""How long versions take to load and to answer: all in one process, in turns, so that they meet the same machine.
+"""How long versions take to load and to answer: in one process, in turns, so that they meet the same machine."""
 
-A version is run as TensorFlow Serving runs it, by a session on its graph; a companion by its own runtime.
-"""
-
+import contextlib
+import functools
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from export import companions, golden
+from export import golden, loading
 from recipes.arrays import Arrays
 
 LOAD, FIRST = "load", "first"
 WARM_CALLS = 2
 LEAST_ROUNDS, MOST_ROUNDS = 7, 300
 SECONDS = 2.0
-"""For the rounds of a signature at a batch size, all versions together."""
+"""For the rounds of a signature at a batch size, all versions that are timed together."""
 
 
 def key(signature: str, batch_size: int) -> str:
@@ -41,27 +40,38 @@ def measure(
     """
     times: dict[str, dict[str, list[float]]] = {name: {} for name in paths}
     questions = {name: of_signature.inputs for name, of_signature in golden.load(Path(examples)).items()}
-    signatures = {}
-    for version, path in paths.items():
-        signatures[version] = _timed(times[version], LOAD, lambda path=path: _loaded(Path(path)))
-        name = next(name for name in questions if name in signatures[version])
-        _timed(times[version], FIRST, lambda v=version, n=name: signatures[v][n](golden.rows(questions[n], 1)))
-    for name, inputs in questions.items():
-        for size in batch_sizes:
-            batch = golden.rows(inputs, size)
-            those = [version for version in paths if name in signatures[version]]
-            calls = {version: lambda v=version, n=name, b=batch: signatures[v][n](b) for version in those}
-            for call in calls.values():
-                for _ in range(WARM_CALLS):
-                    call()
-            started, rounds = time.perf_counter(), 0
-            while rounds < MOST_ROUNDS and (rounds < LEAST_ROUNDS or time.perf_counter() - started < seconds):
-                # Whoever comes first differs from round to round, as does what the one before left in the caches.
-                order = list(calls) if rounds % 2 else list(calls)[::-1]
-                for version in order:
-                    _timed(times[version], key(name, size), calls[version])
-                rounds += 1
+    with contextlib.ExitStack() as stack:
+        signatures = {}
+        for version, path in paths.items():
+            load = functools.partial(stack.enter_context, loading.loaded(Path(path)))
+            signatures[version] = _timed(times[version], LOAD, load)
+            name = next(name for name in questions if name in signatures[version])
+            _timed(times[version], FIRST, lambda v=version, n=name: signatures[v][n](golden.rows(questions[n], 1)))
+        for name, inputs in questions.items():
+            for size in batch_sizes:
+                batch = golden.rows(inputs, size)
+                those = [version for version in paths if name in signatures[version]]
+                calls = {version: functools.partial(signatures[version][name], batch) for version in those}
+                for version, found in _in_turns(calls, seconds).items():
+                    times[version][key(name, size)] = found
     return {version: {name: np.array(found) for name, found in of.items()} for version, of in times.items()}
+
+
+def _in_turns(calls: Mapping[str, Callable], seconds: float) -> dict[str, list[float]]:
+    """What calls take, in seconds: each as often, one after the other."""
+    times = {name: [] for name in calls}
+    for call in calls.values():
+        for _ in range(WARM_CALLS):
+            call()
+    started, rounds = time.perf_counter(), 0
+    while rounds < MOST_ROUNDS and (rounds < LEAST_ROUNDS or time.perf_counter() - started < seconds):
+        # Whoever comes first differs from round to round, as does what the one before left in the caches.
+        for name in list(calls) if rounds % 2 else list(calls)[::-1]:
+            began = time.perf_counter()
+            calls[name]()
+            times[name].append(time.perf_counter() - began)
+        rounds += 1
+    return times
 
 
 def _timed(times: dict[str, list[float]], name: str, call: Callable):
@@ -69,26 +79,3 @@ def _timed(times: dict[str, list[float]], name: str, call: Callable):
     result = call()
     times.setdefault(name, []).append(time.perf_counter() - started)
     return result
-
-
-def _loaded(path: Path) -> dict[str, Callable[[Arrays], object]]:
-    """Signature → what answers inputs by name."""
-    if path.is_file():
-        return companions.load(path)
-
-    import tensorflow as tf
-
-    from export import text_ops
-
-    text_ops.register()
-    graph = tf.Graph()
-    session = tf.compat.v1.Session(graph=graph)
-    with graph.as_default():
-        meta_graph = tf.compat.v1.saved_model.load(session, ["serve"], str(path))
-
-    def asked(definition):
-        feeds = {name: info.name for name, info in definition.inputs.items()}
-        call = session.make_callable([info.name for info in definition.outputs.values()], list(feeds.values()))
-        return lambda inputs: call(*(inputs[name] for name in feeds))
-
-    return {name: asked(one) for name, one in meta_graph.signature_def.items() if not name.startswith("__")}

@@ -13,7 +13,7 @@ from export.fresh_process import FreshProcess
 from export.golden import Golden
 from export.server import Refused, Server, Tls
 from export.version import Version, find
-from recipes.batches import all_joined
+from recipes.batches import all_joined, parts
 from zoo.lazy import without_startup_chatter
 
 
@@ -178,8 +178,8 @@ def _replayed_at(server: Server, version: Version) -> dict[str, Comparison]:
 
 def _asked(server: Server, signature: str, examples: Golden, allowed: Mapping[str, Tolerance]) -> Comparison:
     try:
-        parts = zip(golden.parts(examples.inputs), golden.parts(examples.outputs), strict=True)
-        answers = all_joined([server.predict(signature, *part) for part in parts])
+        asked = zip(*(parts(batch, golden.AT_ONCE) for batch in (examples.inputs, examples.outputs)), strict=True)
+        answers = all_joined([server.predict(signature, *part) for part in asked])
     except Refused as error:
         return Comparison(signature, 0, problems=(f"Signature {signature!r} is refused by the server: {error}",))
     return comparison.compare(signature, examples, answers, allowed)

@@ -16,13 +16,13 @@ import tensorflow as tf
 from recipes import answers, backend, writing
 from recipes import preprocessing as pre
 from recipes.answers import Answer, WrittenAnswer
-from recipes.batches import all_joined, objects
+from recipes.batches import all_joined, objects, parts
 from recipes.records import BUNDLE_FILE
 from zoo.registry import list_models
 
 MODEL_FILE = "model.keras"
 TWO_INPUTS = ["source", "target"]
-NUMBERS_PER_BATCH = 2**22
+NUMBERS_PER_BATCH = 2**20
 
 
 def batch_that_fits(shape: tuple[int, ...], most: int) -> int:
@@ -130,7 +130,9 @@ class Bundle:
     @functools.cached_property
     def _preprocess(self) -> Callable[[dict[str, tf.Tensor]], tf.Tensor]:
         """The preprocessing, traced once: run operation by operation it takes many times as long."""
-        return tf.function(self.preprocessing.__call__).get_concrete_function(self.preprocessing.raw_specs())
+        return tf.function(self.preprocessing.__call__, autograph=False).get_concrete_function(
+            self.preprocessing.raw_specs()
+        )
 
     def graph(self, *tensors: tf.Tensor, raw: dict[str, tf.Tensor] | None = None) -> dict[str, tf.Tensor]:
         """The answer in operations of TensorFlow: tensors, `(batch, ...)` of any number type → named answers."""
@@ -169,6 +171,12 @@ class Bundle:
 
             pngs = [self._whole(tf.constant(one), run)["image_bytes"].numpy() for one in raw["image_bytes"]]
             return {"image_bytes": objects(pngs)}
+        if self.preprocessing.kind == pre.ImagePreprocessing.kind:
+            # Read batch by batch: a picture takes far more room than its file.
+            size = batch_size or batch_that_fits(self.preprocessing.shape, 64)
+            return all_joined(
+                [self._predict(self.preprocess(part), size, part) for part in [*parts(raw, size)] or [raw]]
+            )
         if not self.writes:
             return self._predict(self.preprocess(raw), batch_size, raw)
         most = np.full(len(raw["text"]), self.preprocessing.max_length)
@@ -190,6 +198,7 @@ class Bundle:
             self._writers[beams, cached] = tf.function(
                 lambda raw: writing.write(self.model, self.preprocessing, raw, beams=beams, cached=cached),
                 input_signature=[writing.specs(beams)],
+                autograph=False,
             )
         return self._writers[beams, cached]
 

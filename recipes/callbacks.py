@@ -224,7 +224,7 @@ class Samples(keras.callbacks.Callback):
     def __init__(self, texts: np.ndarray, answer: Callable[[tf.Tensor], tf.Tensor], path: Path):
         super().__init__()
         self.texts, self.path = tf.constant(texts, tf.string), path
-        self.answer = tf.function(answer, input_signature=[tf.TensorSpec([None], tf.string)])
+        self.answer = tf.function(answer, input_signature=[tf.TensorSpec([None], tf.string)], autograph=False)
 
     def on_epoch_end(self, epoch, logs=None):
         pairs = zip(self.texts.numpy(), self.answer(self.texts).numpy(), strict=True)

@@ -6,15 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from recipes import records
+from recipes.figures import LESS_IS_BETTER, number
 from recipes.records import Record
 
 if TYPE_CHECKING:
     from recipes.run import Run
-
-LESS_IS_BETTER = frozenset(
-    ["mae", "rmse", "perplexity", "frechet", "class_divergence", "content", "style", "variation"]
-)
-"""Of the figures that recipes give; of all others more is."""
 
 SPLITTING = ("seed", "validation", "test")
 """Options on which it depends which examples are split off at random."""
@@ -81,13 +77,9 @@ class Comparison:
         facts["seconds"] = [f"{run.facts['seconds']['total']:.0f}" for run in self.runs]
         return facts | {_flag(name): [_word(value) for value in values] for name, values in self.options.items()}
 
-    def markdown(self, options: Sequence[str] | None = None) -> str:
-        """A table in Markdown, a Run per row; the best figures are bold.
-
-        Args:
-            options: those that are shown; None: those that differ. Epochs are shown as they were.
-        """
-        shown = [name for name in self.options if name != "epochs"] if options is None else list(options)
+    def markdown(self) -> str:
+        """A table in Markdown, a Run per row; the best figures are bold. Epochs are shown as they were."""
+        shown = [name for name in self.options if name != "epochs"]
         header = ["run", "model", "data", "parameters", "epochs", "figures of the test part", *shown, "seconds"]
         lines = [header, ["---:" if name in ("parameters", "epochs", "seconds") else "---" for name in header]]
         for i, run in enumerate(self.runs):
@@ -202,7 +194,7 @@ def _part(run: Record) -> str:
 
 
 def _number(value: float | None) -> str:
-    return NONE if value is None else f"{value:.4f}"
+    return NONE if value is None else number(value)
 
 
 def _flag(option: str) -> str:

@@ -25,6 +25,12 @@ def has_checkpoints(folder: Path) -> bool:
     return any((folder / CHECKPOINTS).glob(CHECKPOINT))
 
 
+def is_stopped(final: Path) -> bool:
+    """Whether for a run's folder there is a training that was stopped, and can go on."""
+    finished = (final / METRICS_FILE).exists()
+    return has_checkpoints(staging_of(final)) or (not finished and has_checkpoints(final))
+
+
 @contextlib.contextmanager
 def staged_run(
     final: Path,
@@ -109,10 +115,9 @@ def _check_free(final: Path, overwrite: bool, resume: bool) -> None:
     if final.exists() and not final.is_dir():
         raise ValueError(f"run_dir {str(final)!r} is a file. Accepted: a folder, or a path where nothing is.")
     finished = (final / METRICS_FILE).exists()
-    stopped = has_checkpoints(staging_of(final)) or (not finished and has_checkpoints(final))
     if not (overwrite or resume):
         others = "begin anew (overwrite=True, --overwrite), or choose another run_dir"
-        if stopped:
+        if is_stopped(final):
             raise ValueError(
                 f"A training for {final} was stopped. Go on with it (resume=True, --resume: the same command with "
                 f"--resume), {others}."

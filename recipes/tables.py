@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable, Sequence
 
+WIDEST = 1000
+
 
 def print_table(header: Sequence[str], rows: Iterable[Sequence[str]], justify: str = "left") -> None:
     """Print cells as they are: no markup of Rich's in the names of classes, nor in what a stranger wrote.
@@ -20,4 +22,7 @@ def print_table(header: Sequence[str], rows: Iterable[Sequence[str]], justify: s
         table.add_column(column, justify=justify if i else "left", overflow="fold")
     for row in rows:
         table.add_row(*map(Text, row))
-    Console().print(table)
+    console = Console()
+    if not console.is_terminal:
+        console.width = WIDEST  # nothing is folded in a pipe or a file
+    console.print(table)

@@ -275,7 +275,7 @@ def _ssl_flags(certificate: Path | None, key: Path | None, client_ca: Path | Non
     from tempfile import TemporaryDirectory
 
     from serving.deployment import tls
-    from serving.engines import NOBODY
+    from serving.docker import NOBODY
 
     if certificate is key is client_ca is None:
         yield {}

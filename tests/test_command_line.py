@@ -10,8 +10,8 @@ from click.testing import CliRunner
 from zoo.__main__ import root
 
 ROAD = (
-    "list show pretrained data train evaluate compare explain publish versions verify rollback prune "
-    "serve query playground bench tune deploy demo"
+    "list show pretrained data train evaluate compare reproduce explain publish versions verify rollback "
+    "prune serve query playground bench tune deploy demo"
 )
 COMMANDS = ROAD.split()
 
@@ -40,7 +40,9 @@ def test_every_command_has_help_with_an_example(command):
     assert f"Example: zoo {command}" in " ".join(done.stdout.split())
 
 
-@pytest.mark.parametrize("words", [["--help"], ["list"], ["show", "lenet5"], ["train", "--help"]])
+@pytest.mark.parametrize(
+    "words", [["--help"], ["list"], ["show", "lenet5"], ["train", "--help"], ["reproduce", "--list"]]
+)
 def test_help_and_listings_import_neither_keras_nor_tensorflow(words):
     code = (
         "import sys; from zoo.__main__ import root\n"

@@ -27,6 +27,7 @@ class LazyGroup(click.Group):
         "train",
         "evaluate",
         "compare",
+        "reproduce",
         "explain",
         "publish",
         "versions",

@@ -15,7 +15,7 @@ from tensorflow.python.util import deprecation
 
 from export import saved_model, text_ops
 from export.rewriting import grappler
-from export.rewriting.graph import GraphDef, node_name
+from export.rewriting.graph import GraphDef, node_name, with_signatures
 from export.rewriting.sharing import shared_constants, without_idle_waits
 
 TAG = "serve"
@@ -61,12 +61,8 @@ class Frozen:
             OSError: it cannot be written.
         """
         saved = saved_model_pb2.SavedModel(saved_model_schema_version=1)
-        with tf.Graph().as_default() as graph:
-            tf.graph_util.import_graph_def(self.graph_def, name="")
-            saved.meta_graphs.append(_tf1.train.export_meta_graph(graph_def=self.graph_def, graph=graph))
+        saved.meta_graphs.append(with_signatures(self.graph_def, self.signatures))
         saved.meta_graphs[0].meta_info_def.tags.append(TAG)
-        for name, signature in self.signatures.items():
-            saved.meta_graphs[0].signature_def[name].CopyFrom(signature)
         size = saved.ByteSize()
         if size > LARGEST:
             raise ValueError(f"A frozen graph must be smaller than {LARGEST:,} bytes. Received: {size:,}.")

@@ -1,10 +1,11 @@
 """A GraphDef in work: nodes by name, who reads them, constants as arrays."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import tensorflow as tf
 from tensorflow.core.framework import attr_value_pb2, graph_pb2, node_def_pb2
+from tensorflow.core.protobuf import meta_graph_pb2
 
 GraphDef = graph_pb2.GraphDef
 Node = node_def_pb2.NodeDef
@@ -89,6 +90,17 @@ class Graph:
         made = GraphDef(versions=self._rest.versions, library=self._rest.library)
         made.node.extend(node for name, node in self.nodes.items() if name in needed)
         return made
+
+
+def with_signatures(
+    graph_def: GraphDef, signatures: Mapping[str, meta_graph_pb2.SignatureDef]
+) -> meta_graph_pb2.MetaGraphDef:
+    """A graph as a SavedModel holds it."""
+    # An empty graph is given for its collections alone, of which there are none.
+    made = tf.compat.v1.train.export_meta_graph(graph_def=graph_def, graph=tf.Graph())
+    for name, signature in signatures.items():
+        made.signature_def[name].CopyFrom(signature)
+    return made
 
 
 def node_name(edge: str) -> str:

@@ -4,11 +4,10 @@ import contextlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
 
-import tensorflow as tf
 from tensorflow.core.protobuf import config_pb2, meta_graph_pb2, rewriter_config_pb2
 from tensorflow.python.grappler import tf_optimizer
 
-from export.rewriting.graph import GraphDef
+from export.rewriting.graph import GraphDef, with_signatures
 
 CLEANING = ("pruning", "function", "constfold", "dependency")
 """What leaves sums and products as they are: "arithmetic" would merge a bias and a residual into one sum of three."""
@@ -31,17 +30,12 @@ def optimized(
     Raises:
         tf.errors.OpError: the graph is none that TensorFlow runs.
     """
-    with tf.Graph().as_default() as graph:
-        tf.graph_util.import_graph_def(graph_def, name="")
-        meta_graph = tf.compat.v1.train.export_meta_graph(graph_def=graph_def, graph=graph)
-    for name, signature in signatures.items():
-        meta_graph.signature_def[name].CopyFrom(signature)
     config = config_pb2.ConfigProto()
     options = config.graph_options.rewrite_options
     options.optimizers.extend(optimizers)
     options.min_graph_nodes = -1  # small graphs, too
     options.meta_optimizer_iterations = rewriter_config_pb2.RewriterConfig.TWO
-    return tf_optimizer.OptimizeGraph(config, meta_graph)
+    return tf_optimizer.OptimizeGraph(config, with_signatures(graph_def, signatures))
 
 
 def in_bfloat16(graph_def: GraphDef, signatures: Mapping[str, meta_graph_pb2.SignatureDef]) -> GraphDef:

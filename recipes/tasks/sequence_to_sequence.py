@@ -79,7 +79,7 @@ class SequenceToSequence(WritingTask):
 
     def answers(self, bundle):
         """What is written for the test part, string `(n,)` by name, and the targets."""
-        answer = tf.function(bundle.graph_of_raw, input_signature=[bundle.preprocessing.raw_specs()])
+        answer = tf.function(bundle.graph_of_raw, input_signature=[bundle.preprocessing.raw_specs()], autograph=False)
         written, truth = [], []
         for x, y in self.data.parts[self.data.evaluated_on].batch(WRITTEN_AT_ONCE):
             written.append(answer({"text": x})["generated_text"].numpy())

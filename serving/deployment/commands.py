@@ -127,7 +127,7 @@ def compose(folder, base_paths, name, force, labels, slow, body_limit, **server)
     Example: zoo deploy compose deploy/here served/lenet5 --cpus 4
     """
     from serving.deployment.compose import files
-    from serving.engines import container_user
+    from serving.docker import container_user
 
     _write(
         folder,

@@ -9,8 +9,9 @@ from pathlib import Path
 from serving.deployment import container, dashboard, monitoring, nginx, readme
 from serving.deployment.plan import Plan
 from serving.deployment.yaml_text import yaml_text
+from serving.docker import IMAGE, MODELS
 from serving.embedded.monitoring_config import DEFAULT_PATH
-from serving.engines import GRPC_PORT, IMAGE, MODELS, REST_PORT
+from serving.launching import GRPC_PORT, REST_PORT
 
 NGINX = "nginx:1.28.2-alpine"
 PROMETHEUS = "prom/prometheus:v3.5.0"

@@ -2,7 +2,8 @@
 
 from serving.deployment import text_protos
 from serving.deployment.plan import Plan
-from serving.engines import BINARY, CONFIG, GRPC_PORT, MODELS, NOBODY, REST_PORT, server_flags
+from serving.docker import CONFIG, MODELS, NOBODY
+from serving.launching import BINARY, GRPC_PORT, REST_PORT, server_flags
 
 TLS = "/etc/serving-tls"
 MODEL_CONFIG, MONITORING_CONFIG, BATCHING_CONFIG = "models.config", "monitoring.config", "batching.config"

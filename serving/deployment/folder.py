@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from serving.deployment.container import TLS_CONFIG
-from serving.engines import NOBODY
+from serving.docker import NOBODY
 
 
 def check_free(folder: Path, force: bool) -> None:

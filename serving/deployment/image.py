@@ -4,7 +4,8 @@ import json
 
 from serving.deployment import container, readme
 from serving.deployment.plan import Plan, kubernetes_names
-from serving.engines import GRPC_PORT, IMAGE, MODELS, NOBODY, REST_PORT
+from serving.docker import IMAGE, MODELS, NOBODY
+from serving.launching import GRPC_PORT, REST_PORT
 
 
 def files(plan: Plan) -> dict[str, str]:

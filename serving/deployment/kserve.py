@@ -8,7 +8,8 @@ from serving.deployment.plan import STABLE, Model, Plan, kubernetes_names
 from serving.deployment.storage import Storage
 from serving.deployment.text_protos import monitoring_config
 from serving.deployment.yaml_text import yaml_text
-from serving.engines import IMAGE, server_flags
+from serving.docker import IMAGE
+from serving.launching import server_flags
 
 _REST_PORT = 8080  # of KServe's runtime
 _METRICS_PATH = "/metrics"  # where KServe's runtime says that they are

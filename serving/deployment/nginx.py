@@ -1,6 +1,6 @@
 """``nginx.conf``: what stands before the server where no ingress does."""
 
-from serving.engines import GRPC_PORT, REST_PORT
+from serving.launching import GRPC_PORT, REST_PORT
 
 
 def config(body_limit: int) -> str:

@@ -3,7 +3,8 @@
 from serving.deployment import container
 from serving.deployment.plan import Plan
 from serving.deployment.storage import Storage
-from serving.engines import GRPC_PORT, IMAGE, NOBODY, REST_PORT
+from serving.docker import IMAGE, NOBODY
+from serving.launching import GRPC_PORT, REST_PORT
 
 PORTS = [{"name": "rest", "containerPort": REST_PORT}, {"name": "grpc", "containerPort": GRPC_PORT}]
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from serving.deployment import container
 from serving.deployment.plan import Plan, disk
-from serving.engines import IMAGE, MODELS
+from serving.docker import IMAGE, MODELS
 
 # tensorflow/serving reads no s3:// since 2.7 (github.com/tensorflow/serving/issues/1963): versions are fetched first
 INITIALIZER = "kserve/storage-initializer:v0.19.0"

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 
 from google.protobuf import text_format
 
+from serving.docker import MODELS
 from serving.embedded.monitoring_config import DEFAULT_PATH
-from serving.engines import MODELS
 from serving.protos import serving_pb2 as pb
 from serving.served_models import ServedModel, server_config
 

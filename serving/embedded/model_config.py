@@ -8,8 +8,6 @@ from serving.embedded.status import invalid_argument
 from serving.protos import serving_pb2 as pb
 from serving.served_models import PLATFORM
 
-_TENSORFLOW_MODEL_TYPE = 1
-
 
 def read(path: str | Path) -> pb.ModelServerConfig:
     """The configuration in a file. NOT_FOUND without it, INVALID_ARGUMENT with the line where it does not parse."""
@@ -25,7 +23,10 @@ def single_model(name: str, base_path: str) -> pb.ModelServerConfig:
 
 def check(config: pb.ModelServerConfig) -> list[pb.ModelConfig]:
     """The models listed. INVALID_ARGUMENT for a list that cannot be served as a whole."""
-    if config.WhichOneof("config") is None:
+    kind = config.WhichOneof("config")
+    if kind == "custom_model_config":
+        raise invalid_argument("Missing custom_model_config_loader in ServerCore Options")
+    if kind is None:
         raise invalid_argument("ServerModelConfig type not supported. Only ModelConfigList is currently supported")
     models = list(config.model_config_list.config)
     names = set()
@@ -36,6 +37,8 @@ def check(config: pb.ModelServerConfig) -> list[pb.ModelConfig]:
     for model in models:
         _check_path(model)
         _check_platform(model)
+        if model.HasField("logging_config"):
+            raise invalid_argument("No request-logger-creator provided.")
     return models
 
 
@@ -58,7 +61,7 @@ def _check_platform(model: pb.ModelConfig) -> None:
                 "Illegal setting both ModelServerConfig::model_type (deprecated) and "
                 f"ModelServerConfig::model_platform, model name is {model.name}"
             )
-        if model.model_type != _TENSORFLOW_MODEL_TYPE:
+        if model.model_type != pb.TENSORFLOW:
             raise invalid_argument(f"ModelServerConfig::model_type choice {model.model_type} not supported.")
         return
     if not model.model_platform:

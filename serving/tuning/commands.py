@@ -202,7 +202,7 @@ def _print(outcome: Outcome, limit_ms: float) -> None:
 def _write(out: Path, outcome: Outcome, limit_ms: float, trial: Trial) -> None:
     """What was found, and how to serve with it. Flags of an earlier search do not stay."""
     from serving.deployment.folder import write
-    from serving.engines import spelled
+    from serving.launching import spelled
     from serving.tuning import plot
     from serving.tuning.settings import BATCHING_FILE
 

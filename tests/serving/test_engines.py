@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 import serving
-from serving.engines import ENGINES, IMAGE
+from serving.docker import IMAGE
+from serving.engines import ENGINES
 
 STUB = Path(__file__).with_name("stub_server.py")
 AS_BINARY = f"import os, sys; os.execv({sys.executable!r}, ['python', {str(STUB)!r}, *sys.argv[1:]])"

@@ -6,7 +6,8 @@ import pytest
 
 import serving
 from serving.base_path import check_base_path
-from serving.engines import Options, binary_command, docker_command, embedded_command
+from serving.docker import docker_command
+from serving.launching import Options, binary_command, embedded_command
 
 OPTIONS = Options("lenet5", Path("/data/served/lenet5"), "127.0.0.1", 8601, 8600)
 

@@ -19,7 +19,7 @@ import serving
 from serving import commands, signed
 from serving.embedded import flags
 from serving.embedded.status import ServingError
-from serving.engines import Options, embedded_command
+from serving.launching import Options, embedded_command
 from tests.serving.test_engines import AS_BINARY, DOCKER
 
 KEY = Ed25519PrivateKey.generate()

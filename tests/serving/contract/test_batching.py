@@ -12,7 +12,8 @@ import pytest
 import urllib3
 
 import serving
-from serving.engines import ENGINES, Options, embedded_command
+from serving.engines import ENGINES
+from serving.launching import Options, embedded_command
 
 BATCHING = """
 max_batch_size { value: 4 }

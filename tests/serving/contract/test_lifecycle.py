@@ -169,6 +169,7 @@ def write_wrong_files(folder: Path) -> None:
         "bad": "model_config_list { config {",
         "unknown": f"model_config_list {{ {model} zzz: 1 }} }}",
         "twice": f"model_config_list {{ {model} }} {model} }} }}",
+        "logged": f"model_config_list {{ {model} logging_config {{ sampling_config {{ sampling_rate: 0.1 }} }} }} }}",
         "label": f'model_config_list {{ {model} version_labels {{ key: "stable" value: 7 }} }} }}',
         "ssl": 'server_key: "no key" server_cert: "no certificate"',
     }
@@ -185,6 +186,7 @@ def write_wrong_files(folder: Path) -> None:
         (["--model_config_file={0}/none.config", "--monitoring_config_file={0}/nowhere"], "No such file or directory"),
         (["--model_config_file={0}/unknown.config"], 'has no field named "zzz"'),
         (["--model_config_file={0}/twice.config"], "Illegal to list model a multiple times in config list"),
+        (["--model_config_file={0}/logged.config"], "INVALID_ARGUMENT: No request-logger-creator provided."),
         (
             ["--model_config_file={0}/label.config"],
             "FAILED_PRECONDITION: Request to assign label to version 7 of model a",
@@ -210,6 +212,7 @@ def test_a_wrong_configuration_leaves_a_running_server_as_it_is_and_a_right_one_
         ("bad", "Invalid protobuf file: "),
         ("unknown", 'has no field named "zzz"'),
         ("twice", "Illegal to list model a multiple times"),
+        ("logged", "No request-logger-creator provided."),
         ("label", "Request to assign label to version 7 of model a"),
     ):
         shutil.copy(tmp_path / f"{name}.config", polled)

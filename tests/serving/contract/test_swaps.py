@@ -19,7 +19,8 @@ import pytest
 from google.protobuf import text_format
 
 import serving
-from serving.engines import ENGINES, MODELS
+from serving.docker import MODELS
+from serving.engines import ENGINES
 from serving.protos import serving_pb2 as pb
 
 NUM_CLIENTS = 32
