@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from export import detections, pictures, replay
-from export.arrays import Arrays
 from export.golden import Golden
+from recipes.arrays import Arrays
 
 PROBABILITIES = ("probabilities", "scores")
 CLASSES = ("class_ids", "classes")

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from export.arrays import Arrays
+from recipes.arrays import Arrays
 
 BOXES, SCORES, CLASS_IDS = "boxes", "scores", "class_ids"
 

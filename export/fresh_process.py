@@ -11,8 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from multiprocessing.connection import Pipe
 from pathlib import Path
 
-from export import arrays
-from export.arrays import Arrays
+from recipes import arrays
+from recipes.arrays import Arrays
 
 TIME_LIMIT = 1800.0
 

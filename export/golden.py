@@ -5,8 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
-from export import arrays
-from export.arrays import Arrays
+from recipes import arrays
+from recipes.arrays import Arrays
+from recipes.batches import joined
 
 FOLDER = "golden"
 AT_ONCE = 8
@@ -35,6 +36,14 @@ class Golden:
         (folder / FOLDER).mkdir(exist_ok=True)
         with open(folder / FOLDER / f"{signature}.npz", "wb") as file:
             arrays.save(file, {"inputs": self.inputs, "outputs": self.outputs, "refused": self.refused})
+
+    def answered(self, answers: Arrays, most: int) -> "Golden":
+        """The same with other answers to the first examples: as many as there are, `most` at most."""
+        outputs = {
+            name: joined([answers[name][:most], array[len(answers[name][:most]) :]])
+            for name, array in self.outputs.items()
+        }
+        return replace(self, outputs=outputs)
 
     def within(self, limit: int, last: int) -> "Golden":
         """The `last` examples, and of those before as many as fit into `limit` bytes with them; at least one."""

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from export import companions
-from export.arrays import Arrays
+from recipes.arrays import Arrays
 
 Signatures = Mapping[str, Callable[[Arrays], Arrays]]
 """Signature → what answers inputs by name with outputs by name."""

@@ -11,8 +11,8 @@ from tensorflow_serving.apis import (
     prediction_service_pb2_grpc,
 )
 
-from export.arrays import Arrays
 from export.server import TIME_LIMIT, Refused, Server, Tls
+from recipes.arrays import Arrays
 
 SECURE = "grpcs://"
 

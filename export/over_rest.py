@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import urllib3
 
-from export.arrays import Arrays
 from export.server import TIME_LIMIT, Refused, Server, Tls
+from recipes.arrays import Arrays
 
 
 class Rest(Server):

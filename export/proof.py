@@ -27,10 +27,10 @@ import numpy as np
 import tensorflow as tf
 
 from export import comparison, detections, edges, golden, pictures
-from export.arrays import Arrays
 from export.comparison import Comparison, Tolerance
 from export.golden import Golden
 from export.signatures import Signature
+from recipes.arrays import Arrays
 from recipes.bundle import Bundle, leaves
 
 RULE = (
@@ -142,8 +142,17 @@ class Proved:
         }
 
 
-def claim(bundle: Bundle, signatures: Sequence[Signature], raw: Arrays, count: int) -> Claim:
+def claim(
+    bundle: Bundle, signatures: Sequence[Signature], raw: Arrays, count: int, trained: Arrays | None = None
+) -> Claim:
     """What the version of a bundle is held to: Keras' answers to `count` raw examples at most, and to edge cases.
+
+    Args:
+        bundle, signatures: of the version.
+        raw: examples.
+        count: most of them.
+        trained: answers to them of the backend that the model was trained on, where that is another one: by these the
+            signature of raw input is judged.
 
     Raises:
         ValueError: Keras' own answers prove nothing; see `collect` and `tolerances`.
@@ -156,6 +165,8 @@ def claim(bundle: Bundle, signatures: Sequence[Signature], raw: Arrays, count: i
         is_raw = signature.name == bundle.preprocessing.signature
         examples[signature.name] = collect(signature, rows, edges.together(refused.values()) if is_raw else {})
         allowed[signature.name] = tolerances(signature, examples[signature.name], rows, bundle.model)
+        if is_raw and trained is not None:
+            examples[signature.name] = examples[signature.name].answered(trained, most)
     real = next(signature for signature in signatures if signature.name == bundle.preprocessing.signature), raw
     return Claim(examples, allowed, real, tuple(odd), tuple(refused))
 

@@ -36,7 +36,7 @@ from export.proof import ProofFailed
 from export.rewriting import recurrence
 from export.signatures import signatures_of
 from export.version import CARD, DEFAULT, PROOF, Version, at
-from recipes import explanation
+from recipes import backend, explanation
 from recipes.run import Run
 
 LABELS = "labels.txt"
@@ -95,13 +95,14 @@ def publish(
 
     Raises:
         ProofFailed: the version answers otherwise than Keras; names signature, output, example and both values.
-        ValueError: an option is not what is accepted; the Run cannot be published (NaN in a weight, an unnamed input,
-            labels that do not match, no example right, …), explained as asked for, or had as a companion; it breaks
-            what asks the newest version, or is worse than that; `base_path` is a file, or no URL that is known; or
-            `sign` is no private key.
+        ValueError: an option is not what is accepted; the backend is not TensorFlow; the Run cannot be published (NaN
+            in a weight, an unnamed input, labels that do not match, no example right, …), explained as asked for, or
+            had as a companion; it breaks what asks the newest version, or is worse than that; `base_path` is a file, or
+            no URL that is known; or `sign` is no private key.
         ImportError: what reaches the object store is not installed.
         OSError: `base_path` cannot be written.
     """
+    backend.check("Publishing")
     objective = Objective(optimize, tuple(batch_sizes))
     key = None if sign is None else signing.private_key(sign)
     options = _Options(golden, explain, objective, making.named(companions), allow_breaking, allow_worse, license, key)
@@ -152,6 +153,7 @@ def _build(
 ) -> None:
     """Make `folder` a complete version."""
     bundle = run.bundle
+    signature = bundle.preprocessing.signature
     raw = {name: np.asarray(array) for name, array in run.examples.raw.items()}
     signatures = signatures_of(bundle, options.explain)
     resources = [bundle.model, *bundle.preprocessing.trackables]
@@ -160,11 +162,11 @@ def _build(
     _check_against_newest(base, run, described, options)
     tell("traced    " + ", ".join(described))
 
-    claim = proof.claim(bundle, signatures, raw, options.golden)
+    claim = proof.claim(bundle, signatures, raw, options.golden, run.answers)
     for name, examples in claim.examples.items():
         examples.save(folder, name)
     if bundle.answer.kind == "class" and not options.allow_worse:
-        classes = claim.examples[bundle.preprocessing.signature].outputs["classes"]
+        classes = claim.examples[signature].outputs["classes"]
         checks.check_answers(run, classes[: len(classes) - len(claim.edge_cases)])
     warmup.write(folder, claim.examples, options.objective.batch_sizes)
     if bundle.labels:
@@ -173,6 +175,8 @@ def _build(
     plain = claim.proved(folder, process.replay(folder))
     for of_signature in plain.found.values():
         tell(f"proved    {summary(of_signature)}")
+    if run.answers is not None:
+        tell(f"          {signature}: by the answers of {run.facts['backend']}, on which it was trained")
 
     beside = making.add(options.companions, plain, process)
     for one in beside.values():
@@ -195,6 +199,13 @@ def _build(
     record["hashes"] = hashes.hashes(folder, described, record["lineage"]["weights_sha256"])
     record["companions"] = {name: one.path.name for name, one in beside.items()}
     proved = {**choice.proved.record(kept), "companions": making.records(beside, kept)}
+    if run.answers is not None:
+        told = {
+            "backend": run.facts["backend"],
+            "signature": signature,
+            "examples": min(options.golden, len(run.examples)),
+        }
+        proved["trained_on"] = told
     _document(folder, run, base.name, record, proved)
     bom.write(folder, record, base.name)
     manifest.write(folder)

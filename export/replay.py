@@ -14,10 +14,11 @@ from pathlib import Path
 
 import numpy as np
 
-from export import arrays, golden, timing
-from export.arrays import Arrays
+from export import golden, timing
 from export.golden import Golden
 from export.loading import Signatures, loaded
+from recipes import arrays
+from recipes.arrays import Arrays
 from recipes.batches import all_joined, parts
 
 ALL, AGAIN, ALONE, NONE, REFUSED = "all", "again", "alone", "none", "refused"

@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from os import PathLike
 
-from export.arrays import Arrays
+from recipes.arrays import Arrays
 
 TIME_LIMIT = 120.0  # seconds; the first request to a large version is slow
 AVAILABLE = "AVAILABLE"

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from export import golden, loading
-from export.arrays import Arrays
+from recipes.arrays import Arrays
 
 LOAD, FIRST = "load", "first"
 WARM_CALLS = 2

@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from export import timing
-from export.arrays import Arrays
 from export.proof import Proved
 from export.variants import PLAIN
 from export.version import SAVED_MODEL
+from recipes.arrays import Arrays
 
 PARTS = (SAVED_MODEL, "fingerprint.pb", "variables", "assets")
 """Of a version folder, what the SavedModel is."""

@@ -10,8 +10,8 @@ from pathlib import Path
 import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
-from export.arrays import Arrays
 from export.golden import Golden, rows
+from recipes.arrays import Arrays
 
 FILE = "assets.extra/tf_serving_warmup_requests"
 BATCH_SIZES = (1, 8)

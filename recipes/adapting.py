@@ -6,6 +6,7 @@ import keras
 import tensorflow as tf
 from keras import ops
 
+from recipes import backend
 from recipes.pipeline import Part
 from zoo.architectures.dann import REVERSAL, adaptation_factor
 
@@ -65,6 +66,7 @@ class AdaptationSchedule(keras.callbacks.Callback):
 
     def on_train_batch_begin(self, batch, logs=None):
         progress = (self.epoch + batch / self.steps) / self.epochs
+        backend.bring_weights_up_to_date(self.model)
         self.factor.assign(self.most * adaptation_factor(progress))
 
 

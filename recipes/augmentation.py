@@ -87,6 +87,11 @@ class Augmentation:
         self.seed = seed
         self.preprocessing = preprocessing
 
+    @property
+    def mixes(self) -> bool:
+        """Whether a picture is made of several."""
+        return bool(self.mixup or self.cutmix)
+
     def __call__(self, pictures: tf.Tensor, targets: tf.Tensor, step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Preprocessed pictures, float32 targets `(batch, n)` and the int64 step → both, changed."""
         draws = Draws(self.seed, step)

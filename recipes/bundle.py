@@ -13,7 +13,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from recipes import answers, writing
+from recipes import answers, backend, writing
 from recipes import preprocessing as pre
 from recipes.answers import Answer, WrittenAnswer
 from recipes.batches import all_joined, objects, parts
@@ -111,7 +111,7 @@ class Bundle:
     def _whole(self, encoded: tf.Tensor, run: Callable | None = None) -> dict[str, tf.Tensor]:
         """The PNG that is made of an encoded picture; what alpha it has is kept."""
         tensor, alpha, size = self.preprocessing.whole(encoded)
-        run = run or functools.partial(self.model, training=False)
+        run = run or functools.partial(backend.called, self.model)
         unit = self.answer(tf.convert_to_tensor(run(tensor[tf.newaxis])))["image"][0]
         same = tf.reduce_all(tf.shape(unit)[:2] == size)
         unit = tf.cond(same, lambda: unit, lambda: tf.image.resize(unit, size, antialias=True))
@@ -136,9 +136,8 @@ class Bundle:
 
     def graph(self, *tensors: tf.Tensor, raw: dict[str, tf.Tensor] | None = None) -> dict[str, tf.Tensor]:
         """The answer in operations of TensorFlow: tensors, `(batch, ...)` of any number type → named answers."""
-        # training=False is said aloud: left to itself, an augmentation layer inside the model stays on in an export.
         inputs = [tf.cast(each, given.dtype) for each, given in zip(tensors, self.model.inputs, strict=True)]
-        outputs = self.model(inputs if len(inputs) > 1 else inputs[0], training=False)
+        outputs = backend.called(self.model, inputs if len(inputs) > 1 else inputs[0])
         return self.answer(outputs, inputs[-1], self.preprocessing, raw)
 
     def graph_of_raw(self, raw: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
@@ -166,7 +165,10 @@ class Bundle:
             found = _put_back(latents, self._predict(latents.values.numpy(), batch_size))
             return {name: value.numpy() for name, value in found.items()}
         if self.at_own_size:
-            run = self.model.predict_on_batch
+
+            def run(tensor):
+                return self.model.predict_on_batch(tensor.numpy())
+
             pngs = [self._whole(tf.constant(one), run)["image_bytes"].numpy() for one in raw["image_bytes"]]
             return {"image_bytes": objects(pngs)}
         if self.preprocessing.kind == pre.ImagePreprocessing.kind:

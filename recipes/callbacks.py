@@ -145,6 +145,17 @@ def more_is_better(monitor: str) -> bool:
     return monitor.removeprefix("val_") in ("accuracy", "mean_iou")
 
 
+class CopiedWeights(keras.callbacks.Callback):
+    """Gives a network the weights of the form in which it is trained, after every epoch."""
+
+    def __init__(self, form: keras.Model, network: keras.Model):
+        super().__init__()
+        self.form, self.network = form, network
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.network.set_weights(self.form.get_weights())
+
+
 class BestWeights(keras.callbacks.Callback):
     """Remembers the weights of the best epoch, and stops when no epoch has been better for `patience` epochs.
 

@@ -24,6 +24,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from recipes import backend
 from recipes.callbacks import BestWeights, History
 from recipes.config import Config
 from recipes.folders import CHECKPOINT, CHECKPOINTS, staging_of
@@ -125,6 +126,8 @@ class Checkpointing(keras.callbacks.Callback):
         self.epochs, self.steps, self.history, self.best = epochs, steps, history, best
         self.phase = self.epoch = 0
         self.overridden: Sequence[str] = ()
+        self.writes = True
+        """Whether this process writes them: of several the first one does."""
         self.costs: list[float] = []
         self._taken, self._due, self._metrics = None, False, []
 
@@ -158,6 +161,7 @@ class Checkpointing(keras.callbacks.Callback):
     def on_train_batch_end(self, batch, logs=None):
         position = Position(self.phase, self.epoch, batch + 1)
         if position.step < self.steps and self.timer.is_due(self._number(position), after_epoch=False):
+            backend.bring_weights_up_to_date(self.model)
             self._write(position, _variables(self.model) | _numbered(METRICS, self.model.metrics_variables))
 
     def on_epoch_end(self, epoch, logs=None):
@@ -176,6 +180,8 @@ class Checkpointing(keras.callbacks.Callback):
         return position.epoch * self.steps + position.step
 
     def _write(self, position: Position, variables: dict[str, np.ndarray]) -> None:
+        if not self.writes:
+            return
         started, number = time.monotonic(), self._number(position)
         record = {
             "format": FORMAT,
@@ -248,8 +254,7 @@ def _by_step(folder: Path) -> list[Path]:
 def _build_metrics(trained: keras.Model, batches: tf.data.Dataset) -> None:
     """Give metrics their variables, which Keras does in the first step, by tracing what it does in it."""
     if not all(metric.variables for metric in trained.metrics):
-        measure = tf.function(lambda x, y: trained.compute_metrics(x, y, trained(x, training=False)))
-        measure.get_concrete_function(*batches.element_spec)
+        trained._symbolic_build(data_batch=batches.element_spec)
 
 
 @dataclass(frozen=True)

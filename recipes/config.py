@@ -17,6 +17,7 @@ SCHEDULES = ("constant", "step", "cosine", "annealed")
 AUGMENTATIONS = ("flip", "rotate", "shift", "zoom", "contrast", "random_resized_crop", "rand_augment")
 ANNOTATED_AUGMENTATIONS = ("flip", "contrast")  # of pictures with masks or boxes
 PRECISIONS = ("float32", "bfloat16", "float16")
+DISTRIBUTIONS = ("auto", "data", "model")
 TOKENIZERS = ("words", "characters", "wordpiece", "byte_pairs")
 TOO_LONG = ("truncate", "refuse")
 RESIZE_METHODS = ("bilinear", "bicubic", "nearest", "area", "lanczos3", "lanczos5")
@@ -83,6 +84,12 @@ class Config:
     weights = freeze = unfreeze_at = None
     rate_decay = 1.0
 
+    distribute: str = option(
+        "auto",
+        "Several devices: with data each has a part of every batch, with model of a Transformer's weights; auto is "
+        "data where there are several accelerators.",
+        choices=DISTRIBUTIONS,
+    )
     epochs: int = option(5, "Passes over the training part.", least=1)
     batch_size: int = option(64, "Examples per step.", least=1)
     gradient_accumulation: int = option(1, "Steps whose gradients are averaged for one update.", least=1)
@@ -137,6 +144,7 @@ UNRECORDED = (
     "override",
     "checkpoint_every",
     "checkpoint_keep",
+    "distribute",
     "verbose",
     "tensorboard",
     "cache_dir",

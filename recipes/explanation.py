@@ -23,7 +23,7 @@ import tensorflow as tf
 from matplotlib.figure import Figure
 from PIL import Image
 
-from recipes import feature_maps
+from recipes import backend, feature_maps
 from recipes.bundle import Bundle
 from recipes.data import pictures
 from recipes.examples import to_png
@@ -136,9 +136,10 @@ def explain(
 
     Raises:
         ValueError: no image classifier; an image that cannot be read; an unknown method or label, or a method that the
-            model does not allow; a patch that does not fit.
+            model does not allow; a patch that does not fit; a backend other than TensorFlow.
         OSError: the image or the path cannot be opened.
     """
+    backend.check("An explanation")
     bundle = _bundle_of(run_or_bundle)
     check_image_classifier(bundle)
     method = resolve_method(bundle.model, method)

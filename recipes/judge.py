@@ -48,7 +48,7 @@ class Judge:
     def looks_at(self, unit: np.ndarray) -> Seen:
         """Pictures in 0..1, `(n, height, width, channels)` → what is seen of them."""
         starts = range(0, len(unit), AT_ONCE)
-        found = [self._network.predict_on_batch(self._read(unit[start : start + AT_ONCE])) for start in starts]
+        found = [self._network.predict_on_batch(self._read(unit[start : start + AT_ONCE]).numpy()) for start in starts]
         features, logits = (np.concatenate(parts) for parts in zip(*found, strict=True))
         return Seen(features.reshape(len(features), -1), np.argmax(logits, axis=-1))
 

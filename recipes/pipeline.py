@@ -14,6 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from recipes.batches import joined
+from recipes.share import Share
 
 MEMORY_LIMIT = 2**30
 """Most bytes of preprocessed examples kept in memory, per part."""
@@ -78,6 +79,7 @@ class Part:
         augment: Callable | None = None,
         first: int = 0,
         skipped: int = 0,
+        share: Share | None = None,
     ) -> tf.data.Dataset:
         """Batches of one epoch after the other without end, each in its own order if `shuffle`.
 
@@ -88,12 +90,13 @@ class Part:
             augment: `(x, y, step) -> (x, y)`, applied to every batch.
             first: number of the first epoch, from 0.
             skipped: batches that are left out of it, at its beginning; their examples are not preprocessed.
+            share: the rows of a batch that are wanted; of a streamed part, others may be zeros.
         """
         epoch_examples = self._gathered() if self.arrays is not None else self._streamed
 
         def epoch_batches(epoch):
             left_out = tf.where(epoch == first, tf.constant(skipped * batch_size, tf.int64), 0)
-            return epoch_examples(epoch, batch_size, seed, shuffle, left_out)
+            return epoch_examples(epoch, batch_size, seed, shuffle, left_out, share)
 
         dataset = tf.data.Dataset.counter(first).flat_map(epoch_batches)
         if augment is not None:
@@ -110,7 +113,7 @@ class Part:
         arrays = tf.nest.map_structure(tf.constant, self.arrays)  # captured by the pipeline, not written into its graph
         lengths = None if self._padding is None else tf.constant(self.lengths())
 
-        def epoch_batches(epoch, batch_size, seed, shuffle, left_out):
+        def epoch_batches(epoch, batch_size, seed, shuffle, left_out, share):
             order, pair = tf.range(self.size), tf.stack([tf.cast(seed, tf.int64), epoch])
             if shuffle:
                 order = tf.random.experimental.stateless_shuffle(order, pair)
@@ -123,12 +126,15 @@ class Part:
 
         return epoch_batches
 
-    def _streamed(self, epoch, batch_size, seed, shuffle, left_out):
+    def _streamed(self, epoch, batch_size, seed, shuffle, left_out, share):
         examples = self._examples()
         if shuffle:
             pair = tf.cast(seed, tf.int64) * 1_000_003 + epoch
             examples = examples.shuffle(min(SHUFFLE_BUFFER, self.size), seed=pair)
-        return self._batched(examples.skip(left_out), batch_size)
+        if share is None or self.kept is not None or self._padding is not None:
+            return self._batched(examples.skip(left_out), batch_size)
+        numbered = examples.enumerate().skip(left_out)
+        return share.blanking(numbered, self.reading.preprocess, self.size, batch_size).batch(batch_size)
 
     def _examples(self) -> tf.data.Dataset:
         """What is shuffled of a streamed part: raw examples, or the numbers of those on the disk."""

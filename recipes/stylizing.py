@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from recipes import initial_weights
+from recipes import backend, initial_weights
 from recipes.data.pictures import examine
 from recipes.datasets import photographs
 from recipes.orientation import orientation, upright
@@ -87,7 +87,7 @@ def read_picture(given: str | Path, shorter: int | None = None) -> np.ndarray:
 
 def style_of(network: keras.Model, picture: np.ndarray) -> list[np.ndarray]:
     """The Gram matrices of a picture `(height, width, 3)` in 0..1, `(1, n, n)` each."""
-    return [perceptual.gram_matrix(maps).numpy() for maps in network(picture[np.newaxis])]
+    return [ops.convert_to_numpy(perceptual.gram_matrix(maps)) for maps in network(picture[np.newaxis])]
 
 
 def parts_of_loss(network: keras.Model, grams: list, pictures, shown):
@@ -151,9 +151,11 @@ def stylize(
         float32 `(height, width, 3)` in 0..1.
 
     Raises:
-        ValueError: unreadable pictures, sizes or steps that are not positive, or no such weights.
+        ValueError: unreadable pictures, sizes or steps that are not positive, no such weights, or a backend other than
+            TensorFlow.
         OSError: published weights cannot be fetched.
     """
+    backend.check("The optimisation of a picture")
     for name, value, least in (("size", size, LEAST), ("steps", steps, 1)):
         if value < least:
             raise ValueError(f"{name} must be at least {least}. Received: {value!r}.")

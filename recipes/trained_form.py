@@ -2,33 +2,41 @@
 
 What is evaluated, saved and exported is the network itself, in float32; only its weights come from training.
 
+On TensorFlow:
+
 - Batch normalisation is computed by TensorFlow's fused kernel, which Keras does not use, with the same results.
 - A 1x1 convolution with a stride reads only the places it has to. (oneDNN's own kernel for the gradient of its weights
   writes beyond its memory where 8 maps become 16 and batches differ in size, as of TensorFlow 2.21.)
-- Mixed precision is that of Micikevicius et al., "Mixed Precision Training" (2018): float32 weights (§3.1) and, for
-  float16, a scaled loss (§3.2).
+Mixed precision is that of Micikevicius et al., "Mixed Precision Training" (2018): float32 weights (§3.1) and, for
+float16, a scaled loss (§3.2).
 """
 
 import keras
+import numpy as np
 import tensorflow as tf
 from keras import layers
 
+from recipes import backend
 from recipes.bundle import leaves
+from recipes.distribution import ONE_DEVICE, OneDevice
 
 
-def trained_form(model: keras.Model, precision: str) -> keras.Model:
+def trained_form(model: keras.Model, precision: str, place: OneDevice = ONE_DEVICE) -> keras.Model:
     """The network as it is trained: a copy with the same names and weights, or the model itself.
 
     Args:
         model: a Functional model.
         precision: "float32"; or "bfloat16" or "float16" for everything up to the last layer, whose output and loss need
             float32 (Keras guide "Mixed precision").
+        place: where it is trained; within its scope. On several devices it is a copy always.
     """
     found = list(leaves(model.layers))
-    known = all(map(_is_known, found))
+    known = backend.name() == backend.TENSORFLOW and all(map(_is_known, found))
     other = any(type(layer) is layers.BatchNormalization or _skips_places(layer) for layer in found)
-    if precision == "float32" and not (other and known):
+    is_other = precision != "float32" or (other and known)
+    if not is_other and place.devices == 1:
         return model
+    how = f"in {precision}" if precision != "float32" else "on several devices"
     last = [_last_layer(tensor) for tensor in model.outputs]
 
     def copy(layer):
@@ -36,7 +44,9 @@ def trained_form(model: keras.Model, precision: str) -> keras.Model:
         if precision != "float32" and isinstance(layer, keras.Layer):
             config["dtype"] = "float32" if any(layer is other for other in last) else f"mixed_{precision}"
         kind = type(layer)
-        if known and kind is layers.BatchNormalization:
+        if kind is layers.BatchNormalization and place.sees_parts:
+            config["synchronized"] = True
+        elif known and kind is layers.BatchNormalization:
             kind = FusedBatchNormalization
         elif known and _skips_places(layer):
             kind = SubsampledConv2D
@@ -47,12 +57,15 @@ def trained_form(model: keras.Model, precision: str) -> keras.Model:
             return copy(layer)
         except Exception as error:  # of any kind: it is the code of somebody's layer
             raise ValueError(
-                f"Training in {precision} copies the model layer by layer, and {layer.name!r}, a "
+                f"Training {how} copies the model layer by layer, and {layer.name!r}, a "
                 f"{type(layer).__name__}, cannot be copied: {error}"
             ) from error
 
     form = keras.models.clone_model(model, clone_function=copy_or_refuse, recursive=True)
     form.set_weights(model.get_weights())
+    if not is_other:  # on one device it would be the model itself: with the same draws, in dropout
+        for mine, own in zip(form.variables, model.variables, strict=True):
+            mine.assign(np.array(own))
     return form
 
 

@@ -3,6 +3,7 @@
 import platform
 import time
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from importlib import metadata
 from pathlib import Path
 
@@ -11,7 +12,18 @@ import pandas as pd
 import tensorflow as tf
 
 import zoo
-from recipes import autologging, checkpoint, command_line, event_files, fine_tuning, initial_weights, licenses, plots
+from recipes import (
+    autologging,
+    backend,
+    checkpoint,
+    command_line,
+    distribution,
+    event_files,
+    fine_tuning,
+    initial_weights,
+    licenses,
+    plots,
+)
 from recipes.auxiliary_heads import first_head
 from recipes.bundle import Bundle, check_inputs_and_output, input_is_named
 from recipes.callbacks import (
@@ -19,6 +31,7 @@ from recipes.callbacks import (
     AveragedWeights,
     BestWeights,
     CallbacksFromStep,
+    CopiedWeights,
     History,
     Interrupted,
     SignalsBetweenSteps,
@@ -28,6 +41,7 @@ from recipes.callbacks import (
 from recipes.checkpoint import Checkpointing, Found
 from recipes.config import BUILDER_OPTIONS, Config
 from recipes.data import Data, load, overview
+from recipes.distribution import OneDevice
 from recipes.event_files import EventFiles
 from recipes.folders import staged_run
 from recipes.interval import Interval, Timer
@@ -53,21 +67,22 @@ def train(task_type: type[Task], model: str | keras.Model, data, config: Config)
     history, but no Run.
     """
     started = time.perf_counter()
-    check_model(model)  # before the data is read
+    task_type.check_backend(config)  # before the data is read
+    check_model(model)
     autologging.check()
     if config.tensorboard:
         event_files.check_installed()
+    place = distribution.begin(config.distribute, task_type.name, task_type.distributes, config.batch_size)
     name = model if isinstance(model, str) else model.name
     source = data if isinstance(data, Data) else load_data(data, task_type, config)
     about = overview.of(source, task_type.name)
-    if config.verbose:
+    if config.verbose and place.process == 0:
         print(overview.sentence(source, about), flush=True)
     final = Path(config.run_dir or usual_dir(name, source))
     terms = checkpoint.terms(task_type.name, name, config.recorded(), source.fingerprint)
-    found = checkpoint.find(final) if config.resume else None
-    found = found and checkpoint.checked(found, terms, final, config)
-    stops = TrainingDiverged, KeyboardInterrupt
-    with staged_run(final, config.overwrite, config.resume, found and found.folder, stops) as folder:
+    place.check_same("model, data and options", terms)
+    found = place.of_first(lambda: _found(final, terms, config)) if config.resume else None
+    with _folder(final, config, found, place) as folder:
         # Same seed, same run: with op determinism the order of additions is part of the result.
         keras.utils.set_random_seed(config.seed + 1)  # a global seed of 0 is one that tf.data cannot trace
         tf.config.experimental.enable_op_determinism()
@@ -78,7 +93,7 @@ def train(task_type: type[Task], model: str | keras.Model, data, config: Config)
         with_all_heads = _network(model, task, preprocessing, config)
         network = first_head(with_all_heads)
         task.adopt(network)
-        history, costs = _fit(with_all_heads, task, preprocessing, terms, found)
+        history, costs = _fit(with_all_heads, task, preprocessing, terms, found, place)
         training_seconds = time.perf_counter() - started
 
         bundle = Bundle(network, task.name, preprocessing, task.answer, _card(name, network, source))
@@ -90,10 +105,13 @@ def train(task_type: type[Task], model: str | keras.Model, data, config: Config)
             "seconds": {"training": round(training_seconds, 2)},
             "checkpoints": {"written": len(costs), "seconds": round(sum(costs), 3)},
             **_facts(data, source, about, config),
+            **place.record(),
             **({"overridden": found.overridden} if found and found.overridden else {}),
             licenses.FACT: [each for i, each in enumerate(made_of) if each not in made_of[:i]],
         }
         run = Run(folder, bundle, pd.DataFrame(history), metrics, facts, task.examples())
+        if backend.name() != backend.TENSORFLOW:
+            run.answers = bundle.predict(run.examples.raw)
         facts["seconds"]["total"] = round(time.perf_counter() - started, 2)
         run.save()
         plots.draw(run, answers, truth)
@@ -106,6 +124,20 @@ def train(task_type: type[Task], model: str | keras.Model, data, config: Config)
 def usual_dir(model: str, source: Data) -> str:
     """Where a Run goes if nobody says where."""
     return f"runs/{model}-{source.name.replace('/', '-').replace(':', '-')}"
+
+
+def _found(final: Path, terms: dict, config: Config) -> Found | None:
+    """The checkpoint to go on from, if there is one yet."""
+    found = checkpoint.find(final)
+    return found and checkpoint.checked(found, terms, final, config)
+
+
+def _folder(final: Path, config: Config, found: Found | None, place: OneDevice) -> AbstractContextManager[Path]:
+    """Where a process makes the Run: what becomes `final`, of the first process; of others what passes away."""
+    if place.process:
+        return distribution.passing_folder()
+    stops = TrainingDiverged, KeyboardInterrupt
+    return staged_run(final, config.overwrite, config.resume, found and found.folder, stops)
 
 
 def check_model(model) -> None:
@@ -165,7 +197,12 @@ def _with_named_input(model: keras.Model, preprocessing: Preprocessing) -> keras
 
 
 def _fit(
-    network: keras.Model, task: Task, preprocessing: Preprocessing, terms: dict, found: Found | None
+    network: keras.Model,
+    task: Task,
+    preprocessing: Preprocessing,
+    terms: dict,
+    found: Found | None,
+    place: OneDevice,
 ) -> tuple[list[dict[str, float]], list[float]]:
     """Fit a network in the precision asked for, phase after phase.
 
@@ -177,12 +214,16 @@ def _fit(
             short, history and best weights go into the task's folder.
         terms: of the checkpoint.
         found: the checkpoint to go on from.
+        place: where it is trained.
     """
     config = task.config
-    form = trained_form(network, config.precision)
+    place.lay_out(network)
+    with place.scope():
+        form = trained_form(network, config.precision, place)
     phases = fine_tuning.phases(form, config)
     factors = fine_tuning.rate_factors(form, config.rate_decay)
-    trained, read = task.in_training(form, preprocessing)
+    with place.scope():
+        trained, read = task.in_training(form, preprocessing)
     if config.l1 or config.l2:
         for weight in trained.trainable_variables:
             if weight.name == "kernel":
@@ -191,7 +232,8 @@ def _fit(
     validation = None
     if task.validates and task.data.sizes.get("validation"):
         validation = task.training_part("validation", preprocessing)
-        validation = _read_by(read, validation.batches(task.at_once(preprocessing)))
+        validation = _read_by(read, validation.batches(place.at_once(task.at_once(preprocessing))))
+        validation = place.of_validation(validation)
     steps = training.steps(config.batch_size)
 
     measured = ["loss", *(metric.name for metric in task.metrics())]
@@ -199,21 +241,27 @@ def _fit(
     usual = task.monitor or ("val_loss" if validation else "loss")
     monitor = choose("monitor", config.monitor or usual, [*measured, *task.logged])
     history, finite, best = History(), StopOnNonFiniteLoss(steps), BestWeights(form, monitor, config.patience)
-    of_task = task.callbacks(Bundle(form, task.name, preprocessing, task.answer))
+    # What is looked at is on one device.
+    seen, copied = (form, []) if place.devices == 1 else (network, [CopiedWeights(form, network)])
+    of_task = [*copied, *task.callbacks(Bundle(seen, task.name, preprocessing, task.answer))]
     timer = Timer(config.checkpoint_every and Interval.parse(config.checkpoint_every))
     keeper = Checkpointing(task.folder, terms, timer, config.checkpoint_keep, config.epochs, steps, history, best)
-    watching = [ProgressDisplay(config.epochs, steps, best)] if config.verbose else []
-    watching += [EventFiles(task.folder, history, config.recorded())] if config.tensorboard else []
+    keeper.writes = place.process == 0
+    watching = []
+    if place.process == 0:
+        watching += [ProgressDisplay(config.epochs, steps, best)] if config.verbose else []
+        watching += [EventFiles(task.folder, history, config.recorded())] if config.tensorboard else []
     if found:
         found = found.counted_by(steps)
         found.into_callbacks(history, best)
     try:
-        with SignalsBetweenSteps() as signals:
+        with SignalsBetweenSteps() as signals, place.watched():
             for number, phase in enumerate(phases):
                 if found and number < found.position.phase:
                     continue
                 with fine_tuning.keeping(phase.frozen):
-                    task.compile(trained, _optimizers(config, steps, phase, factors))
+                    with place.scope():
+                        task.compile(trained, _optimizers(config, steps, phase, factors))
                     first, done = phase.first, 0
                     if found:
                         found.into(trained)
@@ -221,13 +269,17 @@ def _fit(
                         first, done = (phase.last, 0) if best.has_stopped else (at.epoch, at.step)
                     else:
                         best.waited = 0
-                    batches = _read_by(
-                        read,
-                        training.epochs(
-                            config.batch_size, config.seed, config.shuffle, task.augment(preprocessing), first, done
-                        ),
+                    augment = task.augment(preprocessing)
+                    # Of pictures that are mixed with those of other processes, each needs them all.
+                    whole = place.processes == 1 or getattr(augment, "mixes", False)
+                    share = {} if whole else {"share": place.share}
+                    batches = training.epochs(
+                        config.batch_size, config.seed, config.shuffle, augment, first, done, **share
                     )
-                    keeper.begin(trained, number, phase.first, found, batches)
+                    batches = _read_by(read, batches)
+                    with place.scope():
+                        given = place.of_training(trained, batches, task.class_weights())
+                        keeper.begin(trained, number, phase.first, found, batches)
                     found = None
                     callbacks = [
                         signals,
@@ -242,12 +294,11 @@ def _fit(
                         *watching,
                     ]
                     trained.fit(
-                        batches,
+                        **given,
                         initial_epoch=first,
                         epochs=phase.last,
                         steps_per_epoch=steps,
                         validation_data=validation,
-                        class_weight=task.class_weights(),
                         callbacks=[CallbacksFromStep(callbacks, done, steps)],
                         shuffle=False,  # the pipeline does it
                         verbose=0,
@@ -329,9 +380,11 @@ def _facts(data, source: Data, about: Mapping, config: Config) -> dict:
 
 
 def versions() -> dict:
-    """What a Run was made with: packages, Python, platform."""
+    """What a Run was made with: backend, packages, Python, platform."""
+    computing = () if backend.name() == backend.TENSORFLOW else (backend.name(),)
     return {
-        "versions": {package: metadata.version(package) for package in PACKAGES},
+        "backend": backend.name(),
+        "versions": {package: metadata.version(package) for package in (*PACKAGES, *computing)},
         "python": platform.python_version(),
         "platform": platform.platform(),
     }

@@ -10,7 +10,7 @@ import dataclasses
 import keras
 import tensorflow as tf
 
-from recipes import generation
+from recipes import backend, generation
 from recipes.preprocessing import TextPreprocessing, dense
 from zoo import decoding
 
@@ -83,7 +83,9 @@ def write(
 
 
 def why_not(model: keras.Model) -> str | None:
-    """Why a model cannot write a text one token at a time; None where it can."""
+    """Why a model cannot write a text one token at a time, in operations of TensorFlow; None where it can."""
+    if backend.name() != backend.TENSORFLOW:
+        return f"The model is computed by {backend.name()}."
     try:
         cache = decoding.begin(model, [tf.ones([1, 2], tf.int32)] * len(model.inputs), tf.constant([2]), 3)
         decoding.step(model, tf.ones([1], tf.int32), cache, tf.constant([1]))
@@ -124,5 +126,5 @@ class _ReadAnew:
         *given, text = kept
         places = tf.stack([tf.range(tf.shape(text)[0]), index], axis=1)
         inputs = [*given, tf.tensor_scatter_nd_update(text, places, tokens)]
-        logits = self.model(inputs if given else inputs[0], training=False)
+        logits = backend.called(self.model, inputs if given else inputs[0])
         return tf.gather(logits, index, batch_dims=1), inputs

@@ -7,11 +7,11 @@ signatures are the SavedModel's alone, which stays what a server loads.
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from export.arrays import Arrays
 from export.companions.companion import Companion
 from export.companions.litert import LITERT
 from export.companions.onnx import ONNX
 from export.version import DEFAULT
+from recipes.arrays import Arrays
 
 COMPANIONS: Mapping[str, Companion] = {each.name: each for each in (LITERT, ONNX)}
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from export.arrays import Arrays
+from recipes.arrays import Arrays
 
 if TYPE_CHECKING:  # it takes Keras, which those who ask a companion do without
     from export.rewriting.freezing import Frozen

@@ -12,9 +12,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from export.arrays import Arrays
 from export.companions.companion import Companion, Unavailable
 from export.version import DEFAULT
+from recipes.arrays import Arrays
 
 if TYPE_CHECKING:
     from export.rewriting.freezing import Frozen

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from export.arrays import Arrays
 from export.companions.companion import Companion, Unavailable
 from export.version import DEFAULT
+from recipes.arrays import Arrays
 
 if TYPE_CHECKING:
     from export.rewriting.freezing import Frozen

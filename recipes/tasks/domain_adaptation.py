@@ -54,6 +54,7 @@ class DomainAdaptation(ImageClassification):
     """Classes of the source, for pictures of the target."""
 
     name = "domain-adaptation"
+    distributes = False
 
     @functools.cached_property
     def target(self) -> Data:
@@ -186,7 +187,7 @@ class DomainAdaptation(ImageClassification):
         count = min(PICTURED, *(data.sizes[data.evaluated_on] for _, data in parts))
         for task, data in parts:
             part = task.part(data.evaluated_on, bundle.preprocessing, lambda y: y)
-            pictures = np.concatenate([x.numpy() for x, _ in part.batches(count).take(1)])
+            pictures = np.concatenate([x for x, _ in part.batches(count).take(1).as_numpy_iterator()])
             found.append(network.predict_on_batch(pictures)[0].reshape(count, -1))
         return np.concatenate(found).astype(np.float32)
 

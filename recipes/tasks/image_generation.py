@@ -6,10 +6,10 @@ from pathlib import Path
 
 import keras
 import numpy as np
-import tensorflow as tf
+from keras import ops
 
 import zoo
-from recipes import parts_of_loss
+from recipes import backend, parts_of_loss
 from recipes.adversarial import AdversarialTraining
 from recipes.answers import GeneratedAnswer
 from recipes.config import GenerationConfig, takes
@@ -97,6 +97,13 @@ class ImageGeneration(Task):
 
     name = "image-generation"
     num_classes = None
+    distributes = False
+
+    @classmethod
+    def check_backend(cls, config):
+        super().check_backend(config)
+        if config.partner != VARIATIONAL:
+            backend.check(f"The training of an adversarial pair, here that of {config.partner},")
 
     @property
     def variational(self) -> bool:
@@ -233,7 +240,7 @@ class ImageGeneration(Task):
         encoder = keras.saving.load_model(self.folder / PARTNER_FILE, compile=False)
         bound = VariationalTraining(encoder, zoo.features(self.model, "logits"), self.config.seed)
         part = self.part(self.data.evaluated_on, None, None)
-        losses = [tf.reduce_sum(bound(x), axis=-1).numpy() for x, _ in part.batches(500)]
+        losses = [ops.convert_to_numpy(bound(x)).sum(axis=-1) for x, _ in part.batches(500).as_numpy_iterator()]
         return {"elbo": -float(np.mean(np.concatenate(losses)))}
 
     def examples(self):

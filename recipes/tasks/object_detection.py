@@ -92,10 +92,10 @@ class ObjectDetection(AnnotatedPictureTask):
             bytes_per_example=4 * int(np.prod(preprocessing.shape)),
         )
         found, truth = [], []
-        for x, (rows, size) in part.batches(self.at_once(preprocessing)):
+        for x, (rows, size) in part.batches(self.at_once(preprocessing)).as_numpy_iterator():
             detections = bundle.answer.of_sizes(tf.constant(bundle.model.predict_on_batch(x)), size)
-            found.append({"size": size.numpy()} | {name: value.numpy() for name, value in detections.items()})
-            truth.append(rows.numpy())
+            found.append({"size": size} | {name: value.numpy() for name, value in detections.items()})
+            truth.append(rows)
         return all_joined(found), np.concatenate(truth)
 
     def figures(self, answers, y):

@@ -45,9 +45,9 @@ class RunningTextTask(WritingTask):
         """Of every window of the test part: how many tokens were asked for, how many right, their log-probability."""
         found, truth = [], []
         part = self.part(self.data.evaluated_on, bundle.preprocessing, lambda y: y)
-        for x, y in part.batches(self.at_once(bundle.preprocessing)):
+        for x, y in part.batches(self.at_once(bundle.preprocessing)).as_numpy_iterator():
             found.append({k: v.numpy() for k, v in _scores(bundle.model.predict_on_batch(x), y).items()})
-            truth.append(y.numpy())
+            truth.append(y)
         return all_joined(found), np.concatenate(truth)
 
     def figures(self, answers, y):
@@ -83,7 +83,7 @@ def rows(ids: np.ndarray, length: int, fill: int) -> np.ndarray:
 def _scores(logits, y):
     asked = y >= 0
     ids = tf.maximum(y, 0)
-    each = -keras.losses.sparse_categorical_crossentropy(ids, logits, from_logits=True)
+    each = -tf.nn.sparse_softmax_cross_entropy_with_logits(ids, logits)
     right = tf.argmax(logits, axis=-1, output_type=ids.dtype) == ids
     return {
         "log_probability": tf.reduce_sum(tf.where(asked, tf.cast(each, tf.float64), 0), axis=1),

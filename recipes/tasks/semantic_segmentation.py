@@ -95,7 +95,7 @@ class SemanticSegmentation(AnnotatedPictureTask):
         """Of every test picture, at its own size: pixels of each class given each, `(n, classes, classes)`."""
         part = self.part(self.data.evaluated_on, bundle.preprocessing, lambda png: png)
         counts = []
-        for x, pngs in part.batches(self.at_once(bundle.preprocessing)):
+        for x, pngs in part.batches(self.at_once(bundle.preprocessing)).as_numpy_iterator():
             for logits, png in zip(bundle.model.predict_on_batch(x), pngs, strict=True):
                 mask = tf.io.decode_png(png, 1)[..., 0]
                 answer = best_class(tf.constant(logits), tf.shape(mask))

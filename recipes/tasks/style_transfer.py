@@ -5,6 +5,7 @@ import functools
 import keras
 import numpy as np
 import tensorflow as tf
+from keras import ops
 
 from recipes import licenses, parts_of_loss, stylizing
 from recipes.answers import PictureAnswer
@@ -52,6 +53,7 @@ class StyleTransfer(Task):
 
     name = "style-transfer"
     num_classes = None
+    distributes = False
 
     def preprocessing(self, model):
         return ImagePreprocessing(*self.config.image_size, CHANNELS, own_size=True)
@@ -143,10 +145,10 @@ class StyleTransfer(Task):
         """The parts of the loss of every test picture with the style and without, `(n, 3)` each."""
         part = self.part(self.data.evaluated_on, bundle.preprocessing, self.encode)
         after, before = [], []
-        for x, _ in part.batches(self.at_once(bundle.preprocessing)):
+        for x, _ in part.batches(self.at_once(bundle.preprocessing)).as_numpy_iterator():
             made = bundle.model.predict_on_batch(x)
-            after.append(stylizing.parts_of_loss(self.seeing, self.grams, made, x).numpy())
-            before.append(stylizing.parts_of_loss(self.seeing, self.grams, x, x).numpy())
+            for found, pictures in ((after, made), (before, x)):
+                found.append(ops.convert_to_numpy(stylizing.parts_of_loss(self.seeing, self.grams, pictures, x)))
         return {"after": np.concatenate(after), "before": np.concatenate(before)}, None
 
     def figures(self, answers, y):

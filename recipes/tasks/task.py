@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 import zoo
-from recipes import licenses
+from recipes import backend, licenses
 from recipes.answers import Answer
 from recipes.auxiliary_heads import LossOfHeads, MetricOfFirstHead, heads_joined
 from recipes.batches import all_joined
@@ -42,6 +42,8 @@ class Task(abc.ABC):
     """Names of an epoch's figures beside those of the loss and the metrics."""
     monitor: str | None = None
     """By what the best epoch is told; None: by the loss."""
+    distributes: ClassVar[bool] = True
+    """Whether its network can be trained on several devices."""
     several_heads: bool = False
     """Whether the network in training has auxiliary heads."""
     folder: Path
@@ -51,6 +53,11 @@ class Task(abc.ABC):
         self.data, self.config = data, config
         self.model: keras.Model | None = None
         self.answer: Answer | None = None
+
+    @classmethod
+    def check_backend(cls, config: Config) -> None:
+        """Raise ValueError unless the backend of this process can train for this task."""
+        backend.check(f"Training for {cls.name}", backend.TENSORFLOW, backend.JAX)
 
     def adopt(self, model: keras.Model) -> None:
         """Take the model that will be trained.
@@ -127,7 +134,7 @@ class Task(abc.ABC):
         """The bundle's answers on the test part, by name, and the raw truth."""
         part = self.part(self.data.evaluated_on, bundle.preprocessing, lambda y: y)
         answers, truth = [], []
-        for x, y in part.batches(self.at_once(bundle.preprocessing)):
+        for x, y in part.batches(self.at_once(bundle.preprocessing)).as_numpy_iterator():
             answers.append(bundle.answer(tf.constant(bundle.model.predict_on_batch(x))))
             truth.append(y)
         return all_joined(answers), np.concatenate(truth)

@@ -6,11 +6,11 @@ from typing import ClassVar
 
 import tensorflow as tf
 
-from recipes.tokenizers.text_vectorization import VectorizedTokenizer
+from recipes.tokenizers.lookup import LookupTokenizer
 
 
 @dataclass(frozen=True)
-class Characters(VectorizedTokenizer):
+class Characters(LookupTokenizer):
     """One id per character, spaces and line breaks included.
 
     Attributes:

@@ -6,14 +6,14 @@ from typing import ClassVar
 
 import tensorflow as tf
 
-from recipes.tokenizers.text_vectorization import VectorizedTokenizer
+from recipes.tokenizers.lookup import LookupTokenizer
 
 SPACE = r"[\pZ\p{Cc}]+"
 PUNCTUATION = r"[\pP$+<=>^`|~]"
 
 
 @dataclass(frozen=True)
-class Words(VectorizedTokenizer):
+class Words(LookupTokenizer):
     """One id per word. Words are parted by Unicode's white space and control characters.
 
     Attributes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Mapping
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,24 @@ _SAID = click.core.ParameterSource.COMMANDLINE
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
-@click.group()
+class _GroupOfPackages(click.Group):
+    """A group to which other packages add commands, by their entry points in ``zoo.commands.deploy``."""
+
+    def list_commands(self, ctx):
+        return [*super().list_commands(ctx), *sorted(entry.name for entry in self._others())]
+
+    def get_command(self, ctx, name):
+        for entry in self._others():
+            if entry.name == name:
+                return entry.load()
+        return super().get_command(ctx, name)
+
+    @staticmethod
+    def _others():
+        return metadata.entry_points(group="zoo.commands.deploy")
+
+
+@click.group(cls=_GroupOfPackages)
 def deploy() -> None:
     """Write the files that run TensorFlow Serving in production, and the commands that apply them.
 

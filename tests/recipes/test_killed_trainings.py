@@ -103,6 +103,14 @@ def test_a_killed_training_goes_on_as_if_nothing_had_happened(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("case", [case for case in TASKS if case != "pair"])
+def test_on_jax_too(tmp_path, monkeypatch, case):
+    monkeypatch.setenv("KERAS_BACKEND", "jax")
+    became = kill_and_resume(tmp_path, {case: random_moments(case)[:1]})
+    assert became == ["killed"]
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("case", TASKS)
 def test_every_task_can_be_killed_at_any_moment(tmp_path, case):
     became = kill_and_resume(tmp_path, {case: random_moments(case)})

@@ -1,7 +1,7 @@
 """Named arrays in a `.npz`, byte strings included, without pickle.
 
 A string array is kept as one buffer of bytes and an array of lengths, which also holds its shape. NumPy alone: the
-process that replays a proof needs nothing else to read it.
+process that replays a version's proof needs nothing else to read it.
 """
 
 from collections.abc import Mapping

@@ -4,7 +4,8 @@ import io
 
 import numpy as np
 
-from export import arrays, golden
+from export import golden
+from recipes import arrays
 
 
 def test_strings_and_numbers_come_back():

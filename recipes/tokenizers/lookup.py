@@ -1,10 +1,9 @@
-"""What words and characters share: Keras' `TextVectorization`, one id per string that a text is split into."""
+"""What words and characters share: one id per string that a text is split into, as Keras' `TextVectorization` does."""
 
 import abc
 import functools
 from typing import ClassVar
 
-import keras
 import tensorflow as tf
 
 from recipes.tokenizers.tokenizer import MASK, Tokenizer, check_size, count, lower
@@ -12,8 +11,8 @@ from recipes.tokenizers.tokenizer import MASK, Tokenizer, check_size, count, low
 SPECIALS = ("", "[UNK]", "[START]", "[END]")
 
 
-class VectorizedTokenizer(Tokenizer):
-    """A tokenizer whose engine is `keras.layers.TextVectorization`. Its vocabulary begins with the special tokens."""
+class LookupTokenizer(Tokenizer):
+    """A tokenizer that looks strings up in a table. Its vocabulary begins with the special tokens."""
 
     special_tokens: ClassVar = {
         "padding": ("",),
@@ -50,20 +49,18 @@ class VectorizedTokenizer(Tokenizer):
         """Texts `(n,)` → their tokens, string `(n, None)`."""
 
     @functools.cached_property
-    def _layer(self):
+    def _table(self):
         with tf.init_scope():
-            return keras.layers.TextVectorization(
-                vocabulary=list(self.vocabulary[2:]),  # the layer itself begins with "" and "[UNK]"
-                standardize=self.standardize,
-                split=self.split,
-                ragged=True,
+            initializer = tf.lookup.KeyValueTensorInitializer(
+                self.vocabulary, range(len(self.vocabulary)), tf.string, tf.int32
             )
+            return tf.lookup.StaticHashTable(initializer, default_value=self.unknown)
 
     def _encode(self, texts):
-        ids = tf.cast(self._layer(texts), tf.int32)
-        is_text = tf.gather(self._is_text, ids.values)
-        return ids.with_values(tf.where(is_text, ids.values, self.unknown))
+        tokens = self.split(self.standardize(texts))
+        ids = self._table[tokens.values]
+        return tokens.with_values(tf.where(tf.gather(self._is_text, ids), ids, self.unknown))
 
     @property
     def trackables(self):
-        return (self._layer,)
+        return (self._table,)
