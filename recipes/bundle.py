@@ -193,7 +193,8 @@ class Bundle:
         )
 
     def writer(self, beams: int, cached: bool = True) -> Callable[[dict[str, tf.Tensor]], dict[str, tf.Tensor]]:
-        """`recipes.writing.write` of this bundle, traced once."""
+        """`recipes.writing.write` of this bundle, traced once; the cache is for TensorFlow alone."""
+        cached = cached and backend.name() == backend.TENSORFLOW
         if (beams, cached) not in self._writers:
             self._writers[beams, cached] = tf.function(
                 lambda raw: writing.write(self.model, self.preprocessing, raw, beams=beams, cached=cached),
