@@ -14,8 +14,8 @@ With `--checkpoints` the recipe is compared with itself: a training with checkpo
 it should take some minutes to have several, and one with a single checkpoint at its end. Their share of the training is
 measured within the first; the ratio of both trainings' seconds also holds what else goes on on the machine.
 
-With `--start` it is measured how long it takes from the command `zoo train MODEL --data digits` to the end of its first
-step, each time in a new process, and how much of that is the import of TensorFlow and Keras alone.
+With `--start` it is measured how long it takes from the command `zoo train MODEL --data digits` (or `sentences`) to the
+end of its first step, each time in a new process, and how much of that is the import of TensorFlow and Keras alone.
 """
 
 import argparse
@@ -75,7 +75,12 @@ def main():
 
 def work_of(name, options) -> "Work":
     """What a model is trained on."""
-    return (texts if "vocabulary_size" in zoo.spec(name).arguments else pictures)(name, options.examples)
+    return (texts if reads_texts(name) else pictures)(name, options.examples)
+
+
+def reads_texts(name) -> bool:
+    """Whether a model reads tokens."""
+    return "vocabulary_size" in zoo.spec(name).arguments
 
 
 def compare_with_fit(options):
@@ -120,7 +125,8 @@ def measure_start(options):
         start, imports = [], []
         for _ in range(options.rounds):
             with tempfile.TemporaryDirectory() as folder:
-                words = ["train", name, "--data", "digits", "--epochs", "1", "--run-dir", f"{folder}/run"]
+                data = "sentences" if reads_texts(name) else "digits"
+                words = ["train", name, "--data", data, "--epochs", "1", "--run-dir", f"{folder}/run"]
                 start.append(seconds_of(UNTIL_FIRST_STEP, *words))
             imports.append(seconds_of(IMPORTS))
         print(f"| {name} | {min(start):.2f} | {min(imports):.2f} |", flush=True)

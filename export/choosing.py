@@ -128,7 +128,7 @@ def _check_agreement(proved: Proved, process: FreshProcess, scratch: Path) -> No
         raise Declined(f"of less precision; that takes {REAL_EXAMPLES} examples to prove, the Run has {len(examples)}")
     scratch.mkdir(exist_ok=True)
     examples.save(scratch, signature.name)
-    answers = process.replay(proved.path, scratch)[f"{signature.name}|{ALL}"][name]
+    answers = process.replay(proved.path, scratch, once=True)[f"{signature.name}|{ALL}"][name]
     expected = examples.outputs[name]
     same = float(np.mean(answers.argmax(-1) == expected.argmax(-1)))
     apart = float(np.abs(answers.max(-1) - expected.max(-1)).max())

@@ -54,7 +54,9 @@ class FreshProcess:
         """Whether it can answer no more."""
         return self._process.poll() is not None
 
-    def replay(self, path: Path, examples: Path | None = None, time_limit: float = TIME_LIMIT) -> dict[str, Arrays]:
+    def replay(
+        self, path: Path, examples: Path | None = None, once: bool = False, time_limit: float = TIME_LIMIT
+    ) -> dict[str, Arrays]:
         """Load a version folder, or a companion, without Keras, and answer golden inputs, its own or another folder's.
 
         Returns:
@@ -63,7 +65,7 @@ class FreshProcess:
         Raises:
             ChildProcessError: the process ended without an answer; the message ends in what it said.
         """
-        arguments = {"path": path.resolve(), "examples": (examples or path).resolve()}
+        arguments = {"path": path.resolve(), "examples": (examples or path).resolve(), "once": once}
         return self._ask("replay", arguments, path, time_limit)
 
     def measure(self, paths: Mapping[str, Path], examples: Path, batch_sizes: Sequence[int]) -> dict[str, Arrays]:

@@ -8,7 +8,7 @@ import contextlib
 import io
 import json
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -22,17 +22,20 @@ from recipes.arrays import Arrays
 from recipes.batches import all_joined, parts
 
 ALL, AGAIN, ALONE, NONE, REFUSED = "all", "again", "alone", "none", "refused"
+AT_ONCE = {ALL: golden.AT_ONCE, AGAIN: golden.AT_ONCE, ALONE: 1}
+"""Question → examples in a request."""
 WARMUP = "warm-up"
 ERROR = "error"
 
 
-def replay(path: str | Path, examples: str | Path | None = None) -> dict[str, Arrays]:
+def replay(path: str | Path, examples: str | Path | None = None, once: bool = False) -> dict[str, Arrays]:
     """Answer every golden input, in batches, the same once more, one by one, and none at all; refuse what is to be.
 
     Args:
         path: folder of the version, or file of a companion. A companion is asked no nothing, and no warm-up records,
             which are the server's.
         examples: the folder that holds the golden inputs and the warm-up records; None: the version's.
+        once: answer every golden input in batches, and nothing else.
 
     Returns:
         `signature|question` → outputs by name, where question is one of `all`, `again`, `alone`, `none`; `refused` →
@@ -42,22 +45,22 @@ def replay(path: str | Path, examples: str | Path | None = None) -> dict[str, Ar
     path, examples = Path(path), Path(examples or path)
     questions = golden.load(examples)
     with loaded(path) as signatures:
-        replies = _answers(signatures, questions)
-        if path.is_dir():
+        replies = _answers(signatures, questions, [ALL] if once else [*AT_ONCE])
+        if path.is_dir() and not once:
             replies |= _nothing(signatures, questions) | _warm_up(examples, signatures)
     return replies
 
 
-def _answers(signatures: Signatures, questions: Mapping[str, Golden]) -> dict[str, Arrays]:
+def _answers(signatures: Signatures, questions: Mapping[str, Golden], asked: Sequence[str]) -> dict[str, Arrays]:
     replies = {}
     for name, of_signature in questions.items():
         if name not in signatures:
             replies[f"{name}|{ERROR}"] = _error(KeyError(f"there is no signature {name!r}"))
             continue
         try:
-            for question, size in ((ALL, golden.AT_ONCE), (AGAIN, golden.AT_ONCE), (ALONE, 1)):
-                asked = parts(of_signature.inputs, size)
-                replies[f"{name}|{question}"] = all_joined([signatures[name](part) for part in asked])
+            for question in asked:
+                some = parts(of_signature.inputs, AT_ONCE[question])
+                replies[f"{name}|{question}"] = all_joined([signatures[name](part) for part in some])
             refused = [_is_refused(signatures[name], row) for row in parts(of_signature.refused, 1)]
             replies[f"{name}|{REFUSED}"] = {REFUSED: np.array(refused, bool)}
         except Exception as error:  # the graph's own, of any kind: it is the finding, not a fault of this program

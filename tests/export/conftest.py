@@ -10,10 +10,10 @@ from export import fresh_process, replay, timing
 from tests.export import small_runs
 
 
-def replay_here(folder, examples=None):
+def replay_here(folder, examples=None, once=False):
     """What a fresh process does and how it fails, without the seconds that importing TensorFlow again takes."""
     try:
-        return replay.replay(folder, examples)
+        return replay.replay(folder, examples, once)
     except Exception as error:
         raise ChildProcessError(f"{folder} cannot be loaded: {error}") from error
 
@@ -21,7 +21,7 @@ def replay_here(folder, examples=None):
 @contextlib.contextmanager
 def started_here():
     """In place of `fresh_process.started`."""
-    yield SimpleNamespace(replay=lambda *folders: replay_here(*folders), measure=lambda *asked: timing.measure(*asked))
+    yield SimpleNamespace(replay=replay_here, measure=lambda *asked: timing.measure(*asked))
 
 
 @pytest.fixture
