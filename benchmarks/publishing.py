@@ -5,14 +5,16 @@
 
 Each Run is published by a process of its own. Its memory is the most that it, and the process of the proof beside it,
 held at a time, less what a process holds that has only imported TensorFlow and Keras; in proportion to the bytes of
-the weights. Then a server is started on the version, and once that is AVAILABLE, it is asked one golden example after
-the other over gRPC: the first answer beside the median of those that follow.
+the weights. Then a server is started on the version, and a copy of it published while that is asked. Once the copy is
+AVAILABLE, it is asked one golden example again and again over gRPC: the first answer beside the median of those that
+follow.
 """
 
 import argparse
 import multiprocessing
 import os
 import resource
+import shutil
 import statistics
 import sys
 import tempfile
@@ -83,17 +85,21 @@ def _most_held(who: int) -> int:
 
 
 def asked(base_path: str, engine: str) -> tuple[float, float]:
-    """Seconds of the first request after AVAILABLE, and the median of those that follow."""
+    """Seconds of the first request to a version that takes the place of another, and the median of the next ones."""
     import serving
     from export import golden, version
+    from serving.metadata import VersionStatus
 
     newest = version.find(base_path)
     signature, examples = next(reversed(golden.load(newest.path).items()))
-    seconds = []
+    inputs, seconds = golden.rows(examples.inputs, 1), []
     with serving.serve(base_path, engine=engine) as server, serving.Client(server.grpc_address) as client:
-        client.status(server.name)  # who waits for a version has a connection
+        client.predict(server.name, inputs, signature=signature)  # whoever asks a new version has asked the one before
+        copy = newest.path.with_name(str(newest.number + 1))
+        shutil.copytree(newest.path, newest.path.with_name(".copy")).rename(copy)
+        while VersionStatus(newest.number + 1, "AVAILABLE") not in client.status(server.name):
+            time.sleep(0.1)
         for _ in range(1 + FOLLOWING):
-            inputs = golden.rows(examples.inputs, 1)
             started = time.perf_counter()
             client.predict(server.name, inputs, signature=signature)
             seconds.append(time.perf_counter() - started)
