@@ -22,8 +22,8 @@ from recipes.arrays import Arrays
 from recipes.batches import all_joined, parts
 
 ALL, AGAIN, ALONE, NONE, REFUSED = "all", "again", "alone", "none", "refused"
-AT_ONCE = {ALL: golden.AT_ONCE, AGAIN: golden.AT_ONCE, ALONE: 1}
-"""Question → examples in a request."""
+EXAMPLES_OF = {ALL: golden.AT_ONCE, AGAIN: golden.AT_ONCE, ALONE: 1}
+"""Question → examples in a request of it."""
 WARMUP = "warm-up"
 ERROR = "error"
 
@@ -45,7 +45,7 @@ def replay(path: str | Path, examples: str | Path | None = None, once: bool = Fa
     path, examples = Path(path), Path(examples or path)
     questions = golden.load(examples)
     with loaded(path) as signatures:
-        replies = _answers(signatures, questions, [ALL] if once else [*AT_ONCE])
+        replies = _answers(signatures, questions, [ALL] if once else [*EXAMPLES_OF])
         if path.is_dir() and not once:
             replies |= _nothing(signatures, questions) | _warm_up(examples, signatures)
     return replies
@@ -59,7 +59,7 @@ def _answers(signatures: Signatures, questions: Mapping[str, Golden], asked: Seq
             continue
         try:
             for question in asked:
-                some = parts(of_signature.inputs, AT_ONCE[question])
+                some = parts(of_signature.inputs, EXAMPLES_OF[question])
                 replies[f"{name}|{question}"] = all_joined([signatures[name](part) for part in some])
             refused = [_is_refused(signatures[name], row) for row in parts(of_signature.refused, 1)]
             replies[f"{name}|{REFUSED}"] = {REFUSED: np.array(refused, bool)}

@@ -66,8 +66,8 @@ def leaves(layers: list[keras.Layer]) -> Iterator[keras.Layer]:
 
 def _in_batches(answer: Callable[[slice], dict[str, tf.Tensor]], count: int, size: int) -> dict[str, np.ndarray]:
     """What is answered to so many rows, `size` at a time; `answer` is asked once at least."""
-    parts = [answer(slice(start, start + size)) for start in range(0, max(count, 1), size)]
-    return all_joined([{name: value.numpy() for name, value in part.items()} for part in parts])
+    found = [answer(slice(start, start + size)) for start in range(0, max(count, 1), size)]
+    return all_joined([{name: value.numpy() for name, value in part.items()} for part in found])
 
 
 def _put_back(latents: tf.RaggedTensor, answer: dict) -> dict[str, tf.Tensor]:
@@ -174,9 +174,8 @@ class Bundle:
         if self.preprocessing.kind == pre.ImagePreprocessing.kind:
             # Read batch by batch: a picture takes far more room than its file.
             size = batch_size or batch_that_fits(self.preprocessing.shape, 64)
-            return all_joined(
-                [self._predict(self.preprocess(part), size, part) for part in [*parts(raw, size)] or [raw]]
-            )
+            some = [*parts(raw, size)] or [raw]
+            return all_joined([self._predict(self.preprocess(part), batch_size, part) for part in some])
         if not self.writes:
             return self._predict(self.preprocess(raw), batch_size, raw)
         most = np.full(len(raw["text"]), self.preprocessing.max_length)

@@ -24,8 +24,7 @@ from recipes.config import (
     StyleConfig,
     TextClassificationConfig,
 )
-from zoo import catalog
-from zoo.nearest import unknown
+from zoo.commands import entry_of
 
 CONFIGS: dict[str, type[Config]] = {
     "binary-classification": BinaryConfig,
@@ -170,6 +169,14 @@ def make_config(task: str, options: dict) -> dict:
     return given
 
 
+def chosen(model: str, task: str | None, as_json: bool, options: dict) -> tuple[str, dict]:
+    """The task that a model is trained for, and the options that were given, both checked."""
+    entry = entry_of(model)
+    task = task or entry["tasks"][0]
+    given = make_config(task, options)
+    return task, {**given, "verbose": False} if as_json else given
+
+
 @click.command()
 @click.argument("model")
 @click.option(
@@ -184,13 +191,7 @@ def train(model, data, task, as_json, **options):
     \b
     Example: zoo train lenet5 --data digits --epochs 10 --run-dir runs/lenet5
     """
-    entries = catalog.read()
-    if model not in entries:
-        raise click.BadParameter(str(unknown("model", model, entries)), param_hint="MODEL")
-    task = task or entries[model]["tasks"][0]
-    given = make_config(task, options)
-    if as_json:
-        given["verbose"] = False
+    task, given = chosen(model, task, as_json, options)
 
     import recipes
 
@@ -225,9 +226,7 @@ def pretrained(model, weights, task, model_args, run_dir, examples, overwrite):
         zoo pretrained mobilenet_v2 && zoo publish runs/mobilenet_v2-imagenet served/mobilenet_v2
         zoo pretrained gpt2_small --weights hf:openai-community/gpt2 --run-dir runs/gpt2
     """
-    entries = catalog.read()
-    if model not in entries:
-        raise click.BadParameter(str(unknown("model", model, entries)), param_hint="MODEL")
+    entry_of(model)
     import recipes
 
     run = recipes.pretrained(

@@ -162,7 +162,9 @@ class Sharded(OneDevice):
         return self._distribution.scope()
 
     def lay_out(self, network):
-        names = [f"{device.platform}:{device.id}" for device in _devices()]
+        import jax
+
+        names = [f"{device.platform}:{device.id}" for device in jax.devices()]
         if self.kind == DATA:
             self._distribution = keras.distribution.DataParallel(devices=names, auto_shard_dataset=False)
             return
@@ -357,12 +359,6 @@ def _join(processes: int) -> None:
             "process_id": int(os.environ[PROCESS]),
         }
     jax.distributed.initialize(**given, heartbeat_timeout_seconds=HEARTBEAT_SECONDS)
-
-
-def _devices() -> list:
-    import jax
-
-    return jax.devices()
 
 
 def _devices_of_kind(kind: str) -> list:

@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from recipes.commands import CONFIGS, make_config, train
-from zoo import catalog
+from zoo.commands import entry_of
 
 OURS = ("run_dir", "resume", "overwrite", "distribute")
 _AT_LEAST_ONE = click.IntRange(1)
@@ -65,10 +65,8 @@ def deploy_train(folder, model, options, data, name, slurm, image, runs, prepare
 def _check(model: str, data: str, options: tuple[str, ...], devices: int) -> None:
     """Raise click.UsageError unless `zoo train` takes the options, on so many devices."""
     given = train.make_context("train", [model, "--data", data, *options]).params
-    entries = catalog.read()
-    if model not in entries:
-        raise click.BadParameter(f"There is no model {model!r}; see `zoo list`.", param_hint="MODEL")
-    task = given["task"] or entries[model]["tasks"][0]
+    entry = entry_of(model)
+    task = given["task"] or entry["tasks"][0]
     own = {name: value for name, value in given.items() if name not in ("model", "data", "task", "as_json")}
     if mine := [name for name in OURS if own[name] is not None]:
         raise click.UsageError(f"--{mine[0].replace('_', '-')} is said by the job itself.")

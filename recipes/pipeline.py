@@ -203,11 +203,9 @@ def _bucketed(order: tf.Tensor, lengths: tf.Tensor, batch_size: int, seed: tf.Te
 def _read(raw: tf.data.Dataset, reading: Reading, batch_size: int) -> tf.data.Dataset:
     """Batches of preprocessed examples."""
     parallel = {"num_parallel_calls": tf.data.AUTOTUNE, "deterministic": True}
-    # What it needs of control flow is written out; to look for more in it takes longer than to trace it.
-    preprocess = tf.autograph.experimental.do_not_convert(reading.preprocess)
     if reading.padding is not None:
-        return raw.batch(batch_size).map(preprocess, **parallel)
-    return raw.map(preprocess, **parallel).batch(batch_size)
+        return raw.batch(batch_size).map(reading.preprocess, **parallel)
+    return raw.map(reading.preprocess, **parallel).batch(batch_size)
 
 
 def _padded(tensors, padding) -> list[tuple]:

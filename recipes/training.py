@@ -59,7 +59,7 @@ BEST_WEIGHTS_FILE = "best.weights.h5"
 PACKAGES = ("servable-zoo", "keras", "tensorflow", "tensorflow-datasets", "numpy")
 
 
-@tf.autograph.experimental.do_not_convert  # Nothing needs it, and it takes a third of a short training.
+@tf.autograph.experimental.do_not_convert  # All control flow is written out; looking for more takes long.
 def train(task_type: type[Task], model: str | keras.Model, data, config: Config) -> Run:
     """Train a model for a task, and write the Run's folder.
 

@@ -2,7 +2,7 @@
 
 import json
 import math
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import click
 
@@ -70,6 +70,14 @@ def list_(pattern, task, max_params, sort, as_json):
     _print_table(header, rows)
 
 
+def entry_of(model: str, argument: str = "MODEL") -> dict[str, Any]:
+    """What the catalogue says of a model. click.BadParameter, which names the argument, for an unknown one."""
+    entries = catalog.read()
+    if model not in entries:
+        raise click.BadParameter(str(unknown("model", model, entries)), param_hint=argument)
+    return entries[model]
+
+
 @click.command()
 @click.argument("name")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -79,10 +87,7 @@ def show(name, as_json):
     \b
     Example: zoo show lenet5
     """
-    entries = catalog.read()
-    if name not in entries:
-        raise click.BadParameter(str(unknown("model", name, entries)), param_hint="NAME")
-    entry = entries[name]
+    entry = entry_of(name, "NAME")
     if as_json:
         click.echo(json.dumps({"name": name, **entry}, indent=1))
         return

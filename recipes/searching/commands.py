@@ -4,10 +4,8 @@ import json
 
 import click
 
-from recipes.commands import CONFIGS, config_options, make_config
+from recipes.commands import CONFIGS, chosen, config_options
 from recipes.tables import print_table
-from zoo import catalog
-from zoo.nearest import unknown
 
 
 class Dimension(click.ParamType):
@@ -53,13 +51,7 @@ def search(model, data, task, trials, oracle, space, as_json, **options):
     Example: zoo search lenet5 --data digits --trials 20 --epochs 10 --run-dir runs/search
              zoo search mlp --data digits --space 'learning_rate=log(1e-4,1e-1)' --space optimizer=adam,momentum
     """
-    entries = catalog.read()
-    if model not in entries:
-        raise click.BadParameter(str(unknown("model", model, entries)), param_hint="MODEL")
-    task = task or entries[model]["tasks"][0]
-    given = make_config(task, options)
-    if as_json:
-        given["verbose"] = False
+    task, given = chosen(model, task, as_json, options)
     if len(names := [name for name, _ in space]) > len(set(names)):
         raise click.UsageError(f"--space names an option twice. Received: {', '.join(names)}.")
 
