@@ -113,7 +113,7 @@ def main() -> None:
 
     A task is JSON, `[name, arguments]`, whose folders are strings; the reply is a `.npz`.
     """
-    sys.modules["keras"] = None  # whoever imports it now fails
+    sys.modules |= {"keras": None, "jax": None}  # whoever imports them now fails; TensorFlow does without
     import tensorflow  # noqa: F401 - while the publisher is still at work
 
     connection = Connection(int(sys.argv[1]))

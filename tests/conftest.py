@@ -54,6 +54,13 @@ def mirror(tmp_path, monkeypatch):
 
 
 @pytest.fixture(scope="session")
-def data_dir(tmp_path_factory):
-    """Where this session's own TFDS data sets are prepared."""
-    return str(tmp_path_factory.mktemp("tensorflow_datasets"))
+def shared_folder(tmp_path_factory):
+    """The same folder for all workers of this session: what one of them makes under a lock, the others find there."""
+    folder = tmp_path_factory.getbasetemp()
+    return folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
+
+
+@pytest.fixture(scope="session")
+def data_dir(shared_folder):
+    """Where this session's own TFDS data sets are prepared, each by the worker that needs it first."""
+    return str(shared_folder / "tensorflow_datasets")

@@ -1,8 +1,11 @@
 """A mirror of published weights on this machine, so that what downloads them can be tested without a network."""
 
+import functools
 import hashlib
+import io
 
 import h5py
+import keras
 from keras.src.applications import imagenet_utils, mobilenet_v3
 from keras.src.backend import config
 from keras.src.legacy.saving import legacy_h5_format
@@ -22,10 +25,9 @@ class Mirror:
         self.folder.mkdir()
         self.networks, self.files = {}, []
         for include_top, suffix in ((True, ""), (False, "_no_top_v2")):
-            self.networks[include_top] = mobilenet_v3.MobileNetV3Small(weights=None, include_top=include_top)
+            self.networks[include_top], content = published(include_top)
             self.files.append(self.folder / f"weights_mobilenet_v3_small_224_1.0_float{suffix}.h5")
-            with h5py.File(self.files[-1], "w") as store:
-                legacy_h5_format.save_weights_to_hdf5_group(store, self.networks[include_top])
+            self.files[-1].write_bytes(content)
         monkeypatch.setattr(mobilenet_v3, "BASE_WEIGHT_PATH", self.folder.as_uri() + "/")
         monkeypatch.setattr(
             imagenet_utils, "CLASS_INDEX", {str(i): (f"n{i:08}", f"thing{i // 2}") for i in range(1000)}
@@ -39,3 +41,12 @@ class Mirror:
         """Let the files have the hashes that Keras expects."""
         hashes = tuple(hashlib.md5(file.read_bytes()).hexdigest() for file in self.files)
         self.monkeypatch.setattr(mobilenet_v3, "WEIGHTS_HASHES", {"small_224_1.0_float": hashes})
+
+
+@functools.cache
+def published(include_top: bool) -> tuple[keras.Model, bytes]:
+    """A network, not to be changed, and the content of the file of its weights."""
+    network, content = mobilenet_v3.MobileNetV3Small(weights=None, include_top=include_top), io.BytesIO()
+    with h5py.File(content, "w") as store:
+        legacy_h5_format.save_weights_to_hdf5_group(store, network)
+    return network, content.getvalue()

@@ -28,7 +28,8 @@ def _run(coroutine) -> int:
 
 
 async def _serve(options: flags.Options) -> int:
-    sys.modules["keras"] = None  # TensorFlow imports it where it is found: half of the start, for what no server needs
+    # TensorFlow imports them where it finds them: more than half of the start, for what no server needs
+    sys.modules |= {"keras": None, "jax": None}
     from serving.embedded.server import Server
     from serving.embedded.status import ServingError
 

@@ -46,7 +46,8 @@ def test_a_run_of_published_weights_on_ones_own_pictures(mirror, tmp_path, drawi
     assert done.exit_code == 0, done.output
     assert "1000 classes, 1 examples" in done.output
     assert [path.name for path in (tmp_path / "run").glob("*.png")] == ["predictions.png"]
-    assert not caplog.text
+    # TensorFlow warns of many tracings, and counts those of all models together.
+    assert not [each for each in caplog.records if each.name != "tensorflow"]
     assert recipes.load_run(tmp_path / "run").examples.raw["image_bytes"].tolist() == [content]
 
 

@@ -1,6 +1,5 @@
 """Small SavedModels, written once for all workers, and real servers of them, started once for each worker."""
 
-import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -17,13 +16,10 @@ HERE = Path(__file__).parent
 
 
 @pytest.fixture(scope="session")
-def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def models(shared_folder: Path) -> Path:
     """A folder of base paths: ``tiny`` and ``moving``."""
-    shared = tmp_path_factory.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        shared = shared.parent
-    folder = shared / "tiny-models"
-    with FileLock(shared / "tiny-models.lock"):
+    folder = shared_folder / "tiny-models"
+    with FileLock(shared_folder / "tiny-models.lock"):
         if not (folder / "moving/2/saved_model.pb").exists():
             subprocess.run([sys.executable, str(HERE / "tiny_models.py"), str(folder)], check=True, timeout=240)
     return folder

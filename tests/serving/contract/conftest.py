@@ -1,6 +1,5 @@
 """The contract suite's models, and one real server of all of them for each worker."""
 
-import os
 import shutil
 import signal
 import socket
@@ -102,15 +101,12 @@ def launcher(tmp_path: Path) -> Iterator[Launcher]:
 
 
 @pytest.fixture(scope="session")
-def contract_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def contract_models(shared_folder: Path) -> Path:
     """The folder of base paths, written once for all workers."""
-    shared = tmp_path_factory.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        shared = shared.parent
-    folder = shared / "contract-models"
-    with FileLock(shared / "contract-models.lock"):
+    folder = shared_folder / "contract-models"
+    with FileLock(shared_folder / "contract-models.lock"):
         if not folder.exists():
-            staging = shared / "contract-models.staging"
+            staging = shared_folder / "contract-models.staging"
             shutil.rmtree(staging, ignore_errors=True)
             command = [sys.executable, str(HERE / "write_models.py"), str(staging)]
             subprocess.run(command, check=True, timeout=240, capture_output=True)

@@ -5,8 +5,9 @@ import sys
 from pathlib import Path
 
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
+sys.modules |= {"keras": None, "jax": None}  # TensorFlow imports them where it finds them
 
-import tensorflow as tf
+import tensorflow as tf  # noqa: E402
 
 ANY = None
 IDENTITY_TYPES = (
