@@ -20,7 +20,7 @@ from serving.protos import serving_pb2 as pb
 from serving.tensors import to_tensor
 
 NUM_CLIENTS = 32
-NUM_CALLS = 30
+NUM_CALLS = 10
 POLL = "--file_system_poll_wait_seconds=0.1"
 
 
@@ -136,7 +136,7 @@ def stop_while_busy(server) -> None:
     ]
     for thread in clients:
         thread.start()
-    time.sleep(0.1)
+    time.sleep(0.3)
     start = time.monotonic()
     assert server.stop() == 0
     assert time.monotonic() - start < 10
