@@ -13,11 +13,12 @@ follow.
 import argparse
 import multiprocessing
 import os
-import resource
+import re
 import shutil
 import statistics
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 
@@ -69,19 +70,35 @@ def publish(run: str, base_path: str, optimize: str, connection) -> None:
     import export.publishing
     import recipes
 
-    imported = _most_held(resource.RUSAGE_SELF)
+    imported, proof = most_held("self"), [0]
+    threading.Thread(target=watch_children, args=(proof,), daemon=True).start()
     started = time.perf_counter()
     loaded = recipes.load_run(run)
     version = export.publish(loaded, base_path, optimize=optimize)
     seconds = time.perf_counter() - started
+    held = [most - imported for most in (most_held("self"), proof[0])]
     weights = sum(weight.numpy().nbytes for weight in loaded.model.weights)
-    held = [_most_held(who) - imported for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     connection.send((version.card["optimization"]["variant"], weights, seconds, *held))
 
 
-def _most_held(who: int) -> int:
-    """Bytes."""
-    return resource.getrusage(who).ru_maxrss * 1024
+def watch_children(most: list[int]) -> None:
+    """Keep the bytes that a child has held at most. What the system says of one that has ended is no help: it counts
+    what the parent held when it was started."""
+    while True:
+        for task in Path("/proc/self/task").iterdir():
+            for pid in (task / "children").read_text().split():
+                most[0] = max(most[0], most_held(pid))
+        time.sleep(0.2)
+
+
+def most_held(pid: str) -> int:
+    """Bytes; 0 of a process that has ended."""
+    try:
+        said = Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return 0
+    found = re.search(r"VmHWM:\s+(\d+) kB", said)
+    return int(found[1]) * 1024 if found else 0
 
 
 def asked(base_path: str, engine: str) -> tuple[float, float]:

@@ -113,7 +113,7 @@ def fingerprint(model: keras.Model) -> str:
     for variable in model.variables:
         values = np.ascontiguousarray(np.asarray(variable))
         digest.update(f"{variable.path} {values.dtype} {values.shape}\n".encode())
-        digest.update(values.tobytes())
+        digest.update(values.reshape(-1).view(np.uint8))
     return digest.hexdigest()
 
 

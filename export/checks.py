@@ -108,7 +108,7 @@ def _check_weights(model: keras.Model) -> None:
     for variable in model.variables:
         values = np.asarray(variable)
         if np.issubdtype(values.dtype, np.number) or values.dtype.name == "bfloat16":
-            wrong = int(np.sum(~np.isfinite(values.astype(np.float64))))
+            wrong = values.size - np.count_nonzero(np.isfinite(values))
             if wrong:
                 raise ValueError(
                     f"Weight {variable.path!r} of model {model.name!r} holds NaN or infinity in {wrong} of "

@@ -4,6 +4,8 @@ import functools
 import json
 import math
 import re
+import tempfile
+import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -248,7 +250,7 @@ class Bundle:
         """Read what `save` wrote.
 
         Raises:
-            ValueError: the folder holds no bundle.
+            ValueError: the folder holds no bundle, or no model in it.
         """
         folder = Path(folder)
         missing = [name for name in (MODEL_FILE, BUNDLE_FILE) if not (folder / name).is_file()]
@@ -257,9 +259,20 @@ class Bundle:
         list_models()  # loads the architectures, whose own layers a saved model may hold
         record = json.loads((folder / BUNDLE_FILE).read_text())
         return cls(
-            model=keras.saving.load_model(folder / MODEL_FILE, compile=False),
+            model=_load_model(folder / MODEL_FILE),
             task=record["task"],
             preprocessing=pre.load(record["preprocessing"], folder),
             answer=answers.from_json(record["answer"]),
             card=record["card"],
         )
+
+
+def _load_model(file: Path) -> keras.Model:
+    """A model that was saved; unpacked, for of an archive Keras holds all weights in memory beside the model."""
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            with zipfile.ZipFile(file) as archive:
+                archive.extractall(folder)
+        except zipfile.BadZipFile as error:
+            raise ValueError(f"{file} is no saved model: {error}.") from error
+        return keras.saving.load_model(folder, compile=False)

@@ -1,6 +1,7 @@
 """What a recipe promises: what the courses say comes out, a run can be repeated, and its folder tells the story."""
 
 import json
+import shutil
 
 import keras
 import numpy as np
@@ -145,6 +146,14 @@ def test_load_run_gives_the_run_back(digits_run):
     np.testing.assert_array_equal(
         loaded.bundle.predict(raw)["probabilities"], digits_run.bundle.predict(raw)["probabilities"]
     )
+
+
+def test_a_run_whose_model_is_cut_short_is_refused(digits_run, tmp_path):
+    shutil.copytree(digits_run.dir, tmp_path / "run")
+    model = tmp_path / "run" / "model.keras"
+    model.write_bytes(model.read_bytes()[:-100])
+    with pytest.raises(ValueError, match=r"model\.keras is no saved model: File is not a zip file"):
+        recipes.load_run(tmp_path / "run")
 
 
 def test_examples_are_the_very_bytes_of_the_data_set(digits_run):
