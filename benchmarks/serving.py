@@ -3,16 +3,19 @@
     python benchmarks/serving.py                                   # a tiny model of its own, the embedded engine
     python benchmarks/serving.py served/lenet5 --engine docker --seconds 10 --json
     python benchmarks/serving.py --held                            # what the embedded server is held to; 10 minutes
+    python benchmarks/serving.py --held --rates-of served/lenet5   # of that, the rates alone; half a minute
 
 What ``zoo bench`` measures of several models, as Markdown: closed loop, each client sends its next request when it has
 the answer to its last; requests are encoded before the clock starts. The generator and the server share the machine.
 
 With ``--held``: answers a second of LeNet-5 to eight clients, as it comes and with batches; the time of ResNet-50 for a
 picture beside that of a bare call of the same SavedModel, in turns; and the server's memory before and after many
-requests. LeNet-5 is trained and published for it, and ResNet-50 exported with random weights.
+requests. LeNet-5 is trained and published for it, and ResNet-50 exported with random weights. Beside a rate stands the
+processor time that the server took for a request, which says more where others use the machine.
 """
 
 import argparse
+import contextlib
 import json
 import multiprocessing
 import os
@@ -85,12 +88,14 @@ def of_model(base_path: Path, options: argparse.Namespace) -> Iterator[tuple[str
 
 def held(folder: Path, options: argparse.Namespace) -> Iterator[Row]:
     """Every figure, the quickest first."""
-    lenet5 = _lenet5(folder)
+    lenet5 = options.rates_of or _lenet5(folder)
     batching = folder / "batching_params.pbtxt"
     batching.write_text(text_protos.batching_config(**BATCHING))
     batched = {"enable_batching": True, "batching_parameters_file": str(batching)}
     for how, flags in (("", {}), (f", batches of {CLIENTS}", batched)):
         yield from _rates(lenet5, how, flags, options.seconds)
+    if options.rates_of:
+        return
     yield _beside_a_bare_call(_exported(folder / "resnet50", _export_resnet50), options.seconds)
     yield _memory(lenet5, options.requests)
 
@@ -99,9 +104,18 @@ def _rates(base_path: Path, how: str, flags: Flags, seconds: float) -> Iterator[
     with serving.serve(base_path, engine="embedded", flags=flags) as server:
         asked = inputs.find(server.wait_ready(), base_path)
         for address, least in ((server.grpc_address, 1_500), (server.rest_url, 1_000)):
-            (case,) = measure(Target(address, ModelRef(server.name)), asked, [ClosedLoop(CLIENTS)], seconds=seconds)
+            target, begun = Target(address, ModelRef(server.name)), []
+            (case,) = measure(
+                target,
+                asked,
+                [ClosedLoop(CLIENTS)],
+                seconds=seconds,
+                before_each=lambda load, begun=begun: begun.append(_processor_ms(_server(os.getpid()))),
+            )
+            each = (_processor_ms(_server(os.getpid())) - begun[0]) / case.sent
             what = f"{server.name}, {case.api}, {case.load}{how}"
-            yield what, f"≥ {least:,}/s", f"{case.rate:,.0f}/s, p99 {case.latency_ms['p99']} ms"
+            rate = f"{case.rate:,.0f}/s, p99 {case.latency_ms['p99']} ms"
+            yield what, f"≥ {least:,}/s", f"{rate}, processor {each:.2f} ms"
 
 
 def _beside_a_bare_call(base_path: Path, seconds: float) -> Row:
@@ -163,22 +177,39 @@ def _memory(base_path: Path, requests: int) -> Row:
             return sent
 
         ask(WARM_UP_REQUESTS)
-        before = _resident_mib(os.getpid())
+        pid = _server(os.getpid())
+        before = _resident_mib(pid)
         sent = ask(requests)
-        after = _resident_mib(os.getpid())
+        after = _resident_mib(pid)
     told = f"{after / before - 1:+.1%} ({before:.0f} to {after:.0f} MiB)"
     return f"{server.name}, memory after {sent:,} requests", "± 5 %", told
 
 
-def _resident_mib(ancestor: int) -> float:
-    """That of the largest process which ``ancestor`` or its children have started: the server (Linux)."""
-    children = [int(child) for task in Path(f"/proc/{ancestor}/task").iterdir() for child in _words(task / "children")]
-    own = [_pages(Path(f"/proc/{child}/statm")) * os.sysconf("SC_PAGE_SIZE") / 2**20 for child in children]
-    return max([*own, *map(_resident_mib, children)], default=0.0)
+def _server(ancestor: int) -> int:
+    """The largest process that ``ancestor`` or its children have started (Linux)."""
+    sizes = {}
+    for pid in _descendants(ancestor):
+        with contextlib.suppress(OSError):  # it has ended by now
+            sizes[pid] = _resident_mib(pid)
+    return max(sizes, key=sizes.get)
 
 
-def _pages(statm: Path) -> int:
-    return int(_words(statm)[1])
+def _descendants(ancestor: int) -> Iterator[int]:
+    for file in Path(f"/proc/{ancestor}/task").glob("*/children"):
+        with contextlib.suppress(OSError):
+            for child in map(int, _words(file)):
+                yield child
+                yield from _descendants(child)
+
+
+def _resident_mib(pid: int) -> float:
+    return int(_words(Path(f"/proc/{pid}/statm"))[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+def _processor_ms(pid: int) -> float:
+    """What all threads of the process have computed so far."""
+    user, system = _words(Path(f"/proc/{pid}/stat"))[13:15]  # its name, python's, has no space
+    return (int(user) + int(system)) * 1e3 / os.sysconf("SC_CLK_TCK")
 
 
 def _words(file: Path) -> list[str]:
@@ -253,6 +284,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seconds", type=float, default=5.0, help="of each case (default: 5)")
     parser.add_argument("--clients", type=int, nargs="+", default=[1, 8], help="numbers of clients (default: 1 8)")
     parser.add_argument("--held", action="store_true", help="measure what the embedded server is held to")
+    parser.add_argument(
+        "--rates-of", type=Path, metavar="BASE_PATH", help="with --held: the rates alone, of a published LeNet-5"
+    )
     parser.add_argument("--requests", type=int, default=200_000, help="of the memory's figure (default: 200000)")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a Markdown table")
     return parser

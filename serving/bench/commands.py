@@ -229,8 +229,8 @@ def _print_table(
         "": [case.api for case in cases],
         "load": [str(case.load) for case in cases],
         "rate/s": [f"{case.rate:,.1f}" for case in cases],
-        **{name: [_milliseconds(case.latency_ms[name]) for case in cases] for name in PERCENTILES},
-        **{f"server\n{name}": [_milliseconds(case.server_ms.get(name)) for case in cases] for name in server_times},
+        **{name: [milliseconds(case.latency_ms[name]) for case in cases] for name in PERCENTILES},
+        **{f"server\n{name}": [milliseconds(case.server_ms.get(name)) for case in cases] for name in server_times},
         "late": ["" if case.late_share is None else f"{case.late_share:.1%}" for case in cases],
         "errors": [", ".join(f"{count} {code}" for code, count in case.errors.items()) for case in cases],
     }
@@ -257,6 +257,6 @@ def _print_table(
         )
 
 
-def _milliseconds(time: float | None) -> str:
+def milliseconds(time: float | None) -> str:
     """Three digits of a time that is there."""
     return "–" if time is None else f"{time:.{2 if time < 10 else 1 if time < 100 else 0}f}"

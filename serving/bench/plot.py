@@ -1,6 +1,6 @@
 """Latency versus load as a picture."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import groupby
 from pathlib import Path
 
@@ -33,8 +33,15 @@ def figure(cases: Sequence[Case], title: str) -> Figure:
                 axes.annotate(str(case.load), (rate, latency), (4, -10), textcoords="offset points", fontsize=7)
     axes.set(xlabel="good answers per second", ylabel="latency, ms", title=title)
     logarithmic(axes)
+    explain_rings(axes, cases)
     axes.legend(fontsize=8)
     return figure
+
+
+def explain_rings(axes: Axes, cases: Iterable[Case]) -> None:
+    """Says in the legend what a ring is, where there is one."""
+    if any(case.generator_is_slow for case in cases):
+        axes.plot([], [], "o", color="black", markerfacecolor="white", label="ring: the generator was slow")
 
 
 def logarithmic(axes: Axes) -> None:

@@ -2,7 +2,8 @@
 
 aiohttp reads and writes HTTP. Here is what it leaves open: that there is an end to the number of connections, and to
 the time that the head of a request may take to come. Where the number is reached, the connection that has waited for
-longest makes room; where every one has a request under way, the new one is told so.
+longest makes room; where every one has a request under way, the new one is told so. And a server that stops reads the
+bodies that are on their way, which aiohttp's drops.
 """
 
 import asyncio
@@ -17,6 +18,7 @@ from serving.embedded.limits import Limits
 LINGER_SECONDS = 2.0
 MAX_LINGERING = 100
 SWEEP_SECONDS = 1.0
+LOOK_SECONDS = 0.01
 
 
 class ConnectionServer(web.Server):
@@ -27,6 +29,7 @@ class ConnectionServer(web.Server):
         self.limits = limits
         self.waiting: dict[Connection, None] = {}  # those without a request under way, the longest waiting first
         self.num_connections = self.num_lingering = 0
+        self.is_stopping = False
         self._sweeping = asyncio.get_running_loop().create_task(self._sweep())
 
     def __call__(self) -> "Connection":
@@ -49,10 +52,20 @@ class ConnectionServer(web.Server):
         longest_waiting.force_close()
         return True
 
+    def pre_shutdown(self) -> None:
+        """Ends the connections that wait. The others are still listened to: the rest of a body may be to come."""
+        self.is_stopping = True
+        for connection in self.waiting:
+            connection.force_close()
+
     async def shutdown(self, timeout: float | None = None) -> None:
-        """Ends every connection, after the requests under way."""
+        """Ends every connection, after the requests under way, or so many seconds from now."""
         self._sweeping.cancel()
-        await super().shutdown(timeout)
+        now = asyncio.get_running_loop().time
+        end = now() + (timeout or 0.0)
+        while now() < end and any(connection not in self.waiting for connection in self.connections):
+            await asyncio.sleep(LOOK_SECONDS)
+        await super().shutdown(LOOK_SECONDS)
 
     async def _sweep(self) -> None:
         while True:
@@ -107,6 +120,8 @@ class Connection(web.RequestHandler):
 
     async def finish_response(self, request, resp, start_time):
         """Writes the answer."""
+        if self._server.is_stopping:
+            resp.force_close()
         try:
             return await super().finish_response(request, resp, start_time)
         finally:

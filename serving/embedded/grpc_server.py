@@ -3,7 +3,8 @@
 import logging
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent import futures
+from pathlib import Path
 
 import grpc
 from google.protobuf.message import DecodeError
@@ -14,6 +15,9 @@ from serving.embedded.status import Code, ServingError
 from serving.protos import serving_pb2 as pb
 
 log = logging.getLogger(__name__)
+
+SENDING_SECONDS = 0.1
+UNIX = "unix:"
 
 _STATUS_CODES = {code.value[0]: code for code in grpc.StatusCode}
 
@@ -34,7 +38,9 @@ class GrpcServer:
         """``credentials`` make it TLS; ``arguments`` are further ones of gRPC's channels."""
         self._service = service
         self._credentials = credentials
-        self._threads = ThreadPoolExecutor(num_threads, thread_name_prefix="grpc")
+        self._threads = _Threads(num_threads, thread_name_prefix="grpc")
+        self._closed = _Closed()
+        self._socket_paths: list[Path] = []
         self._server = grpc.server(
             self._threads,
             options=[
@@ -48,7 +54,7 @@ class GrpcServer:
             ],
             maximum_concurrent_rpcs=limits.max_connections,
         )
-        self._server.add_generic_rpc_handlers((self._prediction_handlers(), self._model_handlers()))
+        self._server.add_generic_rpc_handlers((self._closed, self._prediction_handlers(), self._model_handlers()))
         if has_health:
             from serving.embedded import health
 
@@ -64,11 +70,22 @@ class GrpcServer:
                     self._server.add_insecure_port(address)
             except RuntimeError as error:
                 raise OSError(f"cannot listen on {address}: {error}") from None
+            if address.startswith(UNIX):
+                self._socket_paths.append(Path(address.removeprefix(UNIX)))
         self._server.start()
 
     def stop(self, grace_seconds: float) -> None:
-        """Takes no new calls and finishes those under way, for so long."""
-        self._server.stop(grace_seconds).wait()
+        """Refuses new calls with UNAVAILABLE and finishes those that were taken, for so long.
+
+        The ports close with the process. gRPC's own stop would cancel calls that have come and are not yet taken, and
+        say to their callers that they had done it themselves (https://github.com/grpc/grpc/issues/41785): who asks
+        again after UNAVAILABLE does not after CANCELLED.
+        """
+        self._closed.is_closed = True
+        for path in self._socket_paths:
+            path.unlink(missing_ok=True)
+        futures.wait(list(self._threads.unfinished), grace_seconds)
+        time.sleep(SENDING_SECONDS)
 
     def _prediction_handlers(self) -> grpc.GenericRpcHandler:
         service = self._service
@@ -126,6 +143,38 @@ class GrpcServer:
             return None
 
         return grpc.unary_unary_rpc_method_handler(call, response_serializer=_serialize)
+
+
+class _Threads(futures.ThreadPoolExecutor):
+    """Worker threads that tell what they have not finished."""
+
+    def __init__(self, *arguments, **options):
+        super().__init__(*arguments, **options)
+        self.unfinished: set[futures.Future] = set()
+
+    def submit(self, *arguments, **options) -> futures.Future:
+        """A call to do as soon as a thread is free."""
+        future = super().submit(*arguments, **options)
+        self.unfinished.add(future)
+        future.add_done_callback(self.unfinished.discard)
+        return future
+
+
+class _Closed(grpc.GenericRpcHandler):
+    """Asked first about every call. Once ``is_closed`` it takes them all, and refuses them."""
+
+    def __init__(self):
+        self.is_closed = False
+
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler | None:
+        """Who answers the call; None for the next one to be asked."""
+        return grpc.unary_unary_rpc_method_handler(_refuse) if self.is_closed else None
+
+
+def _refuse(data: bytes, context: grpc.ServicerContext) -> bytes:
+    context.set_code(grpc.StatusCode.UNAVAILABLE)
+    context.set_details("The server is stopping")
+    return b""
 
 
 def _serialize(response) -> bytes:

@@ -13,7 +13,7 @@ from serving.embedded import batching_config, flags, model_config, monitoring_co
 from serving.embedded.batching import Batcher
 from serving.embedded.core import Core
 from serving.embedded.flags import Options
-from serving.embedded.grpc_server import GrpcServer
+from serving.embedded.grpc_server import UNIX, GrpcServer
 from serving.embedded.limits import limits_of
 from serving.embedded.manager import Loader, Manager
 from serving.embedded.metrics import Metrics
@@ -93,7 +93,7 @@ class Server:
             host = f"[{options.host}]" if ":" in options.host else options.host
             addresses.append(f"{host}:{options.port}")
         if options.grpc_socket_path:
-            addresses.append(f"unix:{options.grpc_socket_path}")
+            addresses.append(f"{UNIX}{options.grpc_socket_path}")
         self._grpc.start(*addresses)
         ready = [f"{scheme} at {address}" for address in addresses]
         if self._rest:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from serving.commands import PLAYGROUND_PORT, sigterm_interrupts, tls_options
+from serving.commands import PLAYGROUND_PORT, sigterm_interrupts
+from serving.query_commands import tls_options
 
 if TYPE_CHECKING:
     from serving.playground.server import Playground

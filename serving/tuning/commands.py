@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from serving.bench.commands import POSITIVE, batch_size_option, signature_option
+from serving.bench.commands import POSITIVE, batch_size_option, milliseconds, signature_option
 from serving.commands import ENGINES
 
 if TYPE_CHECKING:
@@ -141,10 +141,11 @@ class Trial:
                 target = Target(address, ModelRef(server.name))
 
                 def ask(load: Load) -> Case:
-                    click.echo(f"{setting}: {load} …", err=True)
+                    click.echo(f"{setting}: {load} … ", err=True, nl=False)
                     least = _REQUESTS / load.rate if isinstance(load, OpenLoop) else 0.0
                     seconds = max(self.duration, least)
                     (case,) = measure(target, inputs, [load], seconds=seconds, timeout=self.timeout)
+                    click.echo(_came_to(case), err=True)
                     return case
 
                 yield ask
@@ -185,18 +186,32 @@ def _print(outcome: Outcome, limit_ms: float) -> None:
         table.add_row(str(found.setting), found.refused.partition("\n")[0] or f"{found.rate:.0f}")
     console = Console(file=sys.stdout, highlight=False)
     console.print(table)
-    if any(case.generator_is_slow for found in outcome.found for case in found.cases):
-        console.print("The generator was a bottleneck at times: measure on a machine with nothing else to do.")
+    cases = [case for found in outcome.found for case in found.cases]
+    if slow := sum(case.generator_is_slow for case in cases):
+        console.print(
+            f"In {slow} of {len(cases)} loads the generator, or the machine that it runs on, was a bottleneck: measure "
+            "on a machine with nothing else to do."
+        )
     if not any(found.rate for found in outcome.found):
         console.print(f"Nothing keeps p99 within {limit_ms:g} ms.")
         return
-    if outcome.best is None:
-        seen = ", when it was tried again" if outcome.confirmation else ""
-        console.print(f"No gain{seen}: nothing is better than the server as it comes.")
+    if outcome.candidate is None:
+        console.print("No gain: nothing is better than the server as it comes.")
         return
-    ours, plain = (case.latency_ms["p99"] for case in outcome.confirmation)
-    again = f"p99 {ours:g} ms, and {plain:g} ms as it comes" if ours and plain else "as it comes it fails"
-    console.print(f"Best: {outcome.best.setting}. Again, at {outcome.confirmation[0].asked_rate:.0f}/s: {again}.")
+    ours, plain = outcome.confirmation
+    again = f"Again, at {ours.load}: {_came_to(ours)}; as it comes: {_came_to(plain)}."
+    if outcome.is_gain:
+        console.print(f"Best: {outcome.candidate.setting}. {again}")
+    else:
+        console.print(f"No gain. {outcome.candidate.setting} seemed to be one. {again}")
+
+
+def _came_to(case: Case) -> str:
+    """The latency that counts, and what failed."""
+    from serving.tuning.search import PERCENTILE
+
+    failed = (f"{count} {code}" for code, count in case.errors.items())
+    return ", ".join((f"p99 {milliseconds(case.latency_ms[PERCENTILE])} ms", *failed))
 
 
 def _write(out: Path, outcome: Outcome, limit_ms: float, trial: Trial) -> None:

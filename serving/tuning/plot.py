@@ -5,26 +5,34 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from serving.bench.plot import logarithmic
+from serving.bench.plot import explain_rings, logarithmic
 from serving.tuning.search import PERCENTILE, Outcome
 
 
 def figure(outcome: Outcome, limit_ms: float, title: str) -> Figure:
-    """A point for every load on every setting, the limit, and the Pareto front: no point is quicker at more answers."""
-    figure = Figure(figsize=(8, 5), layout="constrained")
+    """A point for every load on every setting, the limit, and the Pareto front: no point is quicker at more answers.
+
+    Rings stand where the generator itself was the bottleneck.
+    """
+    figure = Figure(figsize=(11, 5), layout="constrained")
     axes = figure.subplots()
     every = []
-    for found in outcome.found:
-        points = [(case.rate, case.latency_ms[PERCENTILE]) for case in found.cases if case.latency_ms[PERCENTILE]]
+    for number, found in enumerate(outcome.found):
+        cases = [case for case in found.cases if case.latency_ms[PERCENTILE]]
+        points = [(case.rate, case.latency_ms[PERCENTILE]) for case in cases]
+        color = f"C{number}"
+        faces = ["white" if case.generator_is_slow else color for case in cases]
         if points:
-            axes.plot(*zip(*points, strict=True), "o", label=str(found.setting))
+            axes.scatter(*zip(*points, strict=True), c=faces, edgecolors=color)
+            axes.scatter([], [], c=color, label=str(found.setting))
         every += points
     if every:
         axes.plot(*zip(*front(every), strict=True), "--", color="black", linewidth=1, label="Pareto front")
     axes.axhline(limit_ms, color="red", linewidth=1, label=f"{limit_ms:g} ms")
     axes.set(xlabel="good answers per second", ylabel=f"{PERCENTILE} of the latency, ms", title=title)
     logarithmic(axes)
-    axes.legend(fontsize=8)
+    explain_rings(axes, (case for found in outcome.found for case in found.cases))
+    figure.legend(fontsize=8, loc="outside right upper")
     return figure
 
 

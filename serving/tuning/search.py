@@ -41,13 +41,19 @@ class Found:
 class Outcome:
     """Everything that was ``found``, the server as it comes first.
 
-    ``best`` is the setting that answers most, if that is a gain that was seen again. ``confirmation`` are the cases in
-    which it was looked for again, of that setting and of the server as it comes; none where nothing was better.
+    ``candidate`` is the setting that seemed better, None where none did. ``confirmation`` are the cases in which that
+    was looked for again, of the candidate and of the server as it comes; ``is_gain`` says whether it was seen.
     """
 
     found: Sequence[Found]
-    best: Found | None = None
+    candidate: Found | None = None
     confirmation: Sequence[Case] = ()
+    is_gain: bool = False
+
+    @property
+    def best(self) -> Found | None:
+        """The setting to serve with; None for the server as it comes."""
+        return self.candidate if self.is_gain else None
 
 
 def tune(start: Start, limit_ms: float, cores: int, told: Callable[[Found], None]) -> Outcome:
@@ -81,7 +87,7 @@ def tune(start: Start, limit_ms: float, cores: int, told: Callable[[Found], None
     with start(Setting()) as measure:
         plain_again = _asked(measure, rate, limit_ms)
     is_gain = holds_limit(ours[-1], limit_ms) and not holds_limit(plain_again[-1], limit_ms)
-    return Outcome(found, best if is_gain else None, (ours[-1], plain_again[-1]))
+    return Outcome(found, best, (ours[-1], plain_again[-1]), is_gain)
 
 
 def holds_limit(case: Case, limit_ms: float) -> bool:

@@ -16,8 +16,8 @@ from click.testing import CliRunner
 import export
 from recipes import tokenizers, writing
 from recipes.examples import Examples
-from serving.commands import query
 from serving.errors import InvalidInput
+from serving.query_commands import query
 from tests import writers
 from tests.export import many_models, small_runs
 

@@ -9,7 +9,7 @@ import trustme
 from click.testing import CliRunner
 
 import serving
-from serving.commands import query
+from serving.query_commands import query
 from tests.serving.scripted import Scripted, over_grpc, over_rest
 
 

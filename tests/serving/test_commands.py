@@ -16,7 +16,8 @@ from click.testing import CliRunner
 
 import serving
 from serving import questions
-from serving.commands import curl_line, query, serve
+from serving.commands import curl_line, serve
+from serving.query_commands import query
 
 PNG = b"\x89PNG\r\n\x1a\n"
 CAT, DOG = PNG + b"x", PNG + b"xx"  # by their lengths, 9 and 10: see tiny_models.py
@@ -257,7 +258,7 @@ def test_wrong_usage_is_exit_code_two(server, arguments, words):
 
 
 def test_without_a_server_the_way_to_one_is_said(monkeypatch):
-    monkeypatch.setattr("serving.commands.DEFAULT_REST", "http://127.0.0.1:1")
+    monkeypatch.setattr("serving.query_commands.DEFAULT_REST", "http://127.0.0.1:1")
     code, _, err = run(query, "tiny", "--row", "bmi=1,age=2")
     assert code == 1
     assert "Connection refused" in err
@@ -274,7 +275,7 @@ def test_a_ragged_csv_is_named_with_its_line(server, tmp_path):
 def test_a_base_path_is_served_for_the_query_alone(models, pictures, monkeypatch):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        monkeypatch.setattr("serving.commands.DEFAULT_REST", f"http://127.0.0.1:{free.getsockname()[1]}")
+        monkeypatch.setattr("serving.query_commands.DEFAULT_REST", f"http://127.0.0.1:{free.getsockname()[1]}")
     code, out, err = run(query, models / "tiny", pictures, "--top", 2)
     assert code == 0
     assert "starting one for this query" in err
@@ -425,8 +426,9 @@ def test_help_has_an_example(command):
     assert f"zoo {command.name} " in out
 
 
-def test_the_commands_module_imports_only_click():
+def test_the_commands_modules_import_only_click():
     script = (
-        "import sys, serving.commands; print(*{'numpy', 'grpc', 'urllib3', 'rich', 'tensorflow'} & set(sys.modules))"
+        "import sys, serving.commands, serving.query_commands; "
+        "print(*{'numpy', 'grpc', 'urllib3', 'rich', 'tensorflow'} & set(sys.modules))"
     )
     assert subprocess.run([sys.executable, "-c", script], capture_output=True, text=True).stdout.strip() == ""

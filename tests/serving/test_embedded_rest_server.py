@@ -10,7 +10,7 @@ import pytest
 
 from serving.embedded.limits import Limits
 from serving.embedded.rest import Response
-from serving.embedded.rest_server import RestServer
+from serving.embedded.rest_server import SHUTDOWN_SECONDS, RestServer
 from tests.serving.contract.raw_http import Conversation, post
 
 LIMITS = Limits(answer_seconds=0.5)
@@ -88,6 +88,31 @@ def test_who_leaves_within_a_body_does_no_harm(size, expect, caplog):
     assert while_serving(api, LIMITS, talk) == (200, b"{}")
     assert time.monotonic() - start < 10
     assert not caplog.records
+
+
+def test_a_stop_reads_the_body_that_is_on_its_way_and_ends_who_waits():
+    api = HeldApi()
+    api.may_answer.set()
+
+    async def stop() -> tuple[tuple[int, bytes], bool, bytes, float]:
+        server = RestServer(api, 2, LIMITS)
+        port = await server.start("127.0.0.1", 0)
+        with Conversation(port) as waiting, Conversation(port) as sending:
+            waiting.send(post("/", b"all"))
+            await asyncio.to_thread(waiting.answer)
+            sending.send(post("/", b"ha", "Content-Length: 4"))
+            await asyncio.sleep(0.2)
+            start = time.monotonic()
+            stopped = asyncio.create_task(server.stop())
+            rest = await asyncio.to_thread(waiting.rest)
+            sending.send(b"lf")
+            answer = await asyncio.to_thread(sending.answer)
+            await stopped
+            return answer, sending.is_last, rest, time.monotonic() - start
+
+    answer, is_last, rest, seconds = asyncio.run(stop())
+    assert (answer, is_last, rest) == ((200, b"{}"), True, b"")
+    assert seconds < SHUTDOWN_SECONDS / 2
 
 
 def test_a_body_of_megabytes_arrives_whole():

@@ -8,8 +8,10 @@ import socket
 import struct
 import threading
 import time
+from collections import Counter
 from pathlib import Path
 
+import grpc
 import numpy as np
 import pytest
 
@@ -17,6 +19,8 @@ import serving
 from serving.protos import serving_pb2 as pb
 from serving.tensors import to_tensor
 
+NUM_CLIENTS = 32
+NUM_CALLS = 10
 POLL = "--file_system_poll_wait_seconds=0.1"
 
 
@@ -122,22 +126,36 @@ def test_versions_move_under_load_a_broken_one_is_left_out_and_a_stop_loses_no_r
 
 
 def stop_while_busy(server) -> None:
-    """A stop answers what is under way, soon."""
+    """A stop answers what is under way, soon, and says of all else that it may be asked again."""
     body = json.dumps({"instances": [[1.5, 2.5, 3.5]] * 40_000})
     answers = []
+    calls = calls_of_many_clients(f"127.0.0.1:{server.grpc_port}")
     clients = [
         threading.Thread(target=lambda: answers.append(ask(server.rest_port, "POST", "/v1/models/m:predict", body)))
         for _ in range(3)
     ]
     for thread in clients:
         thread.start()
-    time.sleep(0.1)
+    time.sleep(0.3)
     start = time.monotonic()
     assert server.stop() == 0
     assert time.monotonic() - start < 10
     for thread in clients:
         thread.join()
     assert [status for status, _ in answers] == [200] * 3
+    codes = Counter(call.code() for call in calls)
+    assert codes[grpc.StatusCode.OK] + codes[grpc.StatusCode.UNAVAILABLE] == codes.total(), codes
+
+
+def calls_of_many_clients(address: str) -> list[grpc.Future]:
+    """More calls at once than the server has taken when it is told to stop."""
+    request = pb.PredictRequest(inputs={"x": to_tensor(np.ones((1, 3), np.float32))})
+    request.model_spec.name = "m"
+    channels = [grpc.insecure_channel(address, [("grpc.use_local_subchannel_pool", 1)]) for _ in range(NUM_CLIENTS)]
+    predicts = [channel.unary_unary("/tensorflow.serving.PredictionService/Predict") for channel in channels]
+    for predict in predicts:
+        predict(request.SerializeToString())  # it is connected
+    return [predict.future(request.SerializeToString(), timeout=60) for predict in predicts * NUM_CALLS]
 
 
 def test_models_that_cannot_be_loaded_end_the_start_and_each_is_named(contract_models, launcher, tmp_path):

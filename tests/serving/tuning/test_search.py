@@ -1,6 +1,7 @@
 """Which setting is found, when a gain counts, and what is written of it. The servers are computed."""
 
 import json
+import re
 
 import pytest
 from click.testing import CliRunner
@@ -51,7 +52,7 @@ def test_batches_are_tried_with_the_best_threads():
 
 def test_no_gain_where_nothing_is_better():
     outcome = searched(Servers(lambda setting: 100))
-    assert outcome.best is None
+    assert outcome.best is outcome.candidate is None
     assert outcome.confirmation == ()
 
 
@@ -60,6 +61,7 @@ def test_no_gain_where_it_is_not_seen_again():
     servers = Servers(lambda setting: 100 if servers.starts.total() == 1 else 400)
     outcome = searched(servers)
     assert outcome.found[1].rate > 3 * outcome.found[0].rate
+    assert outcome.candidate is outcome.found[1]
     assert outcome.best is None
     assert len(outcome.confirmation) == 2
 
@@ -131,6 +133,13 @@ def test_no_gain_writes_no_flags(run, tmp_path, capacity, said):
     result = run(capacity)
     assert said in " ".join(result.output.split())
     assert not (tmp_path / "tuned" / "m" / "flags.txt").exists()
+
+
+def test_what_a_gain_came_to_when_it_was_not_seen_again_is_told(run):
+    capacities = iter([100])
+    said = " ".join(run(lambda setting: next(capacities, 400)).stdout.split())
+    assert "No gain. 1 thread an op seemed to be one. Again, at " in said
+    assert re.search(r"/s: p99 \S+ ms; as it comes: p99 \S+ ms\.", said)
 
 
 def test_a_latency_that_nothing_keeps_is_said(run):
