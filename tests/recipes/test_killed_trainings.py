@@ -17,7 +17,7 @@ import pytest
 from tests.recipes.doomed_trainer import STEPS, TASKS
 
 ROOT = Path(__file__).parents[2]
-TIME_LIMIT = 900
+TIME_LIMIT = 1800
 UNLIKE = ("seconds", "seconds_of_epoch")
 
 
