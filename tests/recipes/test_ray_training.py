@@ -43,7 +43,7 @@ def node(data_dir):
         yield started.pid, environment | {"RAY_ADDRESS": f"127.0.0.1:{port}"}
     finally:
         started.terminate()
-        started.wait(60)
+        started.wait(180)
         shutil.rmtree(folder)
 
 
