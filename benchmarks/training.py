@@ -33,14 +33,22 @@ import numpy as np
 import recipes
 import zoo
 
-UNTIL_FIRST_STEP = """
+LEAN = """
 import os
+import sys
 from zoo.__main__ import main
+from zoo.lean_imports import LeanImports
+sys.meta_path.insert(0, LeanImports())  # as main does it
+"""
+UNTIL_FIRST_STEP = f"""{LEAN}
 from recipes import callbacks
 callbacks.SignalsBetweenSteps.on_train_batch_end = lambda *arguments, **logs: os._exit(0)
 main()
 """
-IMPORTS = "import os, tensorflow, keras; os._exit(0)"
+IMPORTS = f"""{LEAN}
+import tensorflow, keras
+os._exit(0)
+"""
 CLASSES = 10
 LENGTH, WORDS = 128, 1000
 

@@ -46,6 +46,17 @@ def called(model: keras.Model, inputs: tf.Tensor | list[tf.Tensor]) -> tf.Tensor
     return tf.ensure_shape(given, output.shape)
 
 
+def build(trained: keras.Model, batches: tf.data.Dataset) -> None:
+    """Give a compiled model, its metrics and optimizer their variables, which `fit` does in its first step.
+
+    Args:
+        trained: the model.
+        batches: that it reads. Of sequences JAX is shown one: it cannot compare lengths that are not known.
+    """
+    unknown = any(None in spec.shape[1:] for spec in tf.nest.flatten(batches.element_spec))
+    trained._symbolic_build(data_batch=next(iter(batches)) if unknown and name() == JAX else batches.element_spec)
+
+
 def bring_weights_up_to_date(trained: keras.Model) -> None:
     """Give a model in training its weights and its optimizer's state: between two steps JAX has them elsewhere."""
     if name() == JAX:

@@ -254,7 +254,7 @@ def _by_step(folder: Path) -> list[Path]:
 def _build_metrics(trained: keras.Model, batches: tf.data.Dataset) -> None:
     """Give metrics their variables, which Keras does in the first step, by tracing what it does in it."""
     if not all(metric.variables for metric in trained.metrics):
-        trained._symbolic_build(data_batch=batches.element_spec)
+        backend.build(trained, batches)
 
 
 @dataclass(frozen=True)

@@ -134,7 +134,7 @@ class Mirrored(OneDevice):
         return self._strategy.scope()
 
     def of_training(self, trained, batches, class_weight):
-        trained._symbolic_build(data_batch=batches.element_spec)
+        backend.build(trained, batches)
         # `fit` would do it by the mean of what every device has of its first batch, which must then be as much.
         trained._maybe_symbolic_build = lambda **given: None
         return super().of_training(trained, batches, class_weight)
@@ -187,7 +187,7 @@ class Sharded(OneDevice):
             batches = batches.map(_weighting(class_weight))
         # `fit` is called outside of the scope, in which callbacks could ask no other network. What it would make there
         # is made here.
-        trained._symbolic_build(data_batch=batches.element_spec)
+        backend.build(trained, batches)
         trained.make_train_function()
         trained.make_test_function()
         return {"x": self._everywhere(batches)}

@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
-from recipes import generated_samples, plots
+from recipes import generated_samples
 from recipes.callbacks import History
 
 FOLDER = "tensorboard"
@@ -82,6 +82,8 @@ class EventFiles(keras.callbacks.Callback):
 
 def write_test(folder: Path, figures: Mapping[str, float], epoch: int) -> None:
     """Add the figures of the test part, and the pictures of it that a Run has in its folder."""
+    from recipes import plots
+
     with _writer(folder, TEST).as_default() as writer:
         for name, value in figures.items():
             tf.summary.scalar(name, value, epoch)

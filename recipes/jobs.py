@@ -1,4 +1,4 @@
-"""The files of a training on many machines: a Kubernetes JobSet, or a SLURM script.
+"""The files of a training on many machines: a Kubernetes JobSet, a SLURM script, or one for Ray.
 
 Every process is told its number, how many there are, and where the first one is; see `recipes.distribution`. When one
 is lost all of them end, and are started again: the first one has the run's folder, and they go on from the last
@@ -7,8 +7,9 @@ checkpoint.
 
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import yaml
 
@@ -34,8 +35,8 @@ class Job:
         workers: processes, one on each machine.
         cpus, memory, gpus: of each; memory in GiB.
         image: container image that has this package with its extra `jax`; of a JobSet.
-        runs: PersistentVolumeClaim that all workers write to; or the folder, of SLURM.
-        data: PersistentVolumeClaim of prepared TFDS data sets; or the folder, of SLURM. None: none.
+        runs: PersistentVolumeClaim that all workers write to; or the folder, of SLURM and Ray.
+        data: PersistentVolumeClaim of prepared TFDS data sets; or the folder, of SLURM and Ray. None: none.
 
     Raises:
         ValueError: a name that Kubernetes takes for no host's, or an image without a version.
@@ -161,4 +162,37 @@ export KERAS_BACKEND=jax
 srun --kill-on-bad-exit=1 {command} $([ "${{SLURM_RESTART_COUNT:-0}}" = 0 ] || echo --resume) && exit
 [ "${{SLURM_RESTART_COUNT:-0}}" -lt {RESTARTS} ] && scontrol requeue "$SLURM_JOB_ID"
 exit 1
+"""
+
+
+def ray(job: Job, recipe: str, model: str, data: str, options: Mapping[str, Any]) -> str:
+    """The script of a training under Ray, Python: what `job` says as a command is said as a call.
+
+    Args:
+        job: the training.
+        recipe: its name.
+        model, data, options: what it takes.
+    """
+    each = {"CPU": job.cpus, **({"GPU": job.gpus} if job.gpus else {}), "memory": job.memory * 2**30}
+    gpus = "use_gpu=True, " if job.gpus else ""
+    environment = f"        worker_runtime_env={{'env_vars': {{'TFDS_DATA_DIR': {job.data!r}}}}},\n" if job.data else ""
+    given = "".join(f"    {name}={value!r},\n" for name, value in options.items())
+    runs = job.runs.rstrip("/")
+    return f"""from ray.train import FailureConfig, RunConfig, ScalingConfig
+
+from recipes.ray_training import trainer
+
+# When a worker is lost all are started again, and go on from the last checkpoint; so they do when this is.
+trainer(
+    {recipe!r},
+    {model!r},
+    {data!r},
+    run_dir={f"{runs}/{job.name}"!r},
+    scaling_config=ScalingConfig(num_workers={job.workers}, {gpus}resources_per_worker={each!r}),
+    run_config=RunConfig(
+        name={job.name!r},
+        storage_path={f"{runs}/ray_results"!r},
+        failure_config=FailureConfig(max_failures={RESTARTS}),
+{environment}    ),
+{given}).fit()
 """

@@ -22,7 +22,6 @@ from recipes import (
     fine_tuning,
     initial_weights,
     licenses,
-    plots,
 )
 from recipes.auxiliary_heads import first_head
 from recipes.bundle import Bundle, check_inputs_and_output, input_is_named
@@ -114,6 +113,8 @@ def train(task_type: type[Task], model: str | keras.Model, data, config: Config)
             run.answers = bundle.predict(run.examples.raw)
         facts["seconds"]["total"] = round(time.perf_counter() - started, 2)
         run.save()
+        from recipes import plots  # matplotlib, which no step waits for
+
         plots.draw(run, answers, truth)
         if config.tensorboard:
             event_files.write_test(folder, metrics, len(history))

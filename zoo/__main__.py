@@ -13,6 +13,8 @@ from importlib import metadata
 import absl.logging
 import click
 
+from zoo.lean_imports import LeanImports
+
 GROUP = "zoo.commands"
 
 
@@ -69,6 +71,7 @@ def root():
 
 def main():
     """Run the command line. Exit status 0: done, 1: it failed, 2: wrong usage."""
+    sys.meta_path.insert(0, LeanImports())
     terminated = 128 + signal.SIGTERM
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(terminated))  # so that what was begun is cleaned up
     try:

@@ -3,7 +3,7 @@
 Nothing is read for it but what is quickly read. `recipes.check_data` reads all, and names what it finds.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,16 +12,13 @@ import tensorflow as tf
 from recipes.data import targets
 from recipes.data.checks.census import DIGEST, digest, groups, repeats
 from recipes.data.loading import Data
-from recipes.data.parts import Part, Rows
+from recipes.data.parts import Part, Rows, one_by_one
 
 READ = 10_000
 """Most examples that are read from where they lie."""
 
 IN_PROGRAMS = ("arrays", "dataset")
 """Names of data that no command can be given."""
-
-AT_ONCE = 1024
-"""Examples that are read together."""
 
 IN_MEMORY = 200_000
 """Most examples of a part in memory that are looked at."""
@@ -74,7 +71,7 @@ def _seen(
         return targets, part.digests
     if part.size > IN_MEMORY or (targets is None and examples is None):
         return targets, None
-    pairs = _read(examples) if targets is None else zip(part.x, targets, strict=True)
+    pairs = one_by_one(examples) if targets is None else zip(part.x, targets, strict=True)
     ids, digests, left = [], [], BYTES
     for x, y in pairs:
         content = _bytes(x)
@@ -84,14 +81,6 @@ def _seen(
         ids.append(y)
         digests.append(digest(content) if is_class else digest(content, _bytes(y)))
     return ids, np.array(digests, f"S{DIGEST}")
-
-
-def _read(examples: tf.data.Dataset) -> Iterator[tuple]:
-    """The examples, which are read together where they have one shape."""
-    if all(spec.shape.is_fully_defined() for spec in examples.element_spec):
-        batches = examples.batch(AT_ONCE).as_numpy_iterator()
-        return (example for x, y in batches for example in zip(x, y, strict=True))
-    return examples.as_numpy_iterator()
 
 
 def _bytes(value) -> bytes:

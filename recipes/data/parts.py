@@ -6,7 +6,7 @@ disjoint parts. Nothing here holds more than indices in memory, except arrays th
 
 import hashlib
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -18,6 +18,7 @@ from zoo.nearest import unknown
 NAMES = ("train", "validation", "test")
 # Below this a split-off part would be one example or none, and its figure would say nothing.
 LEAST_TO_SPLIT = 10
+READ_TOGETHER = 128
 
 
 class Part(Protocol):
@@ -146,6 +147,14 @@ def split_off(parts: Mapping[str, Part], fractions: Fractions, seed: int) -> dic
 def _share(fraction: float, n: int) -> int:
     # 0.29 * 100 is 28.999999999999996: the tolerance keeps floor from taking one example too few.
     return math.floor(fraction * n + 1e-9)
+
+
+def one_by_one(examples: tf.data.Dataset) -> Iterator[tuple]:
+    """A finite data set's examples as NumPy arrays or bytes; those of one shape are read together, which is quicker."""
+    if all(isinstance(spec, tf.TensorSpec) and spec.shape.is_fully_defined() for spec in examples.element_spec):
+        batches = examples.batch(READ_TOGETHER).as_numpy_iterator()
+        return (example for batch in batches for example in zip(*batch, strict=True))
+    return examples.as_numpy_iterator()
 
 
 def example_digest(example) -> bytes:

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
-from recipes.data.parts import Part, Stream, check_sizes, example_digest
+from recipes.data.parts import Part, Stream, check_sizes, example_digest, one_by_one
 
 # An interval of examples: split name, first, one past the last.
 Interval = tuple[str, int, int]
@@ -143,6 +143,6 @@ def fingerprint(builder: tfds.core.DatasetBuilder, parts: Mapping[str, Slices]) 
         digest.update(f"{split} {info.shard_lengths} {info.num_bytes}".encode())
     for name, part in sorted(parts.items()):
         digest.update(f"{name} {part.intervals}".encode())
-        for example in part.read().take(SAMPLE).as_numpy_iterator():
+        for example in one_by_one(part.read().take(SAMPLE)):
             digest.update(example_digest(example))
     return digest.hexdigest()

@@ -7,7 +7,6 @@ import keras
 import numpy as np
 import tensorflow as tf
 from keras import ops
-from sklearn.metrics import roc_auc_score
 
 from recipes.answers import ClassAnswer, head_of
 from recipes.pipeline import targets
@@ -60,6 +59,8 @@ class ClassTask(Task):
     def figures(self, answers, y):
         found = {"accuracy": float(np.mean(answers["class_ids"] == y))}
         if answers["probabilities"].shape[1] == 2 and len(np.unique(y)) == 2:
+            from sklearn.metrics import roc_auc_score
+
             found["auc"] = float(roc_auc_score(y, answers["probabilities"][:, 1]))
         return found
 

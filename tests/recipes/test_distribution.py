@@ -79,8 +79,8 @@ def test_a_run_without_the_answers_of_its_backend_is_not_taken(on_jax, tmp_path)
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("case", "options"),
-    [("balanced", DATA), ("normalised", DATA), ("texts", DATA), ("texts", {"distribute": "model"})],
-    ids=["class weights", "batch normalisation", "texts", "a Transformer's weights apart"],
+    [("balanced", DATA), ("normalised", DATA), ("texts", DATA), ("tags", DATA), ("texts", {"distribute": "model"})],
+    ids=["class weights", "batch normalisation", "texts", "tags", "a Transformer's weights apart"],
 )  # fmt: skip
 def test_on_jax_every_kind_of_training_is_the_same_on_two_devices(tmp_path, case, options):
     one, two = trained(tmp_path, case, {}, options, devices=2)

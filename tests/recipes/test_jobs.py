@@ -1,5 +1,6 @@
 """`zoo deploy train`: the files of a training on many machines."""
 
+import ast
 import subprocess
 
 import kubernetes_validate
@@ -83,6 +84,27 @@ def test_a_slurm_script_is_one_that_a_shell_can_read(tmp_path):
     assert any(line.startswith("srun --kill-on-bad-exit=1 zoo train lenet5 --data digits --epochs 9") for line in lines)
 
 
+def test_a_ray_script_calls_the_recipe_with_the_same_options(tmp_path):
+    options = ["--epochs", "9", "--augment", "shift,zoom", "--model-args", '{"activation": "relu"}', "--no-shuffle"]
+    words = ["lenet5", "--data", "digits", "--ray", "--runs", "/shared/runs", "--workers", "4", "--gpus", "2"]
+    said = written(tmp_path, *words, "--prepared", "/shared/tfds", "--", *options)
+    assert f"ray job submit --working-dir {tmp_path} -- python train.py" in said
+    *_, fit = ast.parse((tmp_path / "train.py").read_text()).body
+    call = fit.value.func.value
+    assert [ast.literal_eval(each) for each in call.args] == ["image_classification", "lenet5", "digits"]
+    given = {each.arg: each.value for each in call.keywords}
+    scaling, ray = ({each.arg: each.value for each in given.pop(f"{of}_config").keywords} for of in ("scaling", "run"))
+    assert {name: ast.literal_eval(each) for name, each in given.items()} == {
+        "run_dir": "/shared/runs/lenet5-digits", "distribute": "data", "epochs": 9, "augment": ("shift", "zoom"),
+        "model_args": {"activation": "relu"}, "shuffle": False,
+    }  # fmt: skip
+    assert {name: ast.literal_eval(each) for name, each in scaling.items()} == {
+        "num_workers": 4, "use_gpu": True, "resources_per_worker": {"CPU": 4, "GPU": 2, "memory": 16 * 2**30},
+    }  # fmt: skip
+    assert ast.literal_eval(ray["worker_runtime_env"]) == {"env_vars": {"TFDS_DATA_DIR": "/shared/tfds"}}
+    assert ast.unparse(ray["failure_config"]) == "FailureConfig(max_failures=10)"
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -95,8 +117,10 @@ def test_a_slurm_script_is_one_that_a_shell_can_read(tmp_path):
         (["lenet5", "--data", "digits", "--slurm", "--", "--epohs", "3"], "No such option '--epohs'"),
         (["lenet5", "--data", "digits", "--slurm", "--", "--epochs", "0"], "epochs must be a whole number"),
         (["lenett", "--data", "digits", "--slurm"], "'lenett'"),
+        (["lenet5", "--data", "digits", "--ray", "--runs", "runs"], "an absolute folder that all nodes share"),
+        (["lenet5", "--data", "digits", "--ray", "--slurm"], "Accepted: one of them"),
     ],
-    ids=["no image", "no tag", "latest", "name", "batch", "ours", "no option", "value", "model"],
+    ids=["no image", "no tag", "latest", "name", "batch", "ours", "no option", "value", "model", "relative", "both"],
 )
 def test_what_no_cluster_could_train_is_refused(tmp_path, words, message):
     done = CliRunner().invoke(deploy_train, [str(tmp_path / "job"), *words])

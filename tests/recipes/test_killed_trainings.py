@@ -17,13 +17,14 @@ import pytest
 from tests.recipes.doomed_trainer import STEPS, TASKS
 
 ROOT = Path(__file__).parents[2]
+TIME_LIMIT = 1800
 UNLIKE = ("seconds", "seconds_of_epoch")
 
 
 def trained(folder, *trainings):
     """What became of each: see `doomed_trainer`."""
     command = [sys.executable, "-m", "tests.recipes.doomed_trainer", str(folder), *trainings]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=900)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=TIME_LIMIT)
     assert done.returncode == 0, done.stderr
     return done.stdout.splitlines()
 
@@ -103,6 +104,7 @@ def test_a_killed_training_goes_on_as_if_nothing_had_happened(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(TIME_LIMIT)
 @pytest.mark.parametrize("case", [case for case in TASKS if case != "pair"])
 def test_on_jax_too(tmp_path, monkeypatch, case):
     monkeypatch.setenv("KERAS_BACKEND", "jax")
@@ -111,6 +113,7 @@ def test_on_jax_too(tmp_path, monkeypatch, case):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(TIME_LIMIT)
 @pytest.mark.parametrize("case", TASKS)
 def test_every_task_can_be_killed_at_any_moment(tmp_path, case):
     became = kill_and_resume(tmp_path, {case: random_moments(case)})

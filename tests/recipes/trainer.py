@@ -21,6 +21,7 @@ from recipes.callbacks import StopOnNonFiniteLoss
 SENTENCES = [
     f"the {a} {b} is {c}" for a in ("old", "new") for b in ("house", "road", "tree") for c in ("red", "blue")
 ] * 3
+TAGS = [["O", "what", "what", "O", "how"]] * len(SENTENCES)
 RNG = np.random.default_rng(0)
 PICTURES = RNG.integers(0, 256, (52, 12, 12, 1), np.uint8), np.arange(52) % 3
 SMALL = {"test": 0.2, "batch_size": 12, "epochs": 2, "seed": 1, "verbose": False}
@@ -37,6 +38,9 @@ CASES = {
     }),
     "texts": (recipes.language_modeling, "gpt", SENTENCES, {
         "model_args": {"depth": 1, "dim": 16, "heads": 2}, "max_length": 8, "samples": 1,
+    }),
+    "tags": (recipes.token_classification, "bert_tiny", (SENTENCES, TAGS), {
+        "model_args": {"depth": 1, "dim": 16, "heads": 2}, "max_length": 8,
     }),
 }  # fmt: skip
 
