@@ -22,6 +22,8 @@ import threading
 import time
 from pathlib import Path
 
+import psutil
+
 # Python puts a script's own folder first on the path, and there other scripts are what "export" and "serving" mean.
 sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != Path(__file__).resolve().parent]
 
@@ -85,9 +87,7 @@ def watch_children(most: list[int]) -> None:
     """Keep the bytes that a child has held at most. What the system says of one that has ended is no help: it counts
     what the parent held when it was started."""
     while True:
-        for task in Path("/proc/self/task").iterdir():
-            for pid in (task / "children").read_text().split():
-                most[0] = max(most[0], most_held(pid))
+        most[0] = max([most[0], *(most_held(child.pid) for child in psutil.Process().children())])
         time.sleep(0.2)
 
 
@@ -98,7 +98,7 @@ def held_by_importing() -> int:
     return _most_of(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
 
 
-def most_held(pid: str) -> int:
+def most_held(pid: int | str) -> int:
     """Bytes; 0 of a process that has ended."""
     try:
         return _most_of(Path(f"/proc/{pid}/status").read_text())

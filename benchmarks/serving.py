@@ -29,6 +29,8 @@ from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection
 from pathlib import Path
 
+import psutil
+
 # Python puts a script's own folder first on the path, and there this script is what "serving" means.
 sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != Path(__file__).resolve().parent]
 
@@ -110,9 +112,9 @@ def _rates(base_path: Path, how: str, flags: Flags, seconds: float) -> Iterator[
                 asked,
                 [ClosedLoop(CLIENTS)],
                 seconds=seconds,
-                before_each=lambda load, begun=begun: begun.append(_processor_ms(_server(os.getpid()))),
+                before_each=lambda load, begun=begun: begun.append(_processor_ms(_server())),
             )
-            each = (_processor_ms(_server(os.getpid())) - begun[0]) / case.sent
+            each = (_processor_ms(_server()) - begun[0]) / case.sent
             what = f"{server.name}, {case.api}, {case.load}{how}"
             rate = f"{case.rate:,.0f}/s, p99 {case.latency_ms['p99']} ms"
             yield what, f"≥ {least:,}/s", f"{rate}, processor {each:.2f} ms"
@@ -177,43 +179,31 @@ def _memory(base_path: Path, requests: int) -> Row:
             return sent
 
         ask(WARM_UP_REQUESTS)
-        pid = _server(os.getpid())
-        before = _resident_mib(pid)
+        process = _server()
+        before = _resident_mib(process)
         sent = ask(requests)
-        after = _resident_mib(pid)
+        after = _resident_mib(process)
     told = f"{after / before - 1:+.1%} ({before:.0f} to {after:.0f} MiB)"
     return f"{server.name}, memory after {sent:,} requests", "± 5 %", told
 
 
-def _server(ancestor: int) -> int:
-    """The largest process that ``ancestor`` or its children have started (Linux)."""
+def _server() -> psutil.Process:
+    """The largest process that this one or its children have started."""
     sizes = {}
-    for pid in _descendants(ancestor):
-        with contextlib.suppress(OSError):  # it has ended by now
-            sizes[pid] = _resident_mib(pid)
+    for process in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            sizes[process] = _resident_mib(process)
     return max(sizes, key=sizes.get)
 
 
-def _descendants(ancestor: int) -> Iterator[int]:
-    for file in Path(f"/proc/{ancestor}/task").glob("*/children"):
-        with contextlib.suppress(OSError):
-            for child in map(int, _words(file)):
-                yield child
-                yield from _descendants(child)
+def _resident_mib(process: psutil.Process) -> float:
+    return process.memory_info().rss / 2**20
 
 
-def _resident_mib(pid: int) -> float:
-    return int(_words(Path(f"/proc/{pid}/statm"))[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
-
-
-def _processor_ms(pid: int) -> float:
-    """What all threads of the process have computed so far."""
-    user, system = _words(Path(f"/proc/{pid}/stat"))[13:15]  # its name, python's, has no space
-    return (int(user) + int(system)) * 1e3 / os.sysconf("SC_CLK_TCK")
-
-
-def _words(file: Path) -> list[str]:
-    return file.read_text().split()
+def _processor_ms(process: psutil.Process) -> float:
+    """What all its threads have computed so far."""
+    times = process.cpu_times()
+    return (times.user + times.system) * 1e3
 
 
 def _lenet5(folder: Path) -> Path:
