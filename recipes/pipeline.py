@@ -129,6 +129,7 @@ class Part:
     def _streamed(self, epoch, batch_size, seed, shuffle, left_out, share):
         examples = self._examples()
         if shuffle:
+            tf.random.set_seed(seed + 1)  # of this function's graph alone, whatever the program's; 0 cannot be traced
             pair = tf.cast(seed, tf.int64) * 1_000_003 + epoch
             examples = examples.shuffle(min(SHUFFLE_BUFFER, self.size), seed=pair)
         if share is None or self.kept is not None or self._padding is not None:

@@ -1,6 +1,7 @@
 """Examples that are kept on the disk are those that would be preprocessed anew, in the same order."""
 
 import errno
+import functools
 import os
 import threading
 
@@ -51,6 +52,14 @@ def test_the_same_batches_in_the_same_order(tmp_path, arguments):
     assert tf.nest.map_structure(lambda spec: spec.shape[1:], on_disk.batches(7).element_spec) == (
         tf.TensorShape([4, 4, 1]), tf.TensorShape([3])
     )  # fmt: skip
+
+
+def test_the_order_does_not_depend_on_the_seed_of_the_program(request):
+    request.addfinalizer(functools.partial(tf.random.set_seed, 1))
+    tf.random.set_seed(0)
+    at_zero = read(part()[0])
+    tf.random.set_seed(1)
+    assert_same(at_zero, read(part()[0]))
 
 
 def test_later_epochs_and_trainings_preprocess_nothing_but_the_first_few(tmp_path):
