@@ -76,7 +76,8 @@ def upright(pixels: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
 
 def upright_size(size: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
     """Height and width of what `upright` gives, int32 `(2,)`, of those of what it gets."""
-    return tf.where((orientation >= TRANSPOSED) & (orientation <= LAST), size[::-1], size)
+    # Not size[::-1]: there TensorFlow's optimizer fails when it looks for shapes, and leaves the whole graph as it is.
+    return tf.where((orientation >= TRANSPOSED) & (orientation <= LAST), tf.reverse(size, [0]), size)
 
 
 def _of_jpeg(encoded):

@@ -1,12 +1,13 @@
 """Frozen and rewritten versions: every signature, whatever it begins with, gives the answers that were proved."""
 
 import pytest
+import tensorflow as tf
 
 import zoo
 from export import comparison, golden, replay
 from export.publishing import publish
 from export.rewriting import PASSES
-from export.rewriting.freezing import INIT, Frozen, freeze
+from export.rewriting.freezing import INIT, TAG, Frozen, freeze
 from tests import writers
 from tests.export import small_runs
 
@@ -47,6 +48,26 @@ def problems(frozen: Frozen, version, folder):
         allowed = comparison.recorded_tolerances(version.proof["signatures"][name])
         found += comparison.compare_replay(name, of_signature, replies, allowed).problems
     return found
+
+
+def test_a_network_is_fused_behind_the_reading_of_pictures_as_without(here, tmp_path):
+    """Where TensorFlow's optimizer fails it says so in the log alone, and leaves the graph as it is."""
+    version = publish(small_runs.image_run(), tmp_path / "plain")
+    freeze(version.path).after(*PASSES).write(tmp_path / "rewritten")
+    fused = {}
+    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+        signatures = tf.compat.v1.saved_model.load(session, [TAG], str(tmp_path / "rewritten")).signature_def
+        for name, examples in golden.load(version.path).items():
+            metadata, one = tf.compat.v1.RunMetadata(), golden.rows(examples.inputs, 1)
+            session.run(
+                [info.name for info in signatures[name].outputs.values()],
+                {info.name: one[key] for key, info in signatures[name].inputs.items()},
+                tf.compat.v1.RunOptions(output_partition_graphs=True),
+                metadata,
+            )
+            ops = [node.op for part in metadata.partition_graphs for node in part.node]
+            fused[name] = sorted(op for op in ops if "Fused" in op)
+    assert fused["bytes"] == fused["serving_default"] != []
 
 
 @pytest.mark.parametrize(("kind", "large"), [("pictures", 4000), ("words", 8000)])
