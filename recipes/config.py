@@ -499,20 +499,25 @@ def _size(value) -> tuple[int, int]:
 def takes(config: type[Config]) -> Callable:
     """Let a recipe `f(model, data, config)` be called `f(model, data, **options)`, with the options in its signature.
 
+    Its `configured(**options)` is the configuration that they make.
+
     Raises:
-        ValueError: (when the recipe is called) an option it does not take; the nearest one is offered.
+        ValueError: (when either is called) an option it does not take, where the nearest one is offered, or a value.
     """
     fields = dataclasses.fields(config)
 
     def decorate(recipe):
-        @functools.wraps(recipe)
-        def called(model, data, **options):
+        def configured(**options):
             for name in options:
                 if name not in {spec.name for spec in fields}:
                     if name in ImageConfig.__dataclass_fields__:
                         raise ValueError(f"{name} has no meaning for {recipe.__name__}: it is for pictures of classes.")
                     raise unknown(f"option of {recipe.__name__!r}", name, [spec.name for spec in fields])
-            return recipe(model, data, config(**options))
+            return config(**options)
+
+        @functools.wraps(recipe)
+        def called(model, data, **options):
+            return recipe(model, data, configured(**options))
 
         listed = [
             inspect.Parameter(
@@ -527,7 +532,7 @@ def takes(config: type[Config]) -> Callable:
         called.__signature__ = signature.replace(parameters=[*list(signature.parameters.values())[:2], *listed])
         explained = "\n".join(f"    {spec.name}: {spec.metadata['help']}" for spec in fields)
         called.__doc__ = f"{inspect.cleandoc(recipe.__doc__)}\n\nOptions:\n{explained}\n"
-        called.config = config
+        called.config, called.configured = config, configured
         return called
 
     return decorate

@@ -50,11 +50,13 @@ def trainer(
         raises `ray.train.WorkerGroupError`, which holds the errors of all.
 
     Raises:
-        ValueError: no such recipe, a folder that is not absolute, or an option that says whether to go on.
+        ValueError: no such recipe, an option that it does not take or that says whether to go on, a value that it does
+            not take, or a folder that is not absolute.
     """
     choose("recipe", recipe, [task.replace("-", "_") for task in CONFIGS])
     if given := [name for name in OURS if name in options]:
         raise ValueError(f"{given[0]} is not said here: a training that was stopped goes on. Accepted: none.")
+    getattr(recipes, recipe).configured(**options)  # what is wrong here would fail on every worker, again and again
     if not Path(run_dir).is_absolute():
         raise ValueError(f"run_dir must be absolute, on storage that all nodes share. Received: {str(run_dir)!r}.")
     run_config = run_config or RunConfig()

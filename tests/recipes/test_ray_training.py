@@ -139,8 +139,10 @@ def test_without_restarts_the_loss_is_told_and_the_same_call_goes_on(node, whole
         ({"recipe": "image_clasification"}, "Did you mean 'image_classification'"),
         ({"run_dir": "runs/lenet5"}, "run_dir must be absolute.*Received: 'runs/lenet5'"),
         ({"resume": True}, "resume is not said here"),
+        ({"epoch": 3}, "Did you mean 'epochs'"),
+        ({"epochs": 0}, "epochs must be"),
     ],
-    ids=["recipe", "folder", "resume"],
+    ids=["recipe", "folder", "resume", "option", "value"],
 )
 def test_what_ray_could_not_train_is_refused(other, message):
     from ray.train import ScalingConfig
