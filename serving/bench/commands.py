@@ -7,6 +7,7 @@ import json
 import os
 import platform
 import sys
+import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -174,9 +175,14 @@ def _served(target: str, model: str | None, api: str | None, engine: str | None)
             raise ValueError("--api and --engine are for a base path, for which a server is started")
         yield Served(model, [target], None, None, None)
         return
+    from serving.deployment.text_protos import monitoring_config
     from serving.engines import serve
 
-    with serve(target, name=model, engine=engine or "auto") as server:
+    with contextlib.ExitStack() as while_asked:
+        config = Path(while_asked.enter_context(tempfile.TemporaryDirectory())) / "monitoring.config"
+        config.write_text(monitoring_config())  # without it a server does not tell its own times
+        flags = {"monitoring_config_file": str(config)}
+        server = while_asked.enter_context(serve(target, name=model, engine=engine or "auto", flags=flags))
         rest, grpc = server.rest_url, server.grpc_address
         addresses = {"rest": [rest], "grpc": [grpc], "both": [rest, grpc]}[api or "both"]
         yield Served(server.name, addresses, rest, Path(target), server.engine)

@@ -16,6 +16,7 @@ from serving.bench.inputs import Inputs
 from serving.bench.loads import OpenLoop
 from serving.bench.measuring import measure
 from serving.bench.senders import Target
+from serving.embedded import monitoring_config
 from serving.transport import ModelRef
 
 NUMBER, SHARE = {"type": "number", "minimum": 0}, {"type": "number", "minimum": 0, "maximum": 1}
@@ -76,8 +77,13 @@ def address(request, server) -> str:
 
 @pytest.fixture
 def own(server, monkeypatch, models):
-    """``serve`` hands out the server that runs already."""
-    monkeypatch.setattr("serving.engines.serve", lambda *_, **__: contextlib.nullcontext(server))
+    """``serve`` hands out the server that runs already, if it is asked for one that tells its times."""
+
+    def serve(*_, flags, **__):
+        assert monitoring_config.metrics_path(flags["monitoring_config_file"])
+        return contextlib.nullcontext(server)
+
+    monkeypatch.setattr("serving.engines.serve", serve)
     return models / "tiny"
 
 
