@@ -218,7 +218,8 @@ def _write_all(begin, step, prompts, lengths, limit, write, text, copies=1):
     def going(n, token, text, cache):
         return tf.reduce_any(text["going"])
 
-    return tf.while_loop(going, further, (0, token, text, cache))[2]
+    # Each step needs the one before: none begins early.
+    return tf.while_loop(going, further, (0, token, text, cache), parallel_iterations=1)[2]
 
 
 def _carried(parents, before, after):

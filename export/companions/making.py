@@ -12,7 +12,7 @@ from export.companions.companion import Companion, Unavailable
 from export.fresh_process import FreshProcess
 from export.golden import Golden
 from export.proof import Claim, Proved
-from export.rewriting import freezing
+from export.rewriting import freezing, loops
 from export.rewriting.freezing import Frozen
 from export.version import DEFAULT
 from zoo.nearest import choose
@@ -60,7 +60,7 @@ def records(beside: Mapping[str, Proved], stored: Mapping[str, Golden]) -> dict[
 
 def _frozen(folder: Path) -> Frozen:
     try:
-        return freezing.freeze(folder, [DEFAULT]).after(freezing.whole_loops)
+        return freezing.freeze(folder, [DEFAULT]).after(loops.whole_loops)
     except (tf.errors.OpError, ValueError) as error:
         raise ValueError(
             f"Nothing was published: companions are frozen graphs, and it cannot be frozen: {error}"

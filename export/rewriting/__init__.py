@@ -2,9 +2,10 @@
 
 from export.rewriting.affine import fold_affine
 from export.rewriting.gelu import fusable_gelu
+from export.rewriting.loops import enclosed_loops
 from export.rewriting.padding import explicit_padding
 from export.rewriting.residuals import residual_sums
 from export.rewriting.sharing import shared_constants
 
-PASSES = (explicit_padding, fold_affine, residual_sums, fusable_gelu, shared_constants)
-"""In this order: what a pass makes, those behind it see."""
+PASSES = (explicit_padding, fold_affine, residual_sums, fusable_gelu, shared_constants, enclosed_loops)
+"""In this order: what a pass makes, those behind it see. No shapes are known behind a loop that is enclosed."""

@@ -16,12 +16,11 @@ from tensorflow.python.util import deprecation
 from export import saved_model, text_ops
 from export.rewriting import grappler
 from export.rewriting.graph import GraphDef, node_name, with_signatures
+from export.rewriting.loops import mark_taken_apart
 from export.rewriting.sharing import shared_constants, without_idle_waits
 
 TAG = "serve"
 INIT = "__saved_model_init_op"
-TAKEN_APART = "_lower_using_switch_merge"
-_CONTROL_FLOW = ("While", "StatelessWhile", "If", "StatelessIf", "Case", "StatelessCase")
 LARGEST = 2**31 - 1
 """Bytes of a protocol buffer."""
 
@@ -96,25 +95,9 @@ def freeze(folder: Path, names: Collection[str] | None = None) -> Frozen:
             )
     # Loops and branches stay nodes, which whoever serves the graph takes apart as before: taken apart here, constants
     # would be moved out of loops.
-    _mark(graph_def, TAKEN_APART, False)
+    mark_taken_apart(graph_def, False)
     cleaned = grappler.optimized(graph_def, signatures)
-    _mark(cleaned, TAKEN_APART, True)
+    mark_taken_apart(cleaned, True)
     for node in cleaned.node:
         node.attr.pop("_output_shapes", None)  # what was known of functions that are now inlined, which may differ
     return Frozen(cleaned, signatures).after(without_idle_waits, shared_constants)
-
-
-def whole_loops(graph_def: GraphDef, kept) -> GraphDef:
-    """The graph for those who do not take loops and branches apart, but have forms of their own for them."""
-    made = GraphDef()
-    made.CopyFrom(graph_def)
-    _mark(made, TAKEN_APART, False)
-    return made
-
-
-def _mark(graph_def: GraphDef, attribute: str, value: bool) -> None:
-    """Give a boolean attribute to all loops and branches, those in functions among them."""
-    for nodes in (graph_def.node, *(function.node_def for function in graph_def.library.function)):
-        for node in nodes:
-            if node.op in _CONTROL_FLOW:
-                node.attr[attribute].b = value

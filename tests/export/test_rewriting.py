@@ -11,6 +11,7 @@ from export.rewriting import grappler
 from export.rewriting.affine import fold_affine
 from export.rewriting.gelu import fusable_gelu
 from export.rewriting.graph import Graph
+from export.rewriting.loops import enclosed_loops, mark_taken_apart
 from export.rewriting.padding import explicit_padding
 from export.rewriting.residuals import residual_sums
 from export.rewriting.sharing import without_idle_waits
@@ -24,7 +25,10 @@ def frozen(function, *shape):
     """A function of one float32 tensor `(None, *shape)` as a GraphDef from the node "x" to the node "y"."""
     spec = tf.TensorSpec([None, *shape], tf.float32, X)
     concrete = tf.function(lambda x: tf.identity(function(x), Y)).get_concrete_function(spec)
-    return cleaned(convert_variables_to_constants_v2(concrete).graph.as_graph_def())
+    constant = convert_variables_to_constants_v2(concrete, lower_control_flow=False)
+    graph_def = cleaned(constant.graph.as_graph_def())
+    mark_taken_apart(graph_def, True)  # as `export.rewriting.freezing` does
+    return graph_def
 
 
 def cleaned(graph_def, *optimizers):
@@ -192,6 +196,29 @@ def test_nothing_waits_for_what_is_ready_at_once():
     assert len(waiting) == sum(f"^{checked}" in node.input for node in after.node) == 2
 
 
+def twice_each(x):
+    """In a loop whose steps may overlap."""
+    return tf.map_fn(lambda row: 2 * row, x)
+
+
+def squared_twice(x):
+    """In a loop whose steps follow one another."""
+    return tf.while_loop(lambda i, _: i < 2, lambda i, x: (i + 1, x**2), (0, x), parallel_iterations=1)[1]
+
+
+def test_a_loop_is_run_as_it_is_where_no_step_begins_early():
+    before = frozen(lambda x: squared_twice(twice_each(squared_twice(x)) / 8), 4)
+    after = enclosed_loops(before, [X, Y])
+    assert_same(before, after, 4, rtol=0)
+    made = after.library.function[len(before.library.function) :]
+    (apart,) = [node for node in after.node if "While" in node.op]
+    whole = [node for function in made for node in function.node_def]
+    assert len(whole) == 2
+    marks = [node.attr["_lower_using_switch_merge"].b for node in (apart, *whole)]
+    assert marks == [True, False, False]
+    assert enclosed_loops(after, [X, Y]) == after
+
+
 def test_in_bfloat16_a_loop_fills_its_list_as_before():
     """Where the processor has no bfloat16, TensorFlow changes nothing."""
     kernel = np.random.default_rng(0).normal(size=(5, 4)).astype(np.float32)
@@ -199,3 +226,13 @@ def test_in_bfloat16_a_loop_fills_its_list_as_before():
     after = grappler.in_bfloat16(graph_def, signatures())
     x = np.random.default_rng(1).normal(size=(3, 5)).astype(np.float32)
     np.testing.assert_allclose(answer(after, x), answer(graph_def, x), rtol=2**-5, atol=2**-4)
+
+
+def test_in_bfloat16_a_loop_is_given_what_it_takes():
+    """TensorFlow cannot change what goes into a loop that is not enclosed, nor sees that it cannot."""
+    one, other = np.random.default_rng(0).normal(size=(2, 5, 5)).astype(np.float32)
+    graph_def = frozen(lambda x: squared_twice(tf.nn.relu(x @ one)) @ other, 5)
+    after = grappler.in_bfloat16(enclosed_loops(graph_def, [X, Y]), signatures())
+    x = np.random.default_rng(1).normal(size=(3, 5)).astype(np.float32)
+    expected = answer(graph_def, x)
+    np.testing.assert_allclose(answer(after, x), expected, atol=2**-4 * np.abs(expected).max())
