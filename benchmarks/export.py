@@ -35,6 +35,7 @@ PLAIN_ROW, ALL_AT_1 = [1.0] * 2 * len(BATCH_SIZES), len(BATCH_SIZES)
 """What `relative` gives for the plain version; and where in it all signatures at batch 1 are."""
 MOMENT = {"epochs": 1, "batch_size": 8, "verbose": False}
 PICTURES = {"image_size": (224, 224), "channels": 3, "train_split": "train[:128]", "test_split": "test[:256]"}
+SCENES = "digit_scenes/small/count=1600"  # and 267 to test: fewer than 256 do not prove a reduced precision
 MODELS = {
     "lenet5": ("image_classification", "digits", {}),
     "mobilenet_v2": ("image_classification", "digits", PICTURES),
@@ -46,10 +47,10 @@ MODELS = {
     "transformer": ("sequence_to_sequence", "addition/2", {"train_split": "train[:10%]"}),
     "unet": (
         "semantic_segmentation",
-        "digit_scenes/small",
+        SCENES,
         {"train_split": "train[:10%]", "model_args": {"width": 16}},
     ),
-    "yolo_v1_small": ("object_detection", "digit_scenes/small", {"train_split": "train[:10%]"}),
+    "yolo_v1_small": ("object_detection", SCENES, {"train_split": "train[:10%]"}),
 }
 """Name → recipe, data and options."""
 

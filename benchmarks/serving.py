@@ -11,7 +11,9 @@ the answer to its last; requests are encoded before the clock starts. The genera
 With ``--held``: answers a second of LeNet-5 to eight clients, as it comes and with batches; the time of ResNet-50 for a
 picture beside that of a bare call of the same SavedModel, in turns; and the server's memory before and after many
 requests. LeNet-5 is trained and published for it, and ResNet-50 exported with random weights. Beside a rate stands the
-processor time that the server took for a request, which says more where others use the machine.
+processor time that the server took for a request, which says more where others use the machine. The clients of ``zoo
+bench`` take about a quarter of two cores themselves; where nghttp2's ``h2load`` is installed, whose clients take next
+to nothing, the rates are measured with it, too.
 """
 
 import argparse
@@ -20,7 +22,10 @@ import json
 import multiprocessing
 import os
 import platform
+import re
+import shutil
 import statistics
+import struct
 import subprocess
 import sys
 import tempfile
@@ -35,6 +40,7 @@ import psutil
 sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != Path(__file__).resolve().parent]
 
 import serving  # noqa: E402 - only now is it the package
+from serving import rest  # noqa: E402
 from serving.bench import inputs  # noqa: E402
 from serving.bench.cases import Case  # noqa: E402
 from serving.bench.loads import ClosedLoop  # noqa: E402
@@ -49,6 +55,7 @@ ROUNDS = 5
 CALLS = 12
 PICTURE = 224, 224, 3
 WARM_UP_REQUESTS = 5_000
+GRPC_METHOD = "/tensorflow.serving.PredictionService/Predict"
 BATCHING = {"max_batch_size": CLIENTS, "batch_timeout_micros": 1_000, "num_batch_threads": os.cpu_count() or 1}
 
 Row = tuple[str, str, str]
@@ -115,9 +122,36 @@ def _rates(base_path: Path, how: str, flags: Flags, seconds: float) -> Iterator[
                 before_each=lambda load, begun=begun: begun.append(_processor_ms(_server())),
             )
             each = (_processor_ms(_server()) - begun[0]) / case.sent
-            what = f"{server.name}, {case.api}, {case.load}{how}"
+            what, held_to = f"{server.name}, {case.api}, {case.load}", f"≥ {least:,}/s"
             rate = f"{case.rate:,.0f}/s, p99 {case.latency_ms['p99']} ms"
-            yield what, f"≥ {least:,}/s", f"{rate}, processor {each:.2f} ms"
+            yield what + how, held_to, f"{rate}, processor {each:.2f} ms"
+            if shutil.which("h2load"):
+                body = target.encode(asked.signature, asked.requests[0])
+                yield f"{what} of h2load{how}", held_to, f"{_rate_of_h2load(target, body, case.sent):,.0f}/s"
+
+
+def _rate_of_h2load(target: Target, body: bytes, requests: int) -> float:
+    """Answers a second to clients that send one request again and again. RuntimeError where one is not answered."""
+    url, options = f"{target.address}{rest.model_path(target.model)}:predict", ["--h1"]
+    if target.api == "gRPC":
+        url, options = f"http://{target.address}{GRPC_METHOD}", ["-Hcontent-type: application/grpc", "-Hte: trailers"]
+        body = struct.pack(">BI", 0, len(body)) + body  # it is not compressed, and so long
+
+    def ask(requests: int, clients: int) -> tuple[float, int, int]:
+        """Requests a second, those answered with 200, and the bytes of all answers: over gRPC an error has none."""
+        command = ["h2load", f"--requests={requests}", f"--clients={clients}", f"--data={file.name}", *options, url]
+        told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        found = re.search(r"([\d.]+) req/s.* (\d+) 2xx.*\((\d+)\) data", told, re.DOTALL)
+        return float(found[1]), int(found[2]), int(found[3])
+
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(body)
+        file.flush()
+        _, _, size = ask(1, 1)
+        rate, answered, received = ask(requests, CLIENTS)
+    if answered != requests or (target.api == "gRPC" and not 0 < received == requests * size):
+        raise RuntimeError(f"{target.api}: of {requests} requests some failed: {answered} with 200, {received} bytes")
+    return rate
 
 
 def _beside_a_bare_call(base_path: Path, seconds: float) -> Row:
