@@ -3,9 +3,18 @@
 from export.rewriting.affine import fold_affine
 from export.rewriting.gelu import fusable_gelu
 from export.rewriting.loops import enclosed_loops
+from export.rewriting.normalisation import fusable_normalisation
 from export.rewriting.padding import explicit_padding
 from export.rewriting.residuals import residual_sums
 from export.rewriting.sharing import shared_constants
 
-PASSES = (explicit_padding, fold_affine, residual_sums, fusable_gelu, shared_constants, enclosed_loops)
+PASSES = (
+    explicit_padding,
+    fold_affine,
+    fusable_normalisation,
+    residual_sums,
+    fusable_gelu,
+    shared_constants,
+    enclosed_loops,
+)
 """In this order: what a pass makes, those behind it see. No shapes are known behind a loop that is enclosed."""

@@ -42,13 +42,14 @@ def main():
             graph_def = graph_pb2.GraphDef.FromString(connection.recv_bytes())
             for node in graph_def.node:
                 node.device = "/device:CPU:0"
-            connection.send(
-                [
-                    (node.op, *(each.decode() for each in node.attr["fused_ops"].list.s))
-                    for node in cleaned(graph_def, "remap").node
-                    if node.attr["fused_ops"].list.s
-                ]
-            )
+            made = [node for node in cleaned(graph_def, "remap").node if node.op.startswith("_Fused")]
+            connection.send([(node.op, *_fused_into(node)) for node in made])
+
+
+def _fused_into(node):
+    if "activation_mode" in node.attr:
+        return [node.attr["activation_mode"].s.decode()]
+    return [each.decode() for each in node.attr["fused_ops"].list.s]
 
 
 if __name__ == "__main__":

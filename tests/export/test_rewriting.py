@@ -12,6 +12,7 @@ from export.rewriting.affine import fold_affine
 from export.rewriting.gelu import fusable_gelu
 from export.rewriting.graph import Graph
 from export.rewriting.loops import enclosed_loops, mark_taken_apart
+from export.rewriting.normalisation import fusable_normalisation
 from export.rewriting.padding import explicit_padding
 from export.rewriting.residuals import residual_sums
 from export.rewriting.sharing import without_idle_waits
@@ -151,6 +152,35 @@ def test_padding_of_channels_stays():
     kernel = tf.random.stateless_normal([3, 3, 5, 2], [0, 1])
     before = frozen(lambda x: tf.nn.conv2d(tf.pad(x, [[0, 0], [1, 1], [1, 1], [0, 2]]), kernel, 1, "VALID"), *IMAGE)
     assert "Pad" in ops(explicit_padding(before, [X, Y]))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_normalisation_behind_no_product_is_fused_with_the_activation(seed, fused):
+    network = random_network(
+        keras.layers.MaxPooling2D(2), keras.layers.BatchNormalization(), keras.layers.ReLU(), seed=seed
+    )
+    before = frozen(network, *IMAGE)
+    after = fusable_normalisation(fold_affine(before, [X, Y]), [X, Y])
+    assert_same(before, after, *IMAGE)
+    assert not {"Mul", "AddV2"} & set(ops(after))
+    assert fused(after) == [("_FusedBatchNormEx", "Relu")]
+
+
+@pytest.mark.parametrize(
+    ("function", "shape"),
+    [
+        (lambda x: tf.nn.relu(x * [2.0, 3.0, 4.0] + [1.0, 2.0, 3.0]), (3,)),
+        (lambda x: tf.nn.relu(x * [2.0] + [1.0]), IMAGE),
+        (lambda x: tf.nn.relu(x * [2.0, 3.0, 4.0] + tf.ones([9, 1, 3])), IMAGE),
+        (lambda x: tf.nn.relu(total := x * [2.0, 3.0, 4.0] + [1.0, 2.0, 3.0]) - total, IMAGE),
+    ],
+    ids=["no maps", "one number", "by place", "read again"],
+)
+def test_what_is_no_normalisation_of_maps_stays(function, shape):
+    before = frozen(function, *shape)
+    after = fusable_normalisation(before, [X, Y])
+    assert "FusedBatchNormV3" not in ops(after)
+    assert ops(after) == ops(before)
 
 
 def test_a_residual_is_added_where_the_convolution_writes(fused):
