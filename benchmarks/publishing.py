@@ -5,8 +5,9 @@
 
 Each Run is published by a process of its own. Its memory is the most that it, and the process of the proof beside it,
 held at a time, less what either holds once it has imported what it needs; in proportion to the bytes of the weights.
-Then a server is started on the version, and a copy of it published while that is asked. Once the copy is AVAILABLE, it
-is asked one golden example again and again over gRPC: the first answer beside the median of those that follow.
+Then a server is started on the version, and copies of it published while that is asked. Once a copy is AVAILABLE, it
+is asked one golden example again and again over gRPC: the first answer beside the median of those that follow, as
+medians over the copies.
 """
 
 import argparse
@@ -27,8 +28,8 @@ import psutil
 # Python puts a script's own folder first on the path, and there other scripts are what "export" and "serving" mean.
 sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != Path(__file__).resolve().parent]
 
-FOLLOWING = 30
-"""Requests after the first."""
+COPIES, FOLLOWING = 5, 30
+"""Versions that are asked for the first time; requests to each after that."""
 MEGABYTE = 2**20
 
 
@@ -119,18 +120,23 @@ def asked(base_path: str, engine: str) -> tuple[float, float]:
 
     newest = version.find(base_path)
     signature, examples = next(reversed(golden.load(newest.path).items()))
-    inputs, seconds = golden.rows(examples.inputs, 1), []
+    inputs, first, following = golden.rows(examples.inputs, 1), [], []
     with serving.serve(base_path, engine=engine) as server, serving.Client(server.grpc_address) as client:
-        client.predict(server.name, inputs, signature=signature)  # whoever asks a new version has asked the one before
-        copy = newest.path.with_name(str(newest.number + 1))
-        shutil.copytree(newest.path, newest.path.with_name(".copy")).rename(copy)
-        while VersionStatus(newest.number + 1, "AVAILABLE") not in client.status(server.name):
-            time.sleep(0.1)
-        for _ in range(1 + FOLLOWING):
+
+        def ask() -> float:
             started = time.perf_counter()
             client.predict(server.name, inputs, signature=signature)
-            seconds.append(time.perf_counter() - started)
-    return seconds[0], statistics.median(seconds[1:])
+            return time.perf_counter() - started
+
+        ask()  # whoever asks a new version has asked the one before
+        for number in range(newest.number + 1, newest.number + 1 + COPIES):
+            copy = newest.path.with_name(str(number))
+            shutil.copytree(newest.path, newest.path.with_name(".copy")).rename(copy)
+            while VersionStatus(number, "AVAILABLE") not in client.status(server.name):
+                time.sleep(0.1)
+            first.append(ask())
+            following += [ask() for _ in range(FOLLOWING)]
+    return statistics.median(first), statistics.median(following)
 
 
 if __name__ == "__main__":
