@@ -85,7 +85,7 @@ def _default(bundle: Bundle) -> Signature:
     def inputs_of(raw):
         found = bundle.preprocess(raw)
         found = found if isinstance(found, dict) else dict.fromkeys(tensors, found)
-        return {name: array.astype(dtypes[name].as_numpy_dtype) for name, array in found.items()}
+        return {name: array.astype(dtypes[name].as_numpy_dtype, copy=False) for name, array in found.items()}
 
     return Signature(
         name=DEFAULT,

@@ -125,9 +125,19 @@ class Bundle:
         Of two inputs, by name: what a text would be as source, and as target.
         """
         specs = self.preprocessing.raw_specs()
-        tensor = self._preprocess({k: tf.convert_to_tensor(raw[k], spec.dtype) for k, spec in specs.items()}).numpy()
+        read = [
+            self._preprocess({k: tf.convert_to_tensor(part[k], spec.dtype) for k, spec in specs.items()}).numpy()
+            for part in self._in_parts(raw)
+        ]
+        tensor = read[0] if len(read) == 1 else np.concatenate(read)
         names = [each.name for each in self.model.inputs]
         return tensor if len(names) == 1 else dict.fromkeys(names, tensor)
+
+    def _in_parts(self, raw: dict[str, Any], batch_size: int | None = None) -> list[dict[str, Any]]:
+        """Raw batches, at least one, whose tensors do not take much room: a picture takes far more than its file."""
+        if self.preprocessing.kind != pre.ImagePreprocessing.kind or self.at_own_size:
+            return [raw]
+        return [*parts(raw, batch_size or batch_that_fits(self.preprocessing.shape, 64))] or [raw]
 
     @functools.cached_property
     def _preprocess(self) -> Callable[[dict[str, tf.Tensor]], tf.Tensor]:
@@ -173,13 +183,9 @@ class Bundle:
 
             pngs = [self._whole(tf.constant(one), run)["image_bytes"].numpy() for one in raw["image_bytes"]]
             return {"image_bytes": objects(pngs)}
-        if self.preprocessing.kind == pre.ImagePreprocessing.kind:
-            # Read batch by batch: a picture takes far more room than its file.
-            size = batch_size or batch_that_fits(self.preprocessing.shape, 64)
-            some = [*parts(raw, size)] or [raw]
-            return all_joined([self._predict(self.preprocess(part), batch_size, part) for part in some])
         if not self.writes:
-            return self._predict(self.preprocess(raw), batch_size, raw)
+            some = self._in_parts(raw, batch_size)
+            return all_joined([self._predict(self.preprocess(part), batch_size, part) for part in some])
         most = np.full(len(raw["text"]), self.preprocessing.max_length)
         return self.write({"text": raw["text"], "max_new_tokens": most}, self.answer.beams, batch_size)
 
