@@ -204,16 +204,16 @@ export class PictureField {
   #stroke(from, to, event) {
     const side = Math.max(this.canvas.width, this.canvas.height);
     const pressed = event.pointerType === 'pen' && event.pressure > 0 ? 0.5 + event.pressure : 1;
-    Object.assign(this.context, {
-      lineCap: 'round',
-      lineJoin: 'round',
-      strokeStyle: this.isLight ? '#000' : '#fff',
-      lineWidth: (side * this.pen.value * pressed) / 100,
-    });
+    const colour = this.isLight ? '#000' : '#fff';
+    const lineWidth = (side * this.pen.value * pressed) / 100;
+    Object.assign(this.context, { lineCap: 'round', strokeStyle: colour, fillStyle: colour, lineWidth });
     this.context.beginPath();
     this.context.moveTo(...from);
     this.context.lineTo(...to);
     this.context.stroke();
+    this.context.beginPath();
+    this.context.arc(...to, lineWidth / 2, 0, 2 * Math.PI); // a line of no length, which is a dot, is not drawn
+    this.context.fill();
     Object.assign(this, { blob: null, name: 'drawing.png', isEmpty: false });
     this.hint.hidden = true;
   }
