@@ -99,10 +99,12 @@ async function fillIn(name) {
   part('examples').replaceChildren(...examples(form));
   const [first] = form.examples;
   if (!first) return;
+  part('question').setAttribute('aria-busy', 'true'); // what the examples tell may still move what is below it
   for (const [field, widget] of fields) {
     if (field.kind === 'picture') await widget.takePaperOf(form.examples.map((row) => row[field.name])).catch(() => {});
     else if (field.kind === 'text' || field.kind === 'json') widget.set(first[field.name]);
   }
+  part('question').removeAttribute('aria-busy');
 }
 
 function examples({ examples: rows, fields: asked }) {

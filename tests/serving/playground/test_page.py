@@ -46,6 +46,7 @@ def visit(browser, playground):
         page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
         page.goto(f"{on.url}/#{place}")
         page.get_by_role("button", name="Ask", exact=True).wait_for()
+        page.locator("#question:not([aria-busy])").wait_for()  # before, a click may meet what has just moved
         return page
 
     yield go
