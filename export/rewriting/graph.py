@@ -1,6 +1,7 @@
 """A GraphDef in work: nodes by name, who reads them, constants as arrays."""
 
-from collections.abc import Iterable, Mapping, Sequence
+import functools
+from collections.abc import Container, Iterable, Mapping, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -22,6 +23,7 @@ class Graph:
     """
 
     def __init__(self, graph_def: GraphDef, kept: Iterable[str]):
+        self._given = graph_def
         self._rest = GraphDef()
         self._rest.CopyFrom(graph_def)
         self.nodes: dict[str, Node] = {node.name: node for node in self._rest.node}
@@ -50,6 +52,16 @@ class Graph:
             node = self.producer(node.input[0])
         return tf.make_ndarray(node.attr["value"].tensor) if node.op == "Const" else None
 
+    def shape(self, edge: str) -> tf.TensorShape:
+        """What is known of the shape of an input, in the graph as it was given."""
+        return self._shaped.get_tensor_by_name(edge if ":" in edge else f"{edge}:0").shape
+
+    @functools.cached_property
+    def _shaped(self) -> tf.Graph:
+        with tf.Graph().as_default() as shaped:
+            tf.graph_util.import_graph_def(self._given, name="")
+        return shaped
+
     def add(self, op: str, name: str, inputs: Sequence[str] = (), **attributes) -> str:
         """Add a node, and give its name, which is made another one where it is taken.
 
@@ -57,14 +69,11 @@ class Graph:
             attributes: values as `attr_value_pb2.AttrValue` has them, or plain ones: a dtype, bool, int, bytes, str, or
                 a list of ints or strings.
         """
-        unique, number = name, 1
-        while unique in self.nodes:
-            unique, number = f"{name}_{number}", number + 1
-        node = Node(name=unique, op=op, input=inputs)
+        node = Node(name=unique(name, self.nodes), op=op, input=inputs)
         for key, value in attributes.items():
             node.attr[key].CopyFrom(attribute(value))
-        self.nodes[unique] = node
-        return unique
+        self.nodes[node.name] = node
+        return node.name
 
     def add_constant(self, name: str, value: np.ndarray) -> str:
         """Add a constant, and give its name."""
@@ -101,6 +110,14 @@ def with_signatures(
     for name, signature in signatures.items():
         made.signature_def[name].CopyFrom(signature)
     return made
+
+
+def unique(name: str, taken: Container[str]) -> str:
+    """The name, or one like it that is not taken."""
+    found, number = name, 1
+    while found in taken:
+        found, number = f"{name}_{number}", number + 1
+    return found
 
 
 def node_name(edge: str) -> str:

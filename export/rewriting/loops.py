@@ -8,7 +8,7 @@ import re
 
 from tensorflow.core.framework import function_pb2
 
-from export.rewriting.graph import GraphDef
+from export.rewriting.graph import GraphDef, unique
 
 _TAKEN_APART = "_lower_using_switch_merge"
 _LOOPS = ("While", "StatelessWhile")
@@ -26,7 +26,8 @@ def enclosed_loops(graph_def: GraphDef, kept) -> GraphDef:
     taken = {function.signature.name for function in made.library.function}
     for node in made.node:
         if node.op in _LOOPS and node.attr["parallel_iterations"].i == 1:
-            name = _unique(f"enclosed_{re.sub(r'[^A-Za-z0-9_]', '_', node.name)}", taken)
+            name = unique(f"enclosed_{re.sub(r'[^A-Za-z0-9_]', '_', node.name)}", taken)
+            taken.add(name)
             made.library.function.append(_holding(node, name))
             types = list(node.attr["T"].list.type)
             node.op = _CALLS[node.op]
@@ -52,15 +53,6 @@ def _holding(loop, name: str) -> function_pb2.FunctionDef:
         function.ret[f"out{i}"] = f"loop:output:{i}"
     held.attr[_TAKEN_APART].b = False
     return function
-
-
-def _unique(name: str, taken: set[str]) -> str:
-    """A name that is not taken, and is now."""
-    found, number = name, 1
-    while found in taken:
-        found, number = f"{name}_{number}", number + 1
-    taken.add(found)
-    return found
 
 
 def whole_loops(graph_def: GraphDef, kept) -> GraphDef:

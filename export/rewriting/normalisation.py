@@ -1,7 +1,6 @@
 """Batch normalisation that no product before it takes in, in the form that is fused with the activation behind it."""
 
 import numpy as np
-import tensorflow as tf
 
 from export.rewriting.graph import Graph, GraphDef, Node
 
@@ -15,26 +14,18 @@ def fusable_normalisation(graph_def: GraphDef, kept) -> GraphDef:
     """
     graph = Graph(graph_def, kept)
     readers = graph.readers()
-    before = [graph.producer(activation.input[0]) for activation in graph.of_op("Relu")]
-    found = {
-        total.name: parts
-        for total in before
-        if (parts := _scaled_and_shifted(graph, total))
-        and total.name not in graph.kept
-        and len(readers[total.name]) == 1
-    }
-    if not found:
-        return graph_def
-    with tf.Graph().as_default() as shaped:
-        tf.graph_util.import_graph_def(graph_def, name="")
-    for name, (x, scale, shift) in found.items():
-        shape = shaped.get_tensor_by_name(x if ":" in x else f"{x}:0").shape
+    for activation in graph.of_op("Relu"):
+        total = graph.producer(activation.input[0])
+        found = _scaled_and_shifted(graph, total)
+        if found is None or total.name in graph.kept or len(readers[total.name]) != 1:
+            continue
+        x, scale, shift = found
+        shape = graph.shape(x)
         if shape.rank != _OF_MAPS or shape[-1:] != scale.shape:
             continue
         values = {"scale": scale, "offset": shift, "mean": np.zeros_like(scale), "variance": np.ones_like(scale)}
-        constants = [graph.add_constant(f"{name}/fusable/{key}", value) for key, value in values.items()]
+        constants = [graph.add_constant(f"{total.name}/fusable/{key}", value) for key, value in values.items()]
         settings = {"epsilon": 0.0, "is_training": False, "data_format": "NHWC"}
-        total = graph.nodes[name]
         dtype = total.attr["T"]
         graph.become(total, "FusedBatchNormV3", [x, *constants], T=dtype, U=dtype, **settings)
     return graph.finished()

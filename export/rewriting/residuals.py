@@ -1,7 +1,5 @@
 """Sums of maps of one shape are said to be that, so that they are fused with the convolution before them."""
 
-import tensorflow as tf
-
 from export.rewriting.graph import Graph, GraphDef
 
 _OF_MAPS = 4  # axes
@@ -14,10 +12,8 @@ def residual_sums(graph_def: GraphDef, kept) -> GraphDef:
     count as the same size where all axes but the batch are known and equal.
     """
     graph = Graph(graph_def, kept)
-    with tf.Graph().as_default() as shaped:
-        tf.graph_util.import_graph_def(graph_def, name="")
     for node in graph.of_op("AddV2"):
-        one, other = (tensor.shape for tensor in shaped.get_operation_by_name(node.name).inputs)
+        one, other = map(graph.shape, node.input[:2])
         if one.rank == other.rank == _OF_MAPS and one[1:].is_fully_defined() and one.as_list() == other.as_list():
             graph.become(node, "AddN", list(node.input[:2]), T=node.attr["T"], N=2)
     return graph.finished()
