@@ -45,11 +45,7 @@ MODELS = {
     "lstm": ("text_classification", "sentences", {"train_split": "train[:10%]"}),
     "bert_small": ("text_classification", "sentences", {"train_split": "train[:2%]"}),
     "transformer": ("sequence_to_sequence", "addition/2", {"train_split": "train[:10%]"}),
-    "unet": (
-        "semantic_segmentation",
-        SCENES,
-        {"train_split": "train[:10%]", "model_args": {"width": 16}},
-    ),
+    "unet": ("semantic_segmentation", SCENES, {"train_split": "train[:10%]", "model_args": {"width": 16}}),
     "yolo_v1_small": ("object_detection", SCENES, {"train_split": "train[:10%]"}),
 }
 """Name → recipe, data and options."""

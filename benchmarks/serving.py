@@ -40,7 +40,6 @@ import psutil
 sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != Path(__file__).resolve().parent]
 
 import serving  # noqa: E402 - only now is it the package
-from serving import rest  # noqa: E402
 from serving.bench import inputs  # noqa: E402
 from serving.bench.cases import Case  # noqa: E402
 from serving.bench.loads import ClosedLoop  # noqa: E402
@@ -55,7 +54,6 @@ ROUNDS = 5
 CALLS = 12
 PICTURE = 224, 224, 3
 WARM_UP_REQUESTS = 5_000
-GRPC_METHOD = "/tensorflow.serving.PredictionService/Predict"
 BATCHING = {"max_batch_size": CLIENTS, "batch_timeout_micros": 1_000, "num_batch_threads": os.cpu_count() or 1}
 
 Row = tuple[str, str, str]
@@ -132,14 +130,15 @@ def _rates(base_path: Path, how: str, flags: Flags, seconds: float) -> Iterator[
 
 def _rate_of_h2load(target: Target, body: bytes, requests: int) -> float:
     """Answers a second to clients that send one request again and again. RuntimeError where one is not answered."""
-    url, options = f"{target.address}{rest.model_path(target.model)}:predict", ["--h1"]
+    options = ["--h1"]
     if target.api == "gRPC":
-        url, options = f"http://{target.address}{GRPC_METHOD}", ["-Hcontent-type: application/grpc", "-Hte: trailers"]
+        options = ["-Hcontent-type: application/grpc", "-Hte: trailers"]
         body = struct.pack(">BI", 0, len(body)) + body  # it is not compressed, and so long
 
     def ask(requests: int, clients: int) -> tuple[float, int, int]:
         """Requests a second, those answered with 200, and the bytes of all answers: over gRPC an error has none."""
-        command = ["h2load", f"--requests={requests}", f"--clients={clients}", f"--data={file.name}", *options, url]
+        load = [f"--requests={requests}", f"--clients={clients}", f"--data={file.name}"]
+        command = ["h2load", *load, *options, target.url]
         told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
         found = re.search(r"([\d.]+) req/s.* (\d+) 2xx.*\((\d+)\) data", told, re.DOTALL)
         return float(found[1]), int(found[2]), int(found[3])

@@ -178,14 +178,14 @@ def _served(target: str, model: str | None, api: str | None, engine: str | None)
     from serving.deployment.text_protos import monitoring_config
     from serving.engines import serve
 
-    with contextlib.ExitStack() as while_asked:
-        config = Path(while_asked.enter_context(tempfile.TemporaryDirectory())) / "monitoring.config"
+    with tempfile.TemporaryDirectory() as folder:
+        config = Path(folder) / "monitoring.config"
         config.write_text(monitoring_config())  # without it a server does not tell its own times
         flags = {"monitoring_config_file": str(config)}
-        server = while_asked.enter_context(serve(target, name=model, engine=engine or "auto", flags=flags))
-        rest, grpc = server.rest_url, server.grpc_address
-        addresses = {"rest": [rest], "grpc": [grpc], "both": [rest, grpc]}[api or "both"]
-        yield Served(server.name, addresses, rest, Path(target), server.engine)
+        with serve(target, name=model, engine=engine or "auto", flags=flags) as server:
+            rest, grpc = server.rest_url, server.grpc_address
+            addresses = {"rest": [rest], "grpc": [grpc], "both": [rest, grpc]}[api or "both"]
+            yield Served(server.name, addresses, rest, Path(target), server.engine)
 
 
 def _cases(served: Served, inputs: Inputs, loads: Sequence[Load], version: int | None, options: dict) -> Iterator[Case]:

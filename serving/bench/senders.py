@@ -12,10 +12,10 @@ from serving.bench.loads import Send
 from serving.errors import CODE_OF_HTTP_STATUS
 from serving.transport import ModelRef
 
+METHOD = "/tensorflow.serving.PredictionService/Predict"
 OK, TIMED_OUT, UNREACHABLE, UNKNOWN = "OK", "DEADLINE_EXCEEDED", "UNAVAILABLE", "UNKNOWN"
 
 _MOST_CONNECTIONS = 512  # over REST: further requests wait for one, and their time counts
-_METHOD = "/tensorflow.serving.PredictionService/Predict"
 _GRPC_OPTIONS = (
     ("grpc.max_send_message_length", -1),
     ("grpc.max_receive_message_length", -1),
@@ -36,6 +36,13 @@ class Target:
         """``REST`` or ``gRPC``."""
         return "REST" if self.address.startswith(("http://", "https://")) else "gRPC"
 
+    @property
+    def url(self) -> str:
+        """Where requests are posted, over HTTP/1.1 for REST, over HTTP/2 for gRPC."""
+        if self.api == "REST":
+            return f"{self.address.rstrip('/')}{rest.model_path(self.model)}:predict"
+        return f"http://{self.address.removeprefix('grpc://')}{METHOD}"
+
     def encode(self, signature: str, inputs: dict) -> bytes:
         """A request as it travels. Failure for a dtype that the protocol cannot carry."""
         if self.api == "REST":
@@ -45,7 +52,7 @@ class Target:
     def sender(self, timeout: float) -> contextlib.AbstractAsyncContextManager[Send]:
         """What sends such requests while it is open; each ends within ``timeout`` seconds."""
         if self.api == "REST":
-            return _rest(f"{self.address.rstrip('/')}{rest.model_path(self.model)}:predict", timeout)
+            return _rest(self.url, timeout)
         return _grpc(self.address.removeprefix("grpc://"), timeout)
 
 
@@ -77,7 +84,7 @@ async def _rest(url: str, timeout: float) -> AsyncIterator[Send]:
 @contextlib.asynccontextmanager
 async def _grpc(address: str, timeout: float) -> AsyncIterator[Send]:
     async with grpc.aio.insecure_channel(address, options=_GRPC_OPTIONS) as channel:
-        predict = channel.unary_unary(_METHOD)  # without serializers it takes and gives bytes
+        predict = channel.unary_unary(METHOD)  # without serializers it takes and gives bytes
 
         async def send(body: bytes) -> str:
             try:
