@@ -1,16 +1,14 @@
 """What every recipe takes, stated once: the Python calls, the command line and the Run's record are made from it."""
 
 import dataclasses
-import functools
-import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from numbers import Integral, Real
 from os import PathLike
 from typing import Any, get_args
 
 from recipes.interval import Interval
-from zoo.nearest import choose, unknown
+from zoo.nearest import choose
 
 OPTIMIZERS = ("sgd", "momentum", "nesterov", "rmsprop", "adam", "adamw")
 SCHEDULES = ("constant", "step", "cosine", "annealed")
@@ -494,45 +492,3 @@ def _size(value) -> tuple[int, int]:
     if len(size) != 2 or not all(isinstance(n, Integral) and n > 0 for n in size):
         raise ValueError(f"image_size must be height and width in pixels, or one number for both. Received: {value!r}.")
     return size
-
-
-def takes(config: type[Config]) -> Callable:
-    """Let a recipe `f(model, data, config)` be called `f(model, data, **options)`, with the options in its signature.
-
-    Its `configured(**options)` is the configuration that they make.
-
-    Raises:
-        ValueError: (when either is called) an option it does not take, where the nearest one is offered, or a value.
-    """
-    fields = dataclasses.fields(config)
-
-    def decorate(recipe):
-        def configured(**options):
-            for name in options:
-                if name not in {spec.name for spec in fields}:
-                    if name in ImageConfig.__dataclass_fields__:
-                        raise ValueError(f"{name} has no meaning for {recipe.__name__}: it is for pictures of classes.")
-                    raise unknown(f"option of {recipe.__name__!r}", name, [spec.name for spec in fields])
-            return config(**options)
-
-        @functools.wraps(recipe)
-        def called(model, data, **options):
-            return recipe(model, data, configured(**options))
-
-        listed = [
-            inspect.Parameter(
-                spec.name,
-                inspect.Parameter.KEYWORD_ONLY,
-                annotation=spec.type,
-                default={} if spec.default is dataclasses.MISSING else spec.default,
-            )
-            for spec in fields
-        ]
-        signature = inspect.signature(recipe)
-        called.__signature__ = signature.replace(parameters=[*list(signature.parameters.values())[:2], *listed])
-        explained = "\n".join(f"    {spec.name}: {spec.metadata['help']}" for spec in fields)
-        called.__doc__ = f"{inspect.cleandoc(recipe.__doc__)}\n\nOptions:\n{explained}\n"
-        called.config, called.configured = config, configured
-        return called
-
-    return decorate

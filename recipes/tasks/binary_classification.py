@@ -1,6 +1,7 @@
 """Binary classification: one of two classes for every row."""
 
-from recipes.config import BinaryConfig, takes
+from recipes.config import BinaryConfig
+from recipes.recipe import takes
 from recipes.tasks.classes import ClassTask
 from recipes.tasks.tables import table_preprocessing
 from recipes.training import train

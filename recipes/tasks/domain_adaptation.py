@@ -11,9 +11,10 @@ from recipes import licenses, parts_of_loss
 from recipes.adapting import PARTS, AdaptationSchedule, AdaptingTraining, Pairs
 from recipes.augmentation import Augmentation
 from recipes.bundle import Bundle
-from recipes.config import AdaptationConfig, ImageConfig, takes
+from recipes.config import AdaptationConfig, ImageConfig
 from recipes.data import Data, load
 from recipes.examples import sample
+from recipes.recipe import takes
 from recipes.run import load_run
 from recipes.tasks.image_classification import ImageClassification
 from recipes.tasks.task import Task

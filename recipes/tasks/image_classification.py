@@ -1,7 +1,8 @@
 """Image classification: one of many classes for every picture."""
 
 from recipes.augmentation import Augmentation
-from recipes.config import ImageConfig, takes
+from recipes.config import ImageConfig
+from recipes.recipe import takes
 from recipes.tasks.classes import ClassTask
 from recipes.tasks.pictures import PictureTask
 from recipes.training import train

@@ -12,7 +12,7 @@ import zoo
 from recipes import backend, parts_of_loss
 from recipes.adversarial import AdversarialTraining
 from recipes.answers import GeneratedAnswer
-from recipes.config import GenerationConfig, takes
+from recipes.config import GenerationConfig
 from recipes.examples import Examples
 from recipes.frechet import frechet_distance
 from recipes.generated_samples import FrechetDistance, SampleGrid, generated
@@ -20,6 +20,7 @@ from recipes.judge import Judge, judge_of
 from recipes.optimizers import peak_rate
 from recipes.pipeline import Reading, prepare
 from recipes.preprocessing import ImagePreprocessing, LatentPreprocessing
+from recipes.recipe import takes
 from recipes.tasks.pictures import several_sizes
 from recipes.tasks.task import Task, input_shape_of
 from recipes.trained_form import trained_form

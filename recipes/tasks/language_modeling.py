@@ -5,8 +5,9 @@ import tensorflow as tf
 
 from recipes import writing
 from recipes.answers import NextTokenAnswer
-from recipes.config import LanguageConfig, takes
+from recipes.config import LanguageConfig
 from recipes.pipeline import Part
+from recipes.recipe import takes
 from recipes.tasks.running_text import RunningTextTask, check_logits_at_every_token, rows
 from recipes.tokens import NOTHING
 from recipes.training import train

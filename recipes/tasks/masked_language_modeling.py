@@ -9,11 +9,12 @@ from keras import layers, ops
 
 from recipes.answers import MaskedAnswer
 from recipes.batches import objects
-from recipes.config import MaskedConfig, takes
+from recipes.config import MaskedConfig
 from recipes.draws import Draws
 from recipes.examples import BYTES, Examples
 from recipes.pipeline import Part
 from recipes.preprocessing import MARKED
+from recipes.recipe import takes
 from recipes.tasks.running_text import RunningTextTask, check_logits_at_every_token, rows
 from recipes.tokenizers import Tokenizer
 from recipes.tokenizers.tokenizer import MASK

@@ -9,9 +9,10 @@ from recipes.augmentation import AnnotatedAugmentation
 from recipes.average_precision import average_precision
 from recipes.batches import all_joined
 from recipes.bundle import batch_that_fits
-from recipes.config import DetectionConfig, takes
+from recipes.config import DetectionConfig
 from recipes.data.annotations import LABEL
 from recipes.pipeline import Reading, prepare
+from recipes.recipe import takes
 from recipes.tasks.pictures import AnnotatedPictureTask
 from recipes.tasks.task import EVALUATION_BATCH
 from recipes.training import train

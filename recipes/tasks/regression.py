@@ -7,8 +7,9 @@ import numpy as np
 import tensorflow as tf
 
 from recipes.answers import ValueAnswer
-from recipes.config import RegressionConfig, takes
+from recipes.config import RegressionConfig
 from recipes.pipeline import targets
+from recipes.recipe import takes
 from recipes.tasks.classes import HalfSquaredError
 from recipes.tasks.tables import scales_far_apart, table_preprocessing
 from recipes.tasks.task import Task

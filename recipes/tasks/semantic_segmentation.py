@@ -8,9 +8,10 @@ from recipes import pixels
 from recipes.answers import MaskAnswer, best_class
 from recipes.augmentation import AnnotatedAugmentation
 from recipes.bundle import batch_that_fits
-from recipes.config import SegmentationConfig, takes
+from recipes.config import SegmentationConfig
 from recipes.data.annotations import VOID
 from recipes.pixels import PixelAccuracy, PixelLoss
+from recipes.recipe import takes
 from recipes.tasks.classes import weights_of_classes
 from recipes.tasks.pictures import AnnotatedPictureTask
 from recipes.tasks.task import EVALUATION_BATCH

@@ -4,8 +4,9 @@ import numpy as np
 import tensorflow as tf
 
 from recipes.answers import WrittenAnswer
-from recipes.config import SequenceConfig, takes
+from recipes.config import SequenceConfig
 from recipes.pipeline import Reading
+from recipes.recipe import takes
 from recipes.tasks.running_text import check_logits_at_every_token
 from recipes.tasks.texts import WritingTask
 from recipes.tokens import NOTHING, Perplexity, TokenAccuracy, TokenCrossentropy

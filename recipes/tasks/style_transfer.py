@@ -10,10 +10,11 @@ from keras import ops
 from recipes import licenses, parts_of_loss, stylizing
 from recipes.answers import PictureAnswer
 from recipes.batches import objects
-from recipes.config import StyleConfig, takes
+from recipes.config import StyleConfig
 from recipes.examples import Examples, to_png
 from recipes.pipeline import Reading, prepare
 from recipes.preprocessing import ImagePreprocessing
+from recipes.recipe import takes
 from recipes.stylizing import PARTS, StylizingTraining
 from recipes.tasks.task import Task
 from recipes.training import train

@@ -1,6 +1,7 @@
 """Text classification: one of many classes for every text."""
 
-from recipes.config import TextClassificationConfig, takes
+from recipes.config import TextClassificationConfig
+from recipes.recipe import takes
 from recipes.tasks.classes import ClassTask
 from recipes.tasks.texts import TextTask
 from recipes.training import train

@@ -8,8 +8,9 @@ import tensorflow as tf
 
 from recipes.answers import TagAnswer, head_of
 from recipes.batches import all_joined
-from recipes.config import TextClassificationConfig, takes
+from recipes.config import TextClassificationConfig
 from recipes.pipeline import Reading
+from recipes.recipe import takes
 from recipes.tasks.task import EVALUATION_BATCH
 from recipes.tasks.texts import TextTask
 from recipes.tokens import NOTHING, TokenAccuracy, TokenCrossentropy
