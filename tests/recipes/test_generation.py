@@ -126,6 +126,14 @@ def test_the_cache_changes_no_text(network, way):
     np.testing.assert_allclose(cached["log_probability"], whole["log_probability"], rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.parametrize("function", [generation.sample, generation.beam_search])
+def test_no_step_begins_before_the_last_has_ended(function):
+    """By that `export.rewriting.loops` knows the loops that it need not take apart."""
+    write = in_a_graph(function, with_cache(writers.transformer()), ["max_new_tokens"], end=END, longest=8)
+    nodes = write.get_concrete_function().graph.as_graph_def().node
+    assert [node.attr["parallel_iterations"].i for node in nodes if "While" in node.op].count(1) == 1
+
+
 @pytest.mark.parametrize("network", NETWORKS)
 def test_greedy_texts_are_those_of_the_whole_network(network):
     model = writers.livened(network(), seed=3)
