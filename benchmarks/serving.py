@@ -11,9 +11,9 @@ the answer to its last; requests are encoded before the clock starts. The genera
 With ``--held``: answers a second of LeNet-5 to eight clients, as it comes and with batches; the time of ResNet-50 for a
 picture beside that of a bare call of the same SavedModel, in turns; and the server's memory before and after many
 requests. LeNet-5 is trained and published for it, and ResNet-50 exported with random weights. Beside a rate stands the
-processor time that the server took for a request, which says more where others use the machine. The clients of ``zoo
-bench`` take about a quarter of two cores themselves; where nghttp2's ``h2load`` is installed, whose clients take next
-to nothing, the rates are measured with it, too.
+processor time that the server took for a request, which says more where others use the machine, as the clients of
+``zoo bench`` do themselves. Where nghttp2's ``h2load`` is installed, whose clients take next to nothing, the rates are
+measured with it, too.
 """
 
 import argparse
