@@ -7,8 +7,10 @@ from export.rewriting.normalisation import fusable_normalisation
 from export.rewriting.padding import explicit_padding
 from export.rewriting.residuals import residual_sums
 from export.rewriting.sharing import shared_constants
+from export.rewriting.transposed import windows_as_channels
 
 PASSES = (
+    windows_as_channels,
     explicit_padding,
     fold_affine,
     fusable_normalisation,

@@ -16,6 +16,7 @@ from export.rewriting.normalisation import fusable_normalisation
 from export.rewriting.padding import explicit_padding
 from export.rewriting.residuals import residual_sums
 from export.rewriting.sharing import without_idle_waits
+from export.rewriting.transposed import windows_as_channels
 from tests.export import remapper
 
 X, Y = "x", "y"
@@ -181,6 +182,42 @@ def test_what_is_no_normalisation_of_maps_stays(function, shape):
     after = fusable_normalisation(before, [X, Y])
     assert "FusedBatchNormV3" not in ops(after)
     assert ops(after) == ops(before)
+
+
+@pytest.mark.parametrize(("size", "padding"), [(2, "valid"), (2, "same"), (3, "valid")])
+def test_windows_side_by_side_are_a_product_fused_with_its_bias(size, padding, fused):
+    network = random_network(keras.layers.Conv2DTranspose(4, size, strides=size, padding=padding))
+    before = frozen(network, *IMAGE)
+    after = windows_as_channels(before, [X, Y])
+    assert_same(before, after, *IMAGE)
+    assert "Conv2DBackpropInput" not in ops(after)
+    assert fused(after) == [("_FusedConv2D", "BiasAdd")]
+
+
+def test_windows_without_a_bias_are_a_product_too():
+    network = random_network(keras.layers.Conv2DTranspose(4, 2, strides=2, use_bias=False), keras.layers.ReLU())
+    before = frozen(network, *IMAGE)
+    after = windows_as_channels(before, [X, Y])
+    assert_same(before, after, *IMAGE)
+    assert "Conv2DBackpropInput" not in ops(after)
+
+
+@pytest.mark.parametrize(
+    ("settings", "shape"),
+    [
+        ({"kernel_size": 3, "strides": 2, "padding": "same"}, IMAGE),
+        ({"kernel_size": 2, "strides": 3}, IMAGE),
+        ({"kernel_size": (2, 3), "strides": (2, 3)}, IMAGE),
+        ({"kernel_size": 2, "strides": 2, "output_padding": 1}, IMAGE),
+        ({"kernel_size": 2, "strides": 2}, (None, None, 3)),
+    ],
+    ids=["overlapping", "apart", "no square", "more beside them", "any size"],
+)
+def test_windows_that_are_not_side_by_side_stay(settings, shape):
+    layer = keras.layers.Conv2DTranspose(4, **settings)
+    layer.build((None, *IMAGE))
+    before = frozen(layer, *shape)
+    assert ops(windows_as_channels(before, [X, Y])) == ops(before)
 
 
 def test_a_residual_is_added_where_the_convolution_writes(fused):
