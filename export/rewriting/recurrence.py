@@ -56,11 +56,11 @@ def _lstm(
         inputs, mask = tf.reverse(inputs, [1]), None if mask is None else tf.reverse(mask, [1])
     steps = tf.shape(inputs)[1]
     if mask is not None:
-        order = tf.argsort(tf.cast(mask, tf.int32), axis=1, direction="DESCENDING", stable=True)
-        inputs = tf.gather(inputs, order, batch_dims=1)
         # After each step, how many have counted.
         counted = tf.cumsum(tf.cast(mask, tf.int32), axis=1)
         steps = tf.reduce_max(counted)
+        order = tf.argsort(tf.cast(mask, tf.int32), axis=1, direction="DESCENDING", stable=True)
+        inputs = tf.gather(inputs, order[:, :steps], batch_dims=1)
     steps = tf.where(tf.shape(inputs)[0] > 0, steps, 0)  # of no rows, a step would end the process
 
     units = recurrent_kernel.shape[0]
@@ -86,6 +86,7 @@ def _lstm(
 
     # Before the first step that counts Keras' output is zero, whatever the state is.
     hidden_states, cell_states = states(initial_state_h, found.h), states(initial_state_c, found.cs)
-    outputs = tf.gather(states(tf.zeros_like(initial_state_h), found.h), counted, batch_dims=1)
+    asked = counted if return_sequences else counted[:, -1:]
+    outputs = tf.gather(states(tf.zeros_like(initial_state_h), found.h), asked, batch_dims=1)
     hidden, cell = (tf.gather(each, counted[:, -1], batch_dims=1) for each in (hidden_states, cell_states))
-    return outputs[:, -1], outputs if return_sequences else outputs[:, -1:], [hidden, cell]
+    return outputs[:, -1], outputs, [hidden, cell]
