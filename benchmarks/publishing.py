@@ -3,23 +3,23 @@
     python benchmarks/publishing.py runs/lenet5 runs/resnet50                          # as it was traced
     python benchmarks/publishing.py runs/resnet50 runs/bert_small --optimize latency
 
-Each Run is published by a process of its own. Its memory is the most that it, and the process of the proof beside it,
-held at a time, less what either holds once it has imported what it needs; in proportion to the bytes of the weights.
+Each Run is published by the command `zoo publish`. Its memory is the most that its process, and that of the proof
+beside it, held at a time, less what a process holds that has imported TensorFlow and nothing else; in proportion to the
+bytes of the Run's `model.keras`.
+
 Then a server is started on the version, and copies of it published while that is asked. Once a copy is AVAILABLE, it
 is asked one golden example again and again over gRPC: the first answer beside the median of those that follow, as
 medians over the copies.
 """
 
 import argparse
-import multiprocessing
-import os
+import contextlib
 import re
 import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from pathlib import Path
 
@@ -40,9 +40,7 @@ def main():
     parser.add_argument("--optimize", default="none", help="as `zoo publish` takes it")
     parser.add_argument("--engine", default="embedded", help="what serves: embedded, binary, docker or auto")
     options = parser.parse_args()
-    print(
-        "| Run | variant | weights, MB | publish, s | memory | of the proof | first answer, ms | median, ms | ratio |"
-    )
+    print("| Run | variant | model, MB | publish, s | memory | of the proof | first answer, ms | median, ms | ratio |")
     print("|---|---|" + "---:|" * 7)
     for run in options.runs:
         with tempfile.TemporaryDirectory() as folder:
@@ -51,55 +49,44 @@ def main():
 
 def row(run: str, base_path: str, options: argparse.Namespace) -> str:
     """The cells of a Run."""
-    context = multiprocessing.get_context("spawn")
-    mine, theirs = context.Pipe(duplex=False)
-    child = context.Process(target=publish, args=(run, base_path, options.optimize, theirs))
-    child.start()
-    theirs.close()
-    try:
-        variant, weights, seconds, own, proof = mine.recv()
-    except EOFError:
-        raise SystemExit(f"{run} could not be published") from None
-    child.join()
+    from export import version
+
+    model, imported = Path(run, "model.keras").stat().st_size, held_by_tensorflow()
+    started = time.perf_counter()
+    held = held_by_publishing(run, base_path, options.optimize)
+    seconds = time.perf_counter() - started
     first, median = asked(base_path, options.engine)
-    held = [f"{held / weights:.1f} x weights" for held in (own, proof)]
-    cells = [variant, f"{weights / MEGABYTE:.1f}", f"{seconds:.1f}", *held]
+    variant = version.find(base_path).card["optimization"]["variant"]
+    cells = [variant, f"{model / MEGABYTE:.1f}", f"{seconds:.1f}"]
+    cells += [f"{(most - imported) / MEGABYTE:+.0f} MB, {max(0, most - imported) / model:.1f} x model" for most in held]
     return " | ".join([*cells, f"{first * 1e3:.1f}", f"{median * 1e3:.1f}", f"{first / median:.2f}"])
 
 
-def publish(run: str, base_path: str, optimize: str, connection) -> None:
-    """Publish, and send what was published, its bytes, the seconds, and the bytes that both processes held."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    import export.publishing
-    import recipes
+def held_by_publishing(run: str, base_path: str, optimize: str) -> tuple[int, int]:
+    """Bytes that a publish, and its proof, held at most.
 
-    imported, proof = (most_held("self"), held_by_importing()), [0]
-    threading.Thread(target=watch_children, args=(proof,), daemon=True).start()
-    started = time.perf_counter()
-    loaded = recipes.load_run(run)
-    version = export.publish(loaded, base_path, optimize=optimize)
-    seconds = time.perf_counter() - started
-    held = [most - before for most, before in zip((most_held("self"), proof[0]), imported, strict=True)]
-    weights = sum(weight.numpy().nbytes for weight in loaded.model.weights)
-    connection.send((version.card["optimization"]["variant"], weights, seconds, *held))
-
-
-def watch_children(most: list[int]) -> None:
-    """Keep the bytes that a child has held at most. What the system says of one that has ended is no help: it counts
-    what the parent held when it was started."""
-    while True:
-        most[0] = max([most[0], *(most_held(child.pid) for child in psutil.Process().children())])
-        time.sleep(0.2)
+    They are asked while they live. What the system says of one that has ended counts what its parent held, too.
+    """
+    command = ["zoo", "publish", run, base_path, "--optimize", optimize]
+    publisher = psutil.Popen(command, stdout=subprocess.DEVNULL)
+    own = of_proof = 0
+    while publisher.poll() is None:
+        own = max(own, most_held(publisher.pid))
+        with contextlib.suppress(psutil.NoSuchProcess):
+            of_proof = max([of_proof, *(most_held(child.pid) for child in publisher.children())])
+        time.sleep(0.05)
+    if publisher.returncode:
+        raise SystemExit(f"{run} could not be published")
+    return own, of_proof
 
 
-def held_by_importing() -> int:
-    """Bytes of a process that imports what that of the proof does."""
-    program = "import sys; sys.modules |= {'keras': None, 'jax': None}; import tensorflow, export.replay; "
-    command = [sys.executable, "-c", program + "print(open('/proc/self/status').read())"]
-    return _most_of(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+def held_by_tensorflow() -> int:
+    """Bytes."""
+    program = "import tensorflow; print(open('/proc/self/status').read())"
+    return _most_of(subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout)
 
 
-def most_held(pid: int | str) -> int:
+def most_held(pid: int) -> int:
     """Bytes; 0 of a process that has ended."""
     try:
         return _most_of(Path(f"/proc/{pid}/status").read_text())

@@ -87,12 +87,16 @@ def _default(bundle: Bundle) -> Signature:
         found = found if isinstance(found, dict) else dict.fromkeys(tensors, found)
         return {name: array.astype(dtypes[name].as_numpy_dtype, copy=False) for name, array in found.items()}
 
+    def keras_answers(raw, batch_size):
+        some = bundle.in_parts(raw, batch_size)
+        return all_joined([bundle.predict_tensors(inputs_of(part), batch_size) for part in some])
+
     return Signature(
         name=DEFAULT,
         inputs={name: tf.TensorSpec([None, *each.shape[1:]], dtypes[name]) for name, each in tensors.items()},
         graph=lambda inputs: bundle.graph(*(inputs[name] for name in tensors)),
         inputs_of=inputs_of,
-        keras=lambda raw, batch_size: bundle.predict_tensors(inputs_of(raw), batch_size),
+        keras=keras_answers,
         pixels=pixels_of(bundle),
     )
 

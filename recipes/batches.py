@@ -31,6 +31,17 @@ def joined(arrays: Sequence[np.ndarray], fill=None) -> np.ndarray:
     return whole
 
 
+def filled(arrays: Iterable[np.ndarray], count: int) -> np.ndarray:
+    """Arrays `(n, ...)` of one shape as one of `count` rows: as they come, so that they are never held beside it."""
+    whole, row = None, 0
+    for array in arrays:
+        if whole is None:
+            whole = np.empty((count, *array.shape[1:]), array.dtype)
+        whole[row : row + len(array)] = array
+        row += len(array)
+    return whole
+
+
 def all_joined(parts: Sequence[Arrays]) -> Arrays:
     """The same by name, of the names that every part has."""
     names = [name for name in parts[0] if all(name in part for part in parts)]

@@ -18,18 +18,19 @@ import tensorflow as tf
 from recipes import answers, backend, writing
 from recipes import preprocessing as pre
 from recipes.answers import Answer, WrittenAnswer
-from recipes.batches import all_joined, objects, parts
+from recipes.batches import all_joined, filled, objects, parts
 from recipes.records import BUNDLE_FILE
 from zoo.registry import list_models
 
 MODEL_FILE = "model.keras"
 TWO_INPUTS = ["source", "target"]
-NUMBERS_PER_BATCH = 2**20
+NUMBERS_EVALUATED, NUMBERS_ANSWERED = 2**20, 2**19
+"""In a batch. Who publishes a model has it in memory twice already: in Keras, and in what it is compared with."""
 
 
-def batch_that_fits(shape: tuple[int, ...], most: int) -> int:
+def batch_that_fits(shape: tuple[int, ...], most: int, numbers: int = NUMBERS_EVALUATED) -> int:
     """Examples of a shape to answer at once: at most `most`, fewer of large pictures, whose feature maps are large."""
-    return max(1, min(most, NUMBERS_PER_BATCH // math.prod(shape)))
+    return max(1, min(most, numbers // math.prod(shape)))
 
 
 # The name Keras gives to an input without one. It counts the inputs built before, so it differs from run to run.
@@ -124,20 +125,20 @@ class Bundle:
 
         Of two inputs, by name: what a text would be as source, and as target.
         """
-        specs = self.preprocessing.raw_specs()
-        read = [
+        specs, some = self.preprocessing.raw_specs(), self.in_parts(raw)
+        tensors = (
             self._preprocess({k: tf.convert_to_tensor(part[k], spec.dtype) for k, spec in specs.items()}).numpy()
-            for part in self._in_parts(raw)
-        ]
-        tensor = read[0] if len(read) == 1 else np.concatenate(read)
+            for part in some
+        )
+        tensor = next(tensors) if len(some) == 1 else filled(tensors, len(next(iter(raw.values()))))
         names = [each.name for each in self.model.inputs]
         return tensor if len(names) == 1 else dict.fromkeys(names, tensor)
 
-    def _in_parts(self, raw: dict[str, Any], batch_size: int | None = None) -> list[dict[str, Any]]:
+    def in_parts(self, raw: dict[str, Any], batch_size: int | None = None) -> list[dict[str, Any]]:
         """Raw batches, at least one, whose tensors do not take much room: a picture takes far more than its file."""
         if self.preprocessing.kind != pre.ImagePreprocessing.kind or self.at_own_size:
             return [raw]
-        return [*parts(raw, batch_size or batch_that_fits(self.preprocessing.shape, 64))] or [raw]
+        return [*parts(raw, batch_size or batch_that_fits(self.preprocessing.shape, 64, NUMBERS_ANSWERED))] or [raw]
 
     @functools.cached_property
     def _preprocess(self) -> Callable[[dict[str, tf.Tensor]], tf.Tensor]:
@@ -184,7 +185,7 @@ class Bundle:
             pngs = [self._whole(tf.constant(one), run)["image_bytes"].numpy() for one in raw["image_bytes"]]
             return {"image_bytes": objects(pngs)}
         if not self.writes:
-            some = self._in_parts(raw, batch_size)
+            some = self.in_parts(raw, batch_size)
             return all_joined([self._predict(self.preprocess(part), batch_size, part) for part in some])
         most = np.full(len(raw["text"]), self.preprocessing.max_length)
         return self.write({"text": raw["text"], "max_new_tokens": most}, self.answer.beams, batch_size)
@@ -236,7 +237,7 @@ class Bundle:
             of_rows = {name: tf.constant(column[rows], specs[name].dtype) for name, column in columns.items()} or None
             return self.answer(tf.constant(outputs), tf.constant(batch[-1]), self.preprocessing, of_rows)
 
-        return _in_batches(answer, len(inputs[0]), batch_size or batch_that_fits((most,), 64))
+        return _in_batches(answer, len(inputs[0]), batch_size or batch_that_fits((most,), 64, NUMBERS_ANSWERED))
 
     def save(self, folder: Path) -> None:
         """Write `model.keras`, without the optimizer's state, `bundle.json` and, for text, the vocabulary."""
