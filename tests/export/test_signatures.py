@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from export import saved_model
-from export.signatures import serialized_examples
+from export.signatures import serialized_examples, signatures_of
 from tests.export import small_runs
 
 FLOAT, ID, STRING = "float32", "int64", "string"
@@ -73,6 +73,20 @@ def test_every_signature_answers_as_keras_does(kind, request):
         same(answer, "classes", [[label.encode() for label in bundle.labels]] * len(run.examples))
     if "regress" in signatures:
         same(signatures["regress"](inputs=tf.constant(serialized_examples(raw))), "outputs", expected["value"][:, 0])
+
+
+def test_pictures_that_take_much_room_are_answered_in_parts(image_run, monkeypatch):
+    """Three at a time, and a last one alone: the same tensors, and the same answers."""
+    raw = {name: array[:7] for name, array in image_run.examples.raw.items()}
+    bundle = image_run.bundle
+    tensors, answers = bundle.preprocess(raw), bundle.predict(raw)
+    monkeypatch.setattr("recipes.bundle.NUMBERS_ANSWERED", 3 * 12 * 12)
+    assert [len(part["image_bytes"]) for part in bundle.in_parts(raw)] == [3, 3, 1]
+    np.testing.assert_array_equal(bundle.preprocess(raw), tensors)
+    (default,) = (signature for signature in signatures_of(bundle) if signature.name == "serving_default")
+    for found in (bundle.predict(raw), default.keras(raw, None)):
+        assert found["classes"].tolist() == answers["classes"].tolist()
+        np.testing.assert_allclose(found["probabilities"], answers["probabilities"], rtol=1e-5)
 
 
 def test_what_is_for_training_only_is_off(awkward_version, awkward_run):
