@@ -108,7 +108,7 @@ def interval(figure: str, values: list[float]) -> Interval:
     """Within which the figure of one more Run lies in 95 of 100 cases, where Runs differ by their seeds alone.
 
     That is the prediction interval of a normal distribution, mean ± t(n - 1) s √(1 + 1/n), with Student's t: of three
-    Runs, five of their standard deviations to both sides. It is cut at 0 for errors and at 1 for shares.
+    Runs, five of their standard deviations to both sides. It is cut at 0, and at 1 for shares; R² alone may be less.
     """
     from scipy import stats
 
@@ -116,7 +116,8 @@ def interval(figure: str, values: list[float]) -> Interval:
     quantile = stats.t.ppf((1 + CONFIDENCE) / 2, n - 1)
     margin = quantile * statistics.stdev(values) * math.sqrt(1 + 1 / n) + RESOLUTION
     low, high = statistics.fmean(values) - margin, statistics.fmean(values) + margin
-    return Interval(max(low, 0.0), high) if figure in LESS_IS_BETTER else Interval(low, min(high, 1.0))
+    low = low if figure == "r2" else max(low, 0.0)
+    return Interval(low, high if figure in LESS_IS_BETTER else min(high, 1.0))
 
 
 def read(path: str | Path = PATH) -> dict[str, Measured]:

@@ -83,6 +83,8 @@ def test_the_interval_is_that_of_one_more_run():
 def test_the_interval_ends_where_figures_do():
     assert measured.interval("accuracy", [0.98, 1.0, 1.0]).high == 1
     assert measured.interval("rmse", [0.01, 0.5, 0.6]).low == 0
+    assert measured.interval("accuracy", [0.3, 0.6, 0.7]).low == 0
+    assert measured.interval("r2", [0.01, 0.5, 0.6]).low < 0
     assert 1.0 in measured.interval("accuracy", [1.0, 1.0, 1.0])
     assert 0.75 not in measured.interval("accuracy", [1.0, 1.0, 1.0])
 
