@@ -96,7 +96,7 @@ def freeze(folder: Path, names: Collection[str] | None = None) -> Frozen:
     # Loops and branches stay nodes, which whoever serves the graph takes apart as before: taken apart here, constants
     # would be moved out of loops.
     mark_taken_apart(graph_def, False)
-    cleaned = grappler.optimized(graph_def, signatures)
+    cleaned = grappler.cleaned(graph_def, signatures)
     mark_taken_apart(cleaned, True)
     for node in cleaned.node:
         node.attr.pop("_output_shapes", None)  # what was known of functions that are now inlined, which may differ

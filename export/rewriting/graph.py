@@ -11,6 +11,9 @@ from tensorflow.core.protobuf import meta_graph_pb2
 GraphDef = graph_pb2.GraphDef
 Node = node_def_pb2.NodeDef
 
+LARGE = 64 * 1024
+"""Bytes of a constant whose values say nothing of shapes, and are not worth a copy."""
+
 _PASSED_ON = ("Identity", "StopGradient", "PreventGradient")
 
 
@@ -59,7 +62,7 @@ class Graph:
     @functools.cached_property
     def _shaped(self) -> tf.Graph:
         with tf.Graph().as_default() as shaped:
-            tf.graph_util.import_graph_def(self._given, name="")
+            tf.graph_util.import_graph_def(without_large_constants(self._given), name="")
         return shaped
 
     def add(self, op: str, name: str, inputs: Sequence[str] = (), **attributes) -> str:
@@ -109,6 +112,27 @@ def with_signatures(
     made = tf.compat.v1.train.export_meta_graph(graph_def=graph_def, graph=tf.Graph())
     for name, signature in signatures.items():
         made.signature_def[name].CopyFrom(signature)
+    return made
+
+
+def large_constants(graph_def: GraphDef) -> dict[str, Node]:
+    """By name, the constants of more than `LARGE` bytes."""
+    return {node.name: node for node in graph_def.node if node.op == "Const" and node.ByteSize() > LARGE}
+
+
+def without_large_constants(graph_def: GraphDef) -> GraphDef:
+    """The graph with a placeholder of the same name, type and shape where a large constant was."""
+    large = large_constants(graph_def)
+    light = GraphDef(versions=graph_def.versions, library=graph_def.library)
+    light.node.extend(_left_open(node) if node.name in large else node for node in graph_def.node)
+    return light
+
+
+def _left_open(constant: Node) -> Node:
+    shape = attr_value_pb2.AttrValue(shape=constant.attr["value"].tensor.tensor_shape)
+    made = Node(name=constant.name, op="Placeholder", input=constant.input, device=constant.device)
+    made.attr["dtype"].CopyFrom(constant.attr["dtype"])
+    made.attr["shape"].CopyFrom(shape)
     return made
 
 

@@ -10,7 +10,7 @@ from tensorflow.python.framework.convert_to_constants import convert_variables_t
 from export.rewriting import grappler
 from export.rewriting.affine import fold_affine
 from export.rewriting.gelu import fusable_gelu
-from export.rewriting.graph import Graph
+from export.rewriting.graph import LARGE, Graph
 from export.rewriting.loops import enclosed_loops, mark_taken_apart
 from export.rewriting.normalisation import fusable_normalisation
 from export.rewriting.padding import explicit_padding
@@ -248,6 +248,19 @@ def test_gelu_is_fused_with_the_product_before_it(fused):
 def test_what_only_looks_like_gelu_stays():
     before = frozen(lambda x: (0.5 * x) * tf.math.erfc(-x * 0.7), 6)
     assert "Erfc" in ops(fusable_gelu(before, [X, Y]))
+
+
+def test_large_constants_are_not_given_to_tensorflow_to_clean(monkeypatch):
+    before = frozen(random_network(keras.layers.Dense(200, activation="relu"), shape=(100,)), 100)
+    given, optimized = [], grappler.optimized
+    monkeypatch.setattr(
+        grappler, "optimized", lambda graph_def, *rest: given.append(graph_def) or optimized(graph_def, *rest)
+    )
+    after = grappler.cleaned(before, signatures())
+    assert given[0].ByteSize() < LARGE < before.ByteSize()
+    assert ops(after) == ops(optimized(before, signatures()))
+    assert_same(before, after, 100)
+    assert Graph(after, [X, Y]).shape(Y).as_list() == [None, 200]
 
 
 def test_nothing_waits_for_what_is_ready_at_once():
