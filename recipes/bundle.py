@@ -227,6 +227,9 @@ class Bundle:
         shapes = [(1, *each.shape[1:]) for each in inputs]
         given = self.model.compute_output_shape(shapes if len(shapes) > 1 else shapes[0])
         most = max(math.prod(shape) for shape in (*shapes, given))
+        if self.preprocessing.kind == pre.TextPreprocessing.kind:
+            widest = max(weight.shape[-1] for weight in self.model.weights if weight.shape)
+            most = max(most, math.prod(shapes[0]) * widest)  # what that layer gives for every token
 
         specs = self.preprocessing.raw_specs() if raw else {}
         columns = {name: np.asarray(raw[name], spec.dtype.as_numpy_dtype) for name, spec in specs.items()}
