@@ -67,7 +67,7 @@ def held_by_publishing(run: str, base_path: str, optimize: str) -> tuple[int, in
 
     They are asked while they live. What the system says of one that has ended counts what its parent held, too.
     """
-    command = ["zoo", "publish", run, base_path, "--optimize", optimize]
+    command = [sys.executable, "-m", "zoo", "publish", run, base_path, "--optimize", optimize]
     publisher = psutil.Popen(command, stdout=subprocess.DEVNULL)
     own = of_proof = 0
     while publisher.poll() is None:
@@ -81,7 +81,7 @@ def held_by_publishing(run: str, base_path: str, optimize: str) -> tuple[int, in
 
 
 def held_by_tensorflow() -> int:
-    """Bytes."""
+    """Bytes that a process held at most which has imported TensorFlow and nothing else."""
     program = "import tensorflow; print(open('/proc/self/status').read())"
     return _most_of(subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout)
 

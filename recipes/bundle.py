@@ -26,11 +26,17 @@ MODEL_FILE = "model.keras"
 TWO_INPUTS = ["source", "target"]
 NUMBERS_EVALUATED, NUMBERS_ANSWERED = 2**20, 2**19
 """In a batch. Who publishes a model has it in memory twice already: in Keras, and in what it is compared with."""
+LEAST_ANSWERED, MOST_ANSWERED = 2, 64
+"""Examples in a batch of answers: two at least, because noise is what a batch changes (see `export.proof`)."""
 
 
 def batch_that_fits(shape: tuple[int, ...], most: int, numbers: int = NUMBERS_EVALUATED) -> int:
     """Examples of a shape to answer at once: at most `most`, fewer of large pictures, whose feature maps are large."""
     return max(1, min(most, numbers // math.prod(shape)))
+
+
+def _answered_at_once(shape: tuple[int, ...]) -> int:
+    return max(LEAST_ANSWERED, batch_that_fits(shape, MOST_ANSWERED, NUMBERS_ANSWERED))
 
 
 # The name Keras gives to an input without one. It counts the inputs built before, so it differs from run to run.
@@ -138,7 +144,7 @@ class Bundle:
         """Raw batches, at least one, whose tensors do not take much room: a picture takes far more than its file."""
         if self.preprocessing.kind != pre.ImagePreprocessing.kind or self.at_own_size:
             return [raw]
-        return [*parts(raw, batch_size or batch_that_fits(self.preprocessing.shape, 64, NUMBERS_ANSWERED))] or [raw]
+        return [*parts(raw, batch_size or _answered_at_once(self.preprocessing.shape))] or [raw]
 
     @functools.cached_property
     def _preprocess(self) -> Callable[[dict[str, tf.Tensor]], tf.Tensor]:
@@ -197,7 +203,7 @@ class Bundle:
         return _in_batches(
             lambda rows: write({name: tf.constant(array[rows]) for name, array in given.items()}),
             len(given["text"]),
-            batch_size or 64,
+            batch_size or MOST_ANSWERED,
         )
 
     def writer(self, beams: int, cached: bool = True) -> Callable[[dict[str, tf.Tensor]], dict[str, tf.Tensor]]:
@@ -229,7 +235,7 @@ class Bundle:
         most = max(math.prod(shape) for shape in (*shapes, given))
         if self.preprocessing.kind == pre.TextPreprocessing.kind:
             widest = max(weight.shape[-1] for weight in self.model.weights if weight.shape)
-            most = max(most, math.prod(shapes[0]) * widest)  # what that layer gives for every token
+            most = max(most, *(math.prod(shape) * widest for shape in shapes))  # what that layer gives for every token
 
         specs = self.preprocessing.raw_specs() if raw else {}
         columns = {name: np.asarray(raw[name], spec.dtype.as_numpy_dtype) for name, spec in specs.items()}
@@ -240,7 +246,7 @@ class Bundle:
             of_rows = {name: tf.constant(column[rows], specs[name].dtype) for name, column in columns.items()} or None
             return self.answer(tf.constant(outputs), tf.constant(batch[-1]), self.preprocessing, of_rows)
 
-        return _in_batches(answer, len(inputs[0]), batch_size or batch_that_fits((most,), 64, NUMBERS_ANSWERED))
+        return _in_batches(answer, len(inputs[0]), batch_size or _answered_at_once((most,)))
 
     def save(self, folder: Path) -> None:
         """Write `model.keras`, without the optimizer's state, `bundle.json` and, for text, the vocabulary."""

@@ -5,6 +5,8 @@ LESS_IS_BETTER = frozenset(
 )
 """Errors, of 0 at least; of all other figures more is better, and 1 is most."""
 
+MAY_BE_NEGATIVE = frozenset(["r2"])
+
 
 def number(value: float) -> str:
     """A figure with four decimals, or with two digits where it has fewer in them."""

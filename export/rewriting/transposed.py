@@ -38,7 +38,7 @@ def _side_by_side(graph: Graph, node: Node, window: tuple[int, int]) -> bool:
     size = window[0]
     if node.attr["data_format"].s not in (b"", b"NHWC") or window != (size, size):
         return False
-    if list(node.attr["strides"].list.i) != [1, size, size, 1]:
+    if list(node.attr["strides"].list.i) != [1, size, size, 1] or {*node.attr["dilations"].list.i} - {1}:
         return False
     given, made = graph.shape(node.input[2])[1:3], graph.shape(node.name)[1:3]
     return given.is_fully_defined() and made.is_fully_defined() and [size * side for side in given] == list(made)

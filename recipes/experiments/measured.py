@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from recipes.figures import LESS_IS_BETTER, number
+from recipes.figures import LESS_IS_BETTER, MAY_BE_NEGATIVE, number
 
 if TYPE_CHECKING:
     from recipes.records import Record
@@ -116,7 +116,7 @@ def interval(figure: str, values: list[float]) -> Interval:
     quantile = stats.t.ppf((1 + CONFIDENCE) / 2, n - 1)
     margin = quantile * statistics.stdev(values) * math.sqrt(1 + 1 / n) + RESOLUTION
     low, high = statistics.fmean(values) - margin, statistics.fmean(values) + margin
-    low = low if figure == "r2" else max(low, 0.0)
+    low = low if figure in MAY_BE_NEGATIVE else max(low, 0.0)
     return Interval(low, high if figure in LESS_IS_BETTER else min(high, 1.0))
 
 

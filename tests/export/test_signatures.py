@@ -89,6 +89,18 @@ def test_pictures_that_take_much_room_are_answered_in_parts(image_run, monkeypat
         np.testing.assert_allclose(found["probabilities"], answers["probabilities"], rtol=1e-5)
 
 
+@pytest.mark.parametrize(("numbers", "at_once"), [(1, 2), (10**9, 64)])
+def test_texts_are_answered_in_parts_where_layers_are_wide_but_never_alone(numbers, at_once, monkeypatch):
+    """Noise is what a batch changes: it is not seen in the answer to one text."""
+    bundle = small_runs.text_run("words").bundle
+    raw = {"text": np.array([b"a text", b"another one", b"", b"more"] * 20, object)}
+    answers, asked, predict = bundle.predict(raw), [], bundle.model.predict_on_batch
+    monkeypatch.setattr("recipes.bundle.NUMBERS_ANSWERED", numbers)
+    monkeypatch.setattr(bundle.model, "predict_on_batch", lambda x: asked.append(len(x)) or predict(x))
+    np.testing.assert_allclose(bundle.predict(raw)["probabilities"], answers["probabilities"], rtol=1e-5)
+    assert max(asked) == at_once
+
+
 def test_what_is_for_training_only_is_off(awkward_version, awkward_run):
     """With augmentation or Dropout left on, a served model would answer differently every time."""
     ask = tf.saved_model.load(str(awkward_version.path)).signatures["serving_default"]
