@@ -88,7 +88,7 @@ def choose(
         trials |= {name: trial_of(name, one, f"beside it, in {one.path.name}") for name, one in beside.items()}
         for name, one in (*proofs.items(), *beside.items()):
             if name != PLAIN:  # each beside the plain one alone: all at once, they may be more than memory holds
-                pair = {PLAIN: folder, name: one.path}
+                pair = {name: one.path, PLAIN: folder}  # first the one that takes more to be loaded
                 record_times(trials, process.measure(pair, folder, objective.batch_sizes))
         chosen = _judged({name: trials[name] for name in proofs}, objective)
         if chosen != PLAIN:

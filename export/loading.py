@@ -26,8 +26,10 @@ def loaded(path: Path) -> Iterator[Signatures]:
     from export import text_ops
 
     text_ops.register()
-    graph = tf.Graph()
-    with contextlib.closing(tf.compat.v1.Session(graph=graph)) as session:
+    graph, config = tf.Graph(), tf.compat.v1.ConfigProto()
+    # As TensorFlow Serving loads it: no second copy of the graph is kept, nor one of what is made of it.
+    config.experimental.optimize_for_static_graph = config.experimental.disable_output_partition_graphs = True
+    with contextlib.closing(tf.compat.v1.Session(graph=graph, config=config)) as session:
         with graph.as_default(), deprecation.silence():
             meta_graph = tf.compat.v1.saved_model.load(session, ["serve"], str(path))
         definitions = meta_graph.signature_def.items()

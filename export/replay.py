@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from export import golden, timing
+from export import golden, memory, timing
 from export.golden import Golden
 from export.loading import Signatures, loaded
 from recipes import arrays
@@ -45,6 +45,7 @@ def replay(path: str | Path, examples: str | Path | None = None, once: bool = Fa
     path, examples = Path(path), Path(examples or path)
     questions = golden.load(examples)
     with loaded(path) as signatures:
+        memory.give_back()  # what was read
         replies = _answers(signatures, questions, [ALL] if once else [*EXAMPLES_OF])
         if path.is_dir() and not once:
             replies |= _nothing(signatures, questions) | _warm_up(examples, signatures)
@@ -63,6 +64,7 @@ def _answers(signatures: Signatures, questions: Mapping[str, Golden], asked: Seq
                 replies[f"{name}|{question}"] = all_joined([signatures[name](part) for part in some])
             refused = [_is_refused(signatures[name], row) for row in parts(of_signature.refused, 1)]
             replies[f"{name}|{REFUSED}"] = {REFUSED: np.array(refused, bool)}
+            memory.give_back()  # what optimizing the graph held, before it is for the next signature
         except Exception as error:  # the graph's own, of any kind: it is the finding, not a fault of this program
             replies[f"{name}|{ERROR}"] = _error(error)
     return replies

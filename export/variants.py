@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from export import rewriting, saved_model
 from export.rewriting import freezing, grappler, recurrence
+from export.rewriting.casts import bfloat16_constants
 from export.rewriting.freezing import Frozen
 
 PLAIN = "plain"
@@ -35,7 +36,7 @@ class Material:
     @functools.cached_property
     def frozen(self) -> Frozen:
         """The variables are constants."""
-        return _frozen(self.plain)
+        return self._frozen(self.plain)
 
     @functools.cached_property
     def rewritten(self) -> Frozen:
@@ -44,7 +45,7 @@ class Material:
         if self.trace_blocks:
             with recurrence.block_lstm():
                 self.trace_blocks(self.scratch / "blocks")
-            frozen = _frozen(self.scratch / "blocks")
+            frozen = self._frozen(self.scratch / "blocks")
         return frozen.after(*rewriting.PASSES)
 
     @functools.cached_property
@@ -54,13 +55,14 @@ class Material:
         types = {value.type for node in graph_def.node for value in node.attr.values()}
         if tf.bfloat16.as_datatype_enum not in types:
             raise Declined("TensorFlow computes nothing of it in bfloat16 on this processor")
-        return Frozen(graph_def, self.rewritten.signatures)
+        return Frozen(graph_def, self.rewritten.signatures).after(bfloat16_constants)
 
-
-def _frozen(folder: Path) -> Frozen:
-    if saved_model.read(folder / saved_model.PROTO).meta_graphs[0].asset_file_def:
-        raise Declined("it reads files of its own when it is loaded")
-    return freezing.freeze(folder)
+    def _frozen(self, folder: Path) -> Frozen:
+        if saved_model.read(folder / saved_model.PROTO).meta_graphs[0].asset_file_def:
+            raise Declined("it reads files of its own when it is loaded")
+        files = self.scratch / "weights"
+        files.mkdir(exist_ok=True)
+        return freezing.freeze(folder, files)
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """Companions are made, and prove themselves, or nothing is published: a person asked for them by name."""
 
+import tempfile
 from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
@@ -12,7 +13,7 @@ from export.companions.companion import Companion, Unavailable
 from export.fresh_process import FreshProcess
 from export.golden import Golden
 from export.proof import Claim, Proved
-from export.rewriting import freezing, loops
+from export.rewriting import freezing, loops, weights
 from export.rewriting.freezing import Frozen
 from export.version import DEFAULT
 from zoo.nearest import choose
@@ -41,7 +42,8 @@ def add(companions: Sequence[Companion], plain: Proved, process: FreshProcess) -
     """
     if not companions:
         return {}
-    frozen = _frozen(plain.path)
+    with tempfile.TemporaryDirectory() as scratch:
+        frozen = _frozen(plain.path, Path(scratch))
     claim = plain.claim.of(DEFAULT)
     return {each.name: _added(each, frozen, plain.path, claim, process) for each in companions}
 
@@ -58,9 +60,9 @@ def records(beside: Mapping[str, Proved], stored: Mapping[str, Golden]) -> dict[
     }
 
 
-def _frozen(folder: Path) -> Frozen:
+def _frozen(folder: Path, scratch: Path) -> Frozen:
     try:
-        return freezing.freeze(folder, [DEFAULT]).after(loops.whole_loops)
+        return freezing.freeze(folder, scratch, [DEFAULT]).after(weights.within, loops.whole_loops)
     except (tf.errors.OpError, ValueError) as error:
         raise ValueError(
             f"Nothing was published: companions are frozen graphs, and it cannot be frozen: {error}"

@@ -5,14 +5,11 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 
 import numpy as np
 import tensorflow as tf
-from tensorflow.core.framework import attr_value_pb2, graph_pb2, node_def_pb2
+from tensorflow.core.framework import attr_value_pb2
 from tensorflow.core.protobuf import meta_graph_pb2
 
-GraphDef = graph_pb2.GraphDef
-Node = node_def_pb2.NodeDef
-
-LARGE = 64 * 1024
-"""Bytes of a constant whose values say nothing of shapes, and are not worth a copy."""
+from export.rewriting import weights
+from export.rewriting.weights import GraphDef, Node
 
 _PASSED_ON = ("Identity", "StopGradient", "PreventGradient")
 
@@ -31,6 +28,7 @@ class Graph:
         self._rest.CopyFrom(graph_def)
         self.nodes: dict[str, Node] = {node.name: node for node in self._rest.node}
         self.kept = frozenset(kept)
+        self._folder = weights.folder_of(graph_def)
 
     def of_op(self, *ops: str) -> list[Node]:
         """The nodes of these ops, a list of its own: the graph may be changed while it is gone through."""
@@ -53,6 +51,8 @@ class Graph:
         node = self.producer(edge)
         while node.op in _PASSED_ON:
             node = self.producer(node.input[0])
+        if node.op == weights.OP:
+            return weights.value(node)
         return tf.make_ndarray(node.attr["value"].tensor) if node.op == "Const" else None
 
     def shape(self, edge: str) -> tf.TensorShape:
@@ -62,7 +62,7 @@ class Graph:
     @functools.cached_property
     def _shaped(self) -> tf.Graph:
         with tf.Graph().as_default() as shaped:
-            tf.graph_util.import_graph_def(without_large_constants(self._given), name="")
+            tf.graph_util.import_graph_def(self._given, name="")
         return shaped
 
     def add(self, op: str, name: str, inputs: Sequence[str] = (), **attributes) -> str:
@@ -79,7 +79,11 @@ class Graph:
         return node.name
 
     def add_constant(self, name: str, value: np.ndarray) -> str:
-        """Add a constant, and give its name."""
+        """Add a constant, and give its name. A large one lies where those of the graph do, if they lie in files."""
+        if value.nbytes >= weights.LARGE and self._folder:
+            name = unique(name, self.nodes)
+            self.nodes[name] = weights.node(name, value, self._folder)
+            return name
         tensor = tf.make_tensor_proto(value)
         return self.add("Const", name, dtype=value.dtype, value=attr_value_pb2.AttrValue(tensor=tensor))
 
@@ -112,27 +116,6 @@ def with_signatures(
     made = tf.compat.v1.train.export_meta_graph(graph_def=graph_def, graph=tf.Graph())
     for name, signature in signatures.items():
         made.signature_def[name].CopyFrom(signature)
-    return made
-
-
-def large_constants(graph_def: GraphDef) -> dict[str, Node]:
-    """By name, the constants of more than `LARGE` bytes."""
-    return {node.name: node for node in graph_def.node if node.op == "Const" and node.ByteSize() > LARGE}
-
-
-def without_large_constants(graph_def: GraphDef) -> GraphDef:
-    """The graph with a placeholder of the same name, type and shape where a large constant was."""
-    large = large_constants(graph_def)
-    light = GraphDef(versions=graph_def.versions, library=graph_def.library)
-    light.node.extend(_left_open(node) if node.name in large else node for node in graph_def.node)
-    return light
-
-
-def _left_open(constant: Node) -> Node:
-    shape = attr_value_pb2.AttrValue(shape=constant.attr["value"].tensor.tensor_shape)
-    made = Node(name=constant.name, op="Placeholder", input=constant.input, device=constant.device)
-    made.attr["dtype"].CopyFrom(constant.attr["dtype"])
-    made.attr["shape"].CopyFrom(shape)
     return made
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from tensorflow.core.protobuf import config_pb2, meta_graph_pb2, rewriter_config_pb2
 from tensorflow.python.grappler import tf_optimizer
 
-from export.rewriting.graph import GraphDef, large_constants, with_signatures, without_large_constants
+from export.rewriting.graph import GraphDef, with_signatures
 
 CLEANING = ("pruning", "function", "constfold", "dependency")
 """What leaves sums and products as they are: "arithmetic" would merge a bias and a residual into one sum of three."""
@@ -18,20 +18,6 @@ _LIST_OPS = (
     *("Concat", "ConcatLists", "ConcatV2", "FromTensor", "Gather", "GetItem", "PopBack", "PushBack", "PushBackBatch"),
     *("Scatter", "ScatterIntoExistingList", "ScatterV2", "SetItem", "Split", "Stack"),
 )
-
-
-def cleaned(graph_def: GraphDef, signatures: Mapping[str, meta_graph_pb2.SignatureDef]) -> GraphDef:
-    """The graph behind `CLEANING`, for which large constants are left out: TensorFlow would hold them 20 times.
-
-    Raises:
-        tf.errors.OpError: the graph is none that TensorFlow runs.
-    """
-    large = large_constants(graph_def)
-    found = optimized(without_large_constants(graph_def), signatures)
-    for node in found.node:
-        if node.name in large:
-            node.CopyFrom(large[node.name])
-    return found
 
 
 def optimized(

@@ -1,6 +1,7 @@
 """A constant is in a graph once, however many nodes and signatures read it."""
 
-from export.rewriting.graph import Graph, GraphDef, node_name
+from export.rewriting import weights
+from export.rewriting.graph import Graph, GraphDef, Node, node_name
 
 _SMALL = 256
 """Bytes below which it is not worth a look."""
@@ -23,13 +24,18 @@ def shared_constants(graph_def: GraphDef, kept) -> GraphDef:
     """Of constants with the same value, the first one for all who read any of them."""
     graph = Graph(graph_def, kept)
     first, instead = {}, {}
-    for node in graph.of_op("Const"):
-        tensor = node.attr["value"].tensor
-        if len(tensor.tensor_content) >= _SMALL and not node.input and node.name not in graph.kept:
-            shape = tuple(dim.size for dim in tensor.tensor_shape.dim)
-            instead[node.name] = first.setdefault((tensor.dtype, shape, tensor.tensor_content), node.name)
+    for node in graph.of_op("Const", weights.OP):
+        large = node.op == weights.OP or len(node.attr["value"].tensor.tensor_content) >= _SMALL
+        if large and not node.input and node.name not in graph.kept:
+            instead[node.name] = first.setdefault(_said(node), node.name)
     for node in graph.nodes.values():
         for i, edge in enumerate(node.input):
             if not edge.startswith("^"):
                 node.input[i] = instead.get(node_name(edge), edge)
     return graph.finished()
+
+
+def _said(constant: Node) -> frozenset:
+    """All that its attributes say of what it holds."""
+    said = {key: one.SerializeToString(deterministic=True) for key, one in constant.attr.items() if key[0] != "_"}
+    return frozenset(said.items())

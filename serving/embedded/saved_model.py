@@ -56,6 +56,8 @@ class SessionOptions:
             gpu_options=config_pb2.GPUOptions(per_process_gpu_memory_fraction=self.gpu_memory_fraction),
         )
         config.MergeFrom(chosen)  # 0 is the default of each, and merges into nothing
+        # As TensorFlow Serving sets them: no second copy of the graph is kept, nor one of what is made of it.
+        config.experimental.optimize_for_static_graph = config.experimental.disable_output_partition_graphs = True
         return config
 
 

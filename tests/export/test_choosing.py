@@ -6,6 +6,7 @@ import tensorflow as tf
 
 import export
 from export import fresh_process, objective, saved_model, timing, variants, warmup
+from export.rewriting import weights, writing
 from export.rewriting.graph import Graph
 from export.variants import Declined, Variant
 from tests.export import small_runs
@@ -138,12 +139,16 @@ def test_a_variant_that_tensorflow_fails_to_make_is_declined(run, taking, only, 
     assert verdicts(version)["plain"] == "published"
 
 
-def test_a_variant_too_large_for_a_graph_is_declined(run, taking, tmp_path, monkeypatch):
-    monkeypatch.setattr("export.rewriting.freezing.LARGEST", 100)
-    taking()
-    version = export.publish(run, tmp_path / "served", optimize="latency")
-    assert "declined: it cannot be made: A frozen graph must be smaller than 100 bytes." in verdicts(version)["frozen"]
-    assert verdicts(version)["plain"] == "published"
+def test_what_is_large_for_a_graph_is_published_with_variables(run, taking, tmp_path, monkeypatch):
+    monkeypatch.setattr(weights, "LARGE", 1)
+    monkeypatch.setattr(writing, "MOST", 0)
+    taking(rewritten=0.5)
+    version = export.publish(run, tmp_path / "served", optimize=["rewritten"])
+    assert version.card["optimization"]["variant"] == "rewritten"
+    assert (version.path / "variables" / "variables.index").is_file()
+    assert saved_model.describe(version.path) == version.card["signatures"]
+    assert export.verify(version.path).ok
+    assert export.inspect(version.path).problems == ()
 
 
 def test_less_precision_takes_many_examples(taking, only, tmp_path):

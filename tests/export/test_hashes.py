@@ -29,7 +29,7 @@ def test_equal_exports_have_equal_hashes(kind, here, tmp_path):
     assert versions[0].card["hashes"] == versions[1].card["hashes"]
     frozen = []
     for version in versions:
-        freeze(version.path).write(tmp_path / f"frozen{version.number}")
+        freeze(version.path, tmp_path).write(tmp_path / f"frozen{version.number}")
         frozen.append(
             of_graph(saved_model.read(tmp_path / f"frozen{version.number}" / saved_model.PROTO).meta_graphs[0])
         )

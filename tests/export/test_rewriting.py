@@ -7,15 +7,16 @@ import tensorflow as tf
 from tensorflow.core.protobuf import meta_graph_pb2
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
-from export.rewriting import grappler
+from export.rewriting import grappler, weights
 from export.rewriting.affine import fold_affine
+from export.rewriting.casts import bfloat16_constants
 from export.rewriting.gelu import fusable_gelu
-from export.rewriting.graph import LARGE, Graph
+from export.rewriting.graph import Graph, GraphDef
 from export.rewriting.loops import enclosed_loops, mark_taken_apart
 from export.rewriting.normalisation import fusable_normalisation
 from export.rewriting.padding import explicit_padding
 from export.rewriting.residuals import residual_sums
-from export.rewriting.sharing import without_idle_waits
+from export.rewriting.sharing import shared_constants, without_idle_waits
 from export.rewriting.transposed import windows_as_channels
 from tests.export import remapper
 
@@ -250,17 +251,47 @@ def test_what_only_looks_like_gelu_stays():
     assert "Erfc" in ops(fusable_gelu(before, [X, Y]))
 
 
-def test_large_constants_are_not_given_to_tensorflow_to_clean(monkeypatch):
-    before = frozen(random_network(keras.layers.Dense(200, activation="relu"), shape=(100,)), 100)
-    given, optimized = [], grappler.optimized
-    monkeypatch.setattr(
-        grappler, "optimized", lambda graph_def, *rest: given.append(graph_def) or optimized(graph_def, *rest)
-    )
-    after = grappler.cleaned(before, signatures())
-    assert given[0].ByteSize() < LARGE < before.ByteSize()
-    assert ops(after) == ops(optimized(before, signatures()))
-    assert_same(before, after, 100)
+def in_files(graph_def, folder):
+    """The same with its large constants in files."""
+    made = GraphDef(library=graph_def.library, versions=graph_def.versions)
+    for node in graph_def.node:
+        large = node.op == "Const" and node.ByteSize() > weights.LARGE
+        value = tf.make_ndarray(node.attr["value"].tensor) if large else None
+        made.node.append(node if value is None else weights.node(node.name, value, folder))
+    return made
+
+
+def test_large_constants_stay_in_files_whatever_is_made_of_a_graph(tmp_path):
+    layers = [keras.layers.Dense(200, use_bias=False), keras.layers.BatchNormalization()]
+    whole = frozen(random_network(*layers, shape=(100,)), 100)
+    before = in_files(whole, tmp_path)
+    assert before.ByteSize() < weights.LARGE < whole.ByteSize()
+    after = cleaned(fold_affine(cleaned(before), [X, Y]))
+    assert after.ByteSize() < weights.LARGE
+    assert ops(after).count(weights.OP) == 1
+    assert sorted(ops(weights.within(after))) == sorted(ops(cleaned(fold_affine(whole, [X, Y]))))
+    assert_same(whole, weights.within(after), 100)
+    assert_same(whole, after, 100)
     assert Graph(after, [X, Y]).shape(Y).as_list() == [None, 200]
+
+
+def test_equal_constants_in_files_are_shared(tmp_path):
+    kernel = np.random.default_rng(0).normal(size=(200, 200)).astype(np.float32)
+    before = frozen(lambda x: (x @ kernel) @ tf.constant(kernel), 200)
+    after = shared_constants(in_files(before, tmp_path), [X, Y])
+    assert ops(after).count(weights.OP) == 1
+    assert_same(before, after, 200)
+
+
+def test_constants_that_are_cast_to_bfloat16_are_kept_in_it(tmp_path):
+    kernel = np.random.default_rng(0).normal(size=(200, 200)).astype(np.float32)
+    before = in_files(
+        frozen(lambda x: tf.cast(tf.cast(x, tf.bfloat16) @ tf.cast(kernel, tf.bfloat16), tf.float32), 200), tmp_path
+    )
+    after = bfloat16_constants(before, [X, Y])
+    (kept,) = [node for node in after.node if node.op == weights.OP]
+    assert weights.size(kept) == kernel.nbytes / 2
+    assert_same(before, after, 200, rtol=0)
 
 
 def test_nothing_waits_for_what_is_ready_at_once():
