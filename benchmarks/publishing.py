@@ -5,7 +5,8 @@
 
 Each Run is published by the command `zoo publish`. Its memory is the most that its process, and that of the proof
 beside it, held at a time, less what a process holds that has imported TensorFlow and nothing else; in proportion to the
-bytes of the Run's `model.keras`.
+bytes of the Run's `model.keras`. What TensorFlow itself takes for the version that came of it stands beside that: the
+same of a process that loads it and asks every signature one example.
 
 Then a server is started on the version, and copies of it published while that is asked. Once a copy is AVAILABLE, it
 is asked one golden example again and again over gRPC: the first answer beside the median of those that follow, as
@@ -31,6 +32,15 @@ sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != Pa
 COPIES, FOLLOWING = 5, 30
 """Versions that are asked for the first time; requests to each after that."""
 MEGABYTE = 2**20
+ANSWERING = """
+import pathlib, sys
+import tensorflow
+from export import golden, loading
+folder = pathlib.Path(sys.argv[1])
+with loading.loaded(folder) as signatures:
+    for name, examples in golden.load(folder).items():
+        signatures[name](golden.rows(examples.inputs, 1))
+"""
 
 
 def main():
@@ -40,8 +50,9 @@ def main():
     parser.add_argument("--optimize", default="none", help="as `zoo publish` takes it")
     parser.add_argument("--engine", default="embedded", help="what serves: embedded, binary, docker or auto")
     options = parser.parse_args()
-    print("| Run | variant | model, MB | publish, s | memory | of the proof | first answer, ms | median, ms | ratio |")
-    print("|---|---|" + "---:|" * 7)
+    memory = "memory | of the proof | of the version alone"
+    print(f"| Run | variant | model, MB | publish, s | {memory} | first answer, ms | median, ms | ratio |")
+    print("|---|---|" + "---:|" * 8)
     for run in options.runs:
         with tempfile.TemporaryDirectory() as folder:
             print(f"| {Path(run).name} | {row(run, str(Path(folder) / Path(run).name), options)} |", flush=True)
@@ -51,12 +62,14 @@ def row(run: str, base_path: str, options: argparse.Namespace) -> str:
     """The cells of a Run."""
     from export import version
 
-    model, imported = Path(run, "model.keras").stat().st_size, held_by_tensorflow()
+    model, imported = Path(run, "model.keras").stat().st_size, held_by("import tensorflow")
     started = time.perf_counter()
     held = held_by_publishing(run, base_path, options.optimize)
     seconds = time.perf_counter() - started
+    newest = version.find(base_path)
+    held = [*held, held_by(ANSWERING, str(newest.path))]
     first, median = asked(base_path, options.engine)
-    variant = version.find(base_path).card["optimization"]["variant"]
+    variant = newest.card["optimization"]["variant"]
     cells = [variant, f"{model / MEGABYTE:.1f}", f"{seconds:.1f}"]
     cells += [f"{(most - imported) / MEGABYTE:+.0f} MB, {max(0, most - imported) / model:.1f} x model" for most in held]
     return " | ".join([*cells, f"{first * 1e3:.1f}", f"{median * 1e3:.1f}", f"{first / median:.2f}"])
@@ -80,10 +93,10 @@ def held_by_publishing(run: str, base_path: str, optimize: str) -> tuple[int, in
     return own, of_proof
 
 
-def held_by_tensorflow() -> int:
-    """Bytes that a process held at most which has imported TensorFlow and nothing else."""
-    program = "import tensorflow; print(open('/proc/self/status').read())"
-    return _most_of(subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout)
+def held_by(program: str, *arguments: str) -> int:
+    """Bytes that a process held at most which has run a program."""
+    command = [sys.executable, "-c", f"{program}\nprint(open('/proc/self/status').read())", *arguments]
+    return _most_of(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
 
 
 def most_held(pid: int) -> int:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from export import rewriting, saved_model
+from export import memory, rewriting, saved_model
 from export.rewriting import freezing, grappler, recurrence
 from export.rewriting.casts import bfloat16_constants
 from export.rewriting.freezing import Frozen
@@ -87,7 +87,10 @@ class Variant:
             OSError: it cannot be written.
         """
         try:
-            self.made(material).write(folder)
+            made = self.made(material)
+            memory.give_back()
+            made.write(folder)
+            memory.give_back()
         except Declined:
             raise
         except (tf.errors.OpError, ValueError) as error:  # TensorFlow cannot rewrite such a graph, or it is too large

@@ -42,8 +42,7 @@ def add(companions: Sequence[Companion], plain: Proved, process: FreshProcess) -
     """
     if not companions:
         return {}
-    with tempfile.TemporaryDirectory() as scratch:
-        frozen = _frozen(plain.path, Path(scratch))
+    frozen = _frozen(plain.path)
     claim = plain.claim.of(DEFAULT)
     return {each.name: _added(each, frozen, plain.path, claim, process) for each in companions}
 
@@ -60,9 +59,10 @@ def records(beside: Mapping[str, Proved], stored: Mapping[str, Golden]) -> dict[
     }
 
 
-def _frozen(folder: Path, scratch: Path) -> Frozen:
+def _frozen(folder: Path) -> Frozen:
     try:
-        return freezing.freeze(folder, scratch, [DEFAULT]).after(weights.within, loops.whole_loops)
+        with tempfile.TemporaryDirectory() as scratch:
+            return freezing.freeze(folder, Path(scratch), [DEFAULT]).after(weights.within, loops.whole_loops)
     except (tf.errors.OpError, ValueError) as error:
         raise ValueError(
             f"Nothing was published: companions are frozen graphs, and it cannot be frozen: {error}"

@@ -14,7 +14,7 @@ from tensorflow.core.protobuf import meta_graph_pb2
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_from_session_graph
 from tensorflow.python.util import deprecation
 
-from export import saved_model, text_ops
+from export import memory, saved_model, text_ops
 from export.rewriting import grappler, weights, writing
 from export.rewriting.graph import GraphDef, Node, node_name
 from export.rewriting.loops import mark_taken_apart
@@ -81,6 +81,8 @@ def freeze(folder: Path, scratch: Path, names: Collection[str] | None = None) ->
     mark_taken_apart(graph_def, False)
     cleaned = grappler.optimized(graph_def, signatures)
     mark_taken_apart(cleaned, True)
+    del graph_def
+    memory.give_back()  # what the functions held that are now inlined
     for node in cleaned.node:
         node.attr.pop("_output_shapes", None)  # what was known of functions that are now inlined, which may differ
     return Frozen(cleaned, signatures).after(without_idle_waits, shared_constants)

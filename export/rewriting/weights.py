@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
-from tensorflow.core.framework import attr_value_pb2, graph_pb2, node_def_pb2
+from tensorflow.core.framework import graph_pb2, node_def_pb2, tensor_pb2
 
 GraphDef = graph_pb2.GraphDef
 Node = node_def_pb2.NodeDef
@@ -52,12 +52,14 @@ def size(node: Node) -> int:
     return _file(node).stat().st_size
 
 
-def constant(node: Node) -> Node:
-    """The same as a node that holds its value."""
-    made = Node(name=node.name, op="Const", input=node.input, device=node.device)
-    made.attr["dtype"].CopyFrom(node.attr["dtype"])
-    made.attr["value"].CopyFrom(attr_value_pb2.AttrValue(tensor=tf.make_tensor_proto(value(node))))
-    return made
+def become_constant(node: Node) -> None:
+    """Make it a node that holds its value."""
+    tensor, data = tensor_pb2.TensorProto(dtype=node.attr["dtype"].type), _file(node).read_bytes()
+    tensor.tensor_shape.CopyFrom(node.attr["shape"].shape)
+    del node.attr["shape"], node.attr[_FILE]
+    node.op = "Const"
+    node.attr["value"].tensor.CopyFrom(tensor)
+    node.attr["value"].tensor.tensor_content = data
 
 
 def within(graph_def: GraphDef, kept=()) -> GraphDef:
@@ -69,8 +71,11 @@ def within(graph_def: GraphDef, kept=()) -> GraphDef:
     whole = graph_def.ByteSize() + sum(size(node) for node in graph_def.node if node.op == OP)
     if whole > LARGEST:
         raise ValueError(f"A graph with its constants must be smaller than {LARGEST:,} bytes. Received: {whole:,}.")
-    made = GraphDef(versions=graph_def.versions, library=graph_def.library)
-    made.node.extend(constant(node) if node.op == OP else node for node in graph_def.node)
+    made = GraphDef()
+    made.CopyFrom(graph_def)
+    for node in made.node:
+        if node.op == OP:
+            become_constant(node)
     return made
 
 

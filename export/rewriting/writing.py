@@ -54,7 +54,8 @@ def _write_proto(meta_graph: meta_graph_pb2.MetaGraphDef, large: Sequence[Node],
     """Write a SavedModel's message, and constants into its graph one by one: messages behind one another are merged."""
 
     def part(node):
-        made = meta_graph_pb2.MetaGraphDef(graph_def=GraphDef(node=[weights.constant(node)]))
+        made = meta_graph_pb2.MetaGraphDef(graph_def=GraphDef(node=[node]))
+        weights.become_constant(made.graph_def.node[0])
         return made.SerializeToString(deterministic=True)
 
     with file.open("wb") as stream:
