@@ -84,7 +84,6 @@ def choose(
                 trials[variant.name] = Trial(variant.name, f"{_WHY[type(error)]}: {why}")
                 continue
             trials[variant.name], proofs[variant.name] = trial_of(variant.name, proved), proved
-        del material  # whose graphs are as large as the model
         trials |= {name: trial_of(name, one, f"beside it, in {one.path.name}") for name, one in beside.items()}
         for name, one in (*proofs.items(), *beside.items()):
             if name != PLAIN:  # each beside the plain one alone: all at once, they may be more than memory holds

@@ -35,7 +35,7 @@ class Material:
 
     @functools.cached_property
     def frozen(self) -> Frozen:
-        """The variables are constants."""
+        """The variables are constants; those in files lie in `scratch`."""
         return self._frozen(self.plain)
 
     @functools.cached_property
@@ -93,7 +93,7 @@ class Variant:
             memory.give_back()
         except Declined:
             raise
-        except (tf.errors.OpError, ValueError) as error:  # TensorFlow cannot rewrite such a graph, or it is too large
+        except (tf.errors.OpError, ValueError) as error:  # TensorFlow cannot rewrite such a graph
             raise Declined(f"it cannot be made: {error}") from error
 
 
