@@ -25,10 +25,10 @@ _FILE = "memory_region_name"
 
 def node(name: str, value: np.ndarray, folder: Path) -> Node:
     """The node of a constant, whose file is written."""
-    data = np.ascontiguousarray(value).tobytes()
+    data = np.ascontiguousarray(value).reshape(-1).view(np.uint8)
     file = folder / hashlib.sha256(data).hexdigest()
     if not file.exists():
-        file.write_bytes(data)
+        data.tofile(file)
     made = Node(name=name, op=OP)
     made.attr["dtype"].type = tf.as_dtype(value.dtype).as_datatype_enum
     made.attr["shape"].shape.CopyFrom(tf.TensorShape(value.shape).as_proto())

@@ -5,7 +5,7 @@ TensorFlow holds every one of them up to fifteen times while it loads and optimi
 than `MOST` bytes of large ones, they are written as variables, which it holds once.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import tensorflow as tf
@@ -18,6 +18,8 @@ from export.rewriting.graph import GraphDef, Node, unique, with_signatures
 TAG = "serve"
 MOST = 2**28
 """Bytes of large constants that are written as such."""
+SHARD = 2**26
+"""Bytes of a file of variables, unless one of them is larger."""
 
 _META_GRAPHS = b"\x12"
 """How the field `meta_graphs` of a `SavedModel` begins, before its size."""
@@ -40,7 +42,7 @@ def write(graph_def: GraphDef, signatures: Mapping[str, meta_graph_pb2.Signature
     light.node.extend(node for node in graph_def.node if node.op != weights.OP)
     if sum(map(weights.size, large)) > MOST:
         light, saver = _with_variables(light, large)
-        _write_checkpoint(large, folder)
+        _write_checkpoint(large, str(folder / "variables" / "variables"))
         meta_graph = with_signatures(light, signatures)
         meta_graph.saver_def.CopyFrom(saver)
         large = []
@@ -123,15 +125,34 @@ def _with_variables(light: GraphDef, large: Sequence[Node]) -> tuple[GraphDef, s
     return graph.as_graph_def(), saver
 
 
-def _write_checkpoint(large: Sequence[Node], folder: Path) -> None:
+def _write_checkpoint(large: Sequence[Node], prefix: str) -> None:
+    """Write constants as variables, some at a time: TensorFlow holds twice what it writes at once."""
+    parts = []
     try:
-        _save(str(folder / "variables" / "variables"), _names(large), [weights.tensor(node) for node in large])
+        for some in _shards(large):
+            parts.append(f"{prefix}_{len(parts)}")
+            with tf.Graph().as_default(), tf.compat.v1.Session() as session:  # where nothing is kept for the next time
+                session.run(_save(parts[-1], _names(some), [weights.tensor(node) for node in some]))
+        tf.raw_ops.MergeV2Checkpoints(checkpoint_prefixes=parts, destination_prefix=prefix, delete_old_dirs=False)
     except tf.errors.OpError as error:
         raise OSError(f"The checkpoint cannot be written: {error.message}") from error
 
 
-def _save(prefix, names: Sequence[str], tensors: Sequence[tf.Tensor]) -> None:
-    tf.raw_ops.SaveV2(prefix=prefix, tensor_names=names, shape_and_slices=[""] * len(names), tensors=tensors)
+def _shards(large: Sequence[Node]) -> Iterator[list[Node]]:
+    """Constants, as many together as are `SHARD` bytes, or one that is more by itself."""
+    shard, total = [], 0
+    for node in large:
+        size = weights.size(node)
+        if shard and total + size > SHARD:
+            yield shard
+            shard, total = [], 0
+        shard.append(node)
+        total += size
+    yield shard
+
+
+def _save(prefix, names: Sequence[str], tensors: Sequence[tf.Tensor]) -> tf.Operation:
+    return tf.raw_ops.SaveV2(prefix=prefix, tensor_names=names, shape_and_slices=[""] * len(names), tensors=tensors)
 
 
 def _names(large: Sequence[Node]) -> list[str]:
