@@ -7,6 +7,9 @@ from export import saved_model
 from export.signatures import signatures_of
 from tests.serving.contract.conftest import start
 
+SECONDS = 240
+"""For an answer: a picture of 8000 by 8000 pixels takes a slow machine more than the server's own half a minute."""
+
 
 @contextlib.contextmanager
 def served(runs, folder):
@@ -17,8 +20,12 @@ def served(runs, folder):
         saved_model.write(resources, signatures_of(run.bundle), folder / name / "1")
     listed = (f'config {{ name: "{n}" base_path: "{folder / n}" model_platform: "tensorflow" }}' for n in runs)
     (folder / "models.config").write_text(f"model_config_list {{ {' '.join(listed)} }}")
-    flags = f"--model_config_file={folder / 'models.config'}", "--enable_model_warmup=false"  # the tests are warm-up
-    running = start(folder / "server.log", *flags)
+    running = start(
+        folder / "server.log",
+        f"--model_config_file={folder / 'models.config'}",
+        "--enable_model_warmup=false",  # the tests are warm-up
+        f"--rest_api_timeout_in_ms={1000 * SECONDS}",
+    )
     try:
         yield running
     finally:
@@ -28,4 +35,4 @@ def served(runs, folder):
 def connected(server, protocol):
     """A client of the server, over "rest" or "grpc"."""
     target = f"http://127.0.0.1:{server.rest_port}" if protocol == "rest" else f"127.0.0.1:{server.grpc_port}"
-    return serving.Client(target, timeout=240)
+    return serving.Client(target, timeout=SECONDS)
