@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
-from tensorflow.core.framework import graph_pb2, node_def_pb2, tensor_pb2
+from tensorflow.core.framework import graph_pb2, node_def_pb2
 
 GraphDef = graph_pb2.GraphDef
 Node = node_def_pb2.NodeDef
@@ -54,12 +54,12 @@ def size(node: Node) -> int:
 
 def become_constant(node: Node) -> None:
     """Make it a node that holds its value."""
-    tensor, data = tensor_pb2.TensorProto(dtype=node.attr["dtype"].type), _file(node).read_bytes()
+    data, tensor = _file(node).read_bytes(), node.attr["value"].tensor
+    tensor.dtype = node.attr["dtype"].type
     tensor.tensor_shape.CopyFrom(node.attr["shape"].shape)
+    tensor.tensor_content = data
     del node.attr["shape"], node.attr[_FILE]
     node.op = "Const"
-    node.attr["value"].tensor.CopyFrom(tensor)
-    node.attr["value"].tensor.tensor_content = data
 
 
 def within(graph_def: GraphDef, kept=()) -> GraphDef:

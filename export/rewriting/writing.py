@@ -41,15 +41,14 @@ def write(graph_def: GraphDef, signatures: Mapping[str, meta_graph_pb2.Signature
     light = GraphDef(versions=graph_def.versions, library=graph_def.library)
     light.node.extend(node for node in graph_def.node if node.op != weights.OP)
     if sum(map(weights.size, large)) > MOST:
-        light, saver = _with_variables(light, large)
         _write_checkpoint(large, str(folder / "variables" / "variables"))
-        meta_graph = with_signatures(light, signatures)
+        light, saver = _with_variables(light, large)
+        meta_graph, constants = with_signatures(light, signatures), []
         meta_graph.saver_def.CopyFrom(saver)
-        large = []
     else:
-        meta_graph = with_signatures(light, signatures)
+        meta_graph, constants = with_signatures(light, signatures), large
     meta_graph.meta_info_def.tags.append(TAG)
-    _write_proto(meta_graph, large, folder / saved_model.PROTO)
+    _write_proto(meta_graph, constants, folder / saved_model.PROTO)
 
 
 def _write_proto(meta_graph: meta_graph_pb2.MetaGraphDef, large: Sequence[Node], file: Path) -> None:
