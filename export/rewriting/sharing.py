@@ -13,11 +13,13 @@ def without_idle_waits(graph_def: GraphDef, kept) -> GraphDef:
     Whatever follows a table in a function waits for it, constants too, which then could be shared with nobody.
     """
     graph = Graph(graph_def, kept)
-    idle = {f"^{node.name}" for node in graph.nodes.values() if not node.input}
-    for node in graph.nodes.values():
-        if node.name not in graph.kept:
+    while True:  # who waits no more may be ready at once, too
+        idle = {f"^{node.name}" for node in graph.nodes.values() if not node.input}
+        waiting = [node for node in graph.nodes.values() if node.name not in graph.kept and idle & {*node.input}]
+        if not waiting:
+            return graph.finished()
+        for node in waiting:
             node.input[:] = [edge for edge in node.input if edge not in idle]
-    return graph.finished()
 
 
 def shared_constants(graph_def: GraphDef, kept) -> GraphDef:
