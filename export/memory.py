@@ -6,10 +6,12 @@ import gc
 
 
 def give_back() -> None:
-    """Give it back to the system: garbage that refers to itself, as TensorFlow's graphs do, and what was freed.
-
-    glibc keeps what is freed for what comes next, unless it is asked to give it up. Other C libraries are not asked.
-    """
-    gc.collect()
+    """Give what was freed back to the system. glibc keeps it for what comes next; other C libraries are not asked."""
     with contextlib.suppress(AttributeError, TypeError):
         ctypes.CDLL(None).malloc_trim(0)
+
+
+def collect() -> None:
+    """Free garbage that refers to itself, as TensorFlow's graphs in Python do, and give it back. That takes a while."""
+    gc.collect()
+    give_back()

@@ -159,7 +159,7 @@ def _build(
     signatures = signatures_of(bundle, options.explain)
     resources = [bundle.model, *bundle.preprocessing.trackables]
     saved_model.write(resources, signatures, folder)
-    memory.give_back()  # what was traced: for ResNet50 nearly as much as its weights
+    memory.collect()  # what was traced: for ResNet50 nearly as much as its weights
     described = saved_model.describe(folder)
     _check_against_newest(base, run, described, options)
     tell("traced    " + ", ".join(described))

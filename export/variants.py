@@ -88,7 +88,7 @@ class Variant:
         """
         try:
             made = self.made(material)
-            memory.give_back()
+            memory.collect()
             made.write(folder)
             memory.give_back()
         except Declined:

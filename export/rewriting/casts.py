@@ -11,9 +11,10 @@ def bfloat16_constants(graph_def: GraphDef, kept) -> GraphDef:
     """Cast of a float32 constant to bfloat16 → the constant that it gives."""
     graph = Graph(graph_def, kept)
     for node in graph.of_op("Cast"):
-        value = graph.constant(node.input[0])
-        if value is None or (node.attr["SrcT"].type, node.attr["DstT"].type) != (_FLOAT32, _BFLOAT16):
+        if (node.attr["SrcT"].type, node.attr["DstT"].type) != (_FLOAT32, _BFLOAT16):
             continue
-        made = graph.add_constant(f"{node.name}/constant", value.astype(tf.bfloat16.as_numpy_dtype))
-        graph.become(node, "Identity", [made], T=tf.bfloat16)
+        value = graph.constant(node.input[0])
+        if value is not None:
+            made = graph.add_constant(f"{node.name}/constant", value.astype(tf.bfloat16.as_numpy_dtype))
+            graph.become(node, "Identity", [made], T=tf.bfloat16)
     return graph.finished()
