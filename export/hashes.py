@@ -13,7 +13,8 @@ from typing import Any
 from tensorflow.core.framework import attr_value_pb2, function_pb2, node_def_pb2
 from tensorflow.core.protobuf import meta_graph_pb2
 
-from export import saved_model
+from export import pieces
+from export.saved_model import PROTO
 
 _NAMES = frozenset(["_class", "_gradient_op_type", "_output_shapes", "container", "debug_name", "shared_name"])
 """Attributes that hold names made by counting, or what follows from the rest."""
@@ -31,16 +32,20 @@ def hashes(folder: Path, described: Mapping[str, Any], weights: str) -> dict[str
         `graph` (operations, how they are put together, constants), `signatures` and `weights`.
     """
     return {
-        "graph": of_graph(saved_model.read(folder / saved_model.PROTO).meta_graphs[0]),
+        "graph": of_graph(pieces.without_nodes(folder / PROTO), pieces.nodes(folder / PROTO)),
         "signatures": _digest(json.dumps(described, sort_keys=True).encode()),
         "weights": weights,
     }
 
 
-def of_graph(meta_graph: meta_graph_pb2.MetaGraphDef) -> str:
-    """SHA-256 of what is computed for the signatures, whatever nodes are called and in whatever order they stand."""
-    functions = _Functions(meta_graph.graph_def.library.function)
-    nodes = _Nodes(meta_graph.graph_def.node, {}, functions)
+def of_graph(meta_graph: meta_graph_pb2.MetaGraphDef, nodes: Iterable[node_def_pb2.NodeDef]) -> str:
+    """SHA-256 of what is computed for the signatures, whatever nodes are called and in whatever order they stand.
+
+    Args:
+        meta_graph: with the signatures, and the functions of the graph.
+        nodes: those of the graph. The ones that read no other are not kept.
+    """
+    nodes = _Nodes(nodes, {}, _Functions(meta_graph.graph_def.library.function))
     parts = []
     for name, signature in sorted(meta_graph.signature_def.items()):
         for side in (signature.inputs, signature.outputs):
@@ -71,9 +76,14 @@ class _Nodes:
     """Nodes that read one another, each hashed with all that it depends on."""
 
     def __init__(self, nodes: Iterable[node_def_pb2.NodeDef], arguments: Mapping[str, str], functions: _Functions):
-        self._nodes = {node.name: node for node in nodes}
+        self._nodes = {}
         self._hashes = dict(arguments)
         self._functions = functions
+        for node in nodes:
+            if node.input:
+                self._nodes[node.name] = node
+            else:  # constants, which may be large
+                self._hashes[node.name] = self._of_node(node)
 
     def of_edge(self, edge: str) -> str:
         """Of an input such as "conv:0" or "^ready"."""
@@ -99,17 +109,19 @@ class _Nodes:
             *(e for e in read if e[0] != "^"),
             *sorted(e for e in read if e[0] == "^"),
         ]
-        digest = "\n".join(parts).encode()
+        digest = hashlib.sha256("\n".join(parts).encode())
         for name in sorted(node.attr.keys() - _NAMES):
-            digest += f"\n{name}=".encode() + self._of_attribute(node.attr[name])
-        return _digest(digest)
+            digest.update(f"\n{name}=".encode())
+            digest.update(self._of_attribute(node.attr[name]))
+        return digest.hexdigest()
 
     def _of_attribute(self, value: attr_value_pb2.AttrValue) -> bytes:
-        made = attr_value_pb2.AttrValue()
-        made.CopyFrom(value)
-        for called in (*([made.func] if made.HasField("func") else []), *made.list.func):
-            called.name = self._functions.hash(called.name)
-        return made.SerializeToString(deterministic=True)
+        if value.HasField("func") or value.list.func:
+            given, value = value, attr_value_pb2.AttrValue()
+            value.CopyFrom(given)
+            for called in (*([value.func] if value.HasField("func") else []), *value.list.func):
+                called.name = self._functions.hash(called.name)
+        return value.SerializeToString(deterministic=True)
 
 
 def _digest(data: bytes) -> str:
