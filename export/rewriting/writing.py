@@ -61,18 +61,18 @@ def _write_proto(meta_graph: meta_graph_pb2.MetaGraphDef, large: Sequence[Node],
 
     with file.open("wb") as stream:
         stream.write(saved_model_pb2.SavedModel(saved_model_schema_version=1).SerializeToString())
-        stream.write(_META_GRAPHS + _varint(meta_graph.ByteSize() + sum(len(part(node)) for node in large)))
+        stream.write(_META_GRAPHS + _varint(0))
+        start = stream.tell()
         stream.write(meta_graph.SerializeToString(deterministic=True))
         stream.writelines(map(part, large))
+        size = stream.tell() - start
+        stream.seek(start - len(_varint(size)))
+        stream.write(_varint(size))
 
 
 def _varint(number: int) -> bytes:
-    """As protocol buffers write a number: seven bits in a byte, the lowest first."""
-    made = bytearray()
-    while number > 127:
-        made.append(number & 127 | 128)
-        number >>= 7
-    return bytes([*made, number])
+    """A number up to `weights.LARGEST`, seven bits in a byte, the lowest first. Always five bytes, as readers allow."""
+    return bytes([*(number >> shift & 127 | 128 for shift in (0, 7, 14, 21)), number >> 28])
 
 
 def _with_variables(light: GraphDef, large: Sequence[Node]) -> tuple[GraphDef, saver_pb2.SaverDef]:
