@@ -13,8 +13,7 @@ from typing import Any
 from tensorflow.core.framework import attr_value_pb2, function_pb2, node_def_pb2
 from tensorflow.core.protobuf import meta_graph_pb2
 
-from export import pieces
-from export.saved_model import PROTO
+from export import pieces, saved_model
 
 _NAMES = frozenset(["_class", "_gradient_op_type", "_output_shapes", "container", "debug_name", "shared_name"])
 """Attributes that hold names made by counting, or what follows from the rest."""
@@ -31,8 +30,9 @@ def hashes(folder: Path, described: Mapping[str, Any], weights: str) -> dict[str
     Returns:
         `graph` (operations, how they are put together, constants), `signatures` and `weights`.
     """
+    file = folder / saved_model.PROTO
     return {
-        "graph": of_graph(pieces.without_nodes(folder / PROTO), pieces.nodes(folder / PROTO)),
+        "graph": of_graph(pieces.without_nodes(file), pieces.nodes(file)),
         "signatures": _digest(json.dumps(described, sort_keys=True).encode()),
         "weights": weights,
     }
@@ -45,11 +45,11 @@ def of_graph(meta_graph: meta_graph_pb2.MetaGraphDef, nodes: Iterable[node_def_p
         meta_graph: with the signatures, and the functions of the graph.
         nodes: those of the graph. The ones that read no other are not kept.
     """
-    nodes = _Nodes(nodes, {}, _Functions(meta_graph.graph_def.library.function))
+    hashed = _Nodes(nodes, {}, _Functions(meta_graph.graph_def.library.function))
     parts = []
     for name, signature in sorted(meta_graph.signature_def.items()):
         for side in (signature.inputs, signature.outputs):
-            parts += [f"{name} {key} {nodes.of_edge(info.name)}" for key, info in sorted(side.items())]
+            parts += [f"{name} {key} {hashed.of_edge(info.name)}" for key, info in sorted(side.items())]
     return _digest("\n".join(parts).encode())
 
 
@@ -116,12 +116,13 @@ class _Nodes:
         return digest.hexdigest()
 
     def _of_attribute(self, value: attr_value_pb2.AttrValue) -> bytes:
-        if value.HasField("func") or value.list.func:
-            given, value = value, attr_value_pb2.AttrValue()
-            value.CopyFrom(given)
-            for called in (*([value.func] if value.HasField("func") else []), *value.list.func):
+        made = value
+        if value.HasField("func") or value.list.func:  # else it is no copy: constants may be large
+            made = attr_value_pb2.AttrValue()
+            made.CopyFrom(value)
+            for called in [made.func] if made.HasField("func") else made.list.func:
                 called.name = self._functions.hash(called.name)
-        return value.SerializeToString(deterministic=True)
+        return made.SerializeToString(deterministic=True)
 
 
 def _digest(data: bytes) -> str:

@@ -32,7 +32,7 @@ def without_nodes(path: Path) -> meta_graph_pb2.MetaGraphDef:
     """The first meta graph in a file; its graph has functions, and no nodes of its own.
 
     Raises:
-        ValueError: the file holds none.
+        ValueError: the file holds none, or ends within it.
         OSError: it cannot be read.
     """
     made = meta_graph_pb2.MetaGraphDef()
@@ -51,7 +51,7 @@ def nodes(path: Path) -> Iterator[node_def_pb2.NodeDef]:
     """The nodes that `without_nodes` leaves out, one after the other.
 
     Raises:
-        ValueError: the file holds no meta graph.
+        ValueError: as there.
         OSError: it cannot be read.
     """
     with path.open("rb") as file:
@@ -83,6 +83,8 @@ def _fields(file: BinaryIO, start: int, end: int) -> Iterator[_Field]:
         else:
             raise ValueError(f"{file.name} is no protocol buffer.")
         content = file.tell()
+        if content + size > end:
+            raise ValueError(f"{file.name} ends too early.")
         yield _Field(number, start, content, content + size)
         start = content + size
 

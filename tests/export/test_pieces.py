@@ -39,7 +39,13 @@ def test_a_graph_may_come_in_parts_and_among_fields_of_every_kind(tmp_path):
 
 @pytest.mark.parametrize(
     ("data", "message"),
-    [(b"", "holds no graph"), (b"\x08\x01", "no graph"), (b"\x12\xff", "early"), (b"\x13", "no prot")],
+    [
+        (b"", "holds no graph"),
+        (b"\x08\x01", "no graph"),
+        (b"\x12\xff", "early"),
+        (b"\x12\x05\x0a", "early"),
+        (b"\x13", "no prot"),
+    ],
 )
 def test_what_is_no_saved_model_is_told(data, message, tmp_path):
     (tmp_path / "file").write_bytes(data)
