@@ -1,14 +1,15 @@
 """Training speed of a recipe beside a bare `model.fit` on arrays in memory: examples per second, and their ratio.
 
-    python benchmarks/training.py --rounds 3
-    python benchmarks/training.py --models transformer_classifier --examples 3200
+    python benchmarks/training.py --examples 1280 --epochs 31
+    python benchmarks/training.py --models transformer_classifier
     python benchmarks/training.py --models lenet5,resnet20 --epochs 30 --checkpoints
     python benchmarks/training.py --models lenet5 --start --rounds 5
 
-Both train the same network with the same optimizer and batch on the same pictures, or texts of 128 tokens, in one
-process, in turns. The first epoch of each, which traces the graph, is left out; of the others the fastest counts, so
-that other work on the machine weighs least. The recipe shuffles, watches the loss and keeps the best weights in that
-time.
+Both train the same network with the same optimizer and batch on the same pictures, or texts of 128 tokens, each in a
+process of its own. They take turns, epoch by epoch, so that whatever else the machine does meets both; while one trains
+the other waits. The first epoch of each, which traces the graph, is left out. An epoch lasts until the next begins: the
+recipe shuffles, watches the loss and keeps the best weights in that time. The ratio is the median of those of two
+epochs in turn, and between which values the middle half of these lies is told beside it.
 
 With `--checkpoints` the recipe is compared with itself: a training with checkpoints at the default interval, of which
 it should take some minutes to have several, and one with a single checkpoint at its end. Their share of the training is
@@ -19,6 +20,7 @@ end of its first step, each time in a new process, and how much of that is the i
 """
 
 import argparse
+import multiprocessing
 import subprocess
 import sys
 import tempfile
@@ -63,7 +65,6 @@ class Work:
     tensors: np.ndarray
     built: dict[str, Any]
     classes: np.ndarray
-    tokens: int | None = None
 
 
 def main():
@@ -72,8 +73,8 @@ def main():
     parser.add_argument("--models", default="lenet5,resnet20,lstm,transformer_classifier", help="names, by commas")
     parser.add_argument("--examples", type=int, default=12_800)
     parser.add_argument("--batch-size", type=int, default=64)
-    parser.add_argument("--epochs", type=int, default=4, help="per round; the first is not counted")
-    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--epochs", type=int, default=12, help="the first is not counted")
+    parser.add_argument("--rounds", type=int, default=2, help="with --checkpoints or --start")
     parser.add_argument("--checkpoints", action="store_true", help="what those at the default interval cost")
     parser.add_argument("--start", action="store_true", help="how long it takes to the first step")
     options = parser.parse_args()
@@ -93,17 +94,53 @@ def reads_texts(name) -> bool:
 
 def compare_with_fit(options):
     """Print the table of recipe and bare fit."""
-    print("| model | bare fit, examples/s | recipe, examples/s | tokens/s | recipe / bare |")
-    print("|---|---:|---:|---:|---:|")
+    print("| model | bare fit, examples/s | recipe, examples/s | tokens/s | recipe / bare | middle half |")
+    print("|---|---:|---:|---:|---:|---:|")
     for name in options.models.split(","):
-        work = work_of(name, options)
-        bare, recipe = [], []
-        for _ in range(options.rounds):
-            bare.append(bare_seconds(name, work, options))
-            recipe.append(recipe_seconds(name, work, options))
-        slow, fast = (options.examples / min(seconds) for seconds in (bare, recipe))
-        tokens = f"{fast * work.tokens:,.0f}" if work.tokens else ""
-        print(f"| {name} | {slow:,.0f} | {fast:,.0f} | {tokens} | {fast / slow:.2f} |", flush=True)
+        bare, recipe = np.array(in_turns([fit_bare, train], name, options))[:, 1:]
+        slow, fast = (options.examples / np.median(seconds) for seconds in (bare, recipe))
+        tokens = f"{fast * LENGTH:,.0f}" if reads_texts(name) else ""
+        low, ratio, high = np.quantile(bare / recipe, [0.25, 0.5, 0.75])
+        print(f"| {name} | {slow:,.0f} | {fast:,.0f} | {tokens} | {ratio:.2f} | {low:.2f} to {high:.2f} |", flush=True)
+
+
+def in_turns(trainings, name, options) -> list[list[float]]:
+    """Seconds of every epoch of several trainings, each in a process of its own, of which one at a time trains."""
+    context = multiprocessing.get_context("spawn")
+    processes, talks, seconds = [], [], [[] for _ in trainings]
+    for training in trainings:
+        talk, theirs = context.Pipe()
+        processes.append(context.Process(target=take_turns, args=(theirs, training, name, options), daemon=True))
+        processes[-1].start()
+        theirs.close()  # so that a process that fails is an end of the talk
+        talk.recv()
+        talks.append(talk)
+    for _ in range(options.epochs):
+        for talk, found in zip(talks, seconds, strict=True):
+            started = time.perf_counter()
+            talk.send("go on")
+            talk.recv()
+            found.append(time.perf_counter() - started)
+    for process in processes:
+        process.join()
+    return seconds
+
+
+def take_turns(talk, training, name, options):
+    """Train, in a process of its own: ready at every epoch's beginning and at the end, waiting to be told to go on."""
+    import keras
+
+    class Turns(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            talk.send("ready")
+            talk.recv()
+
+        def on_train_end(self, logs=None):
+            talk.send("ready")
+
+    fit = keras.Model.fit
+    keras.Model.fit = lambda *args, callbacks=(), **named: fit(*args, callbacks=[Turns(), *callbacks], **named)
+    training(name, work_of(name, options), options)
 
 
 def compare_checkpoints(options):
@@ -173,41 +210,21 @@ def texts(name, count) -> Work:
     raw = [" ".join(f"w{i}" for i in row) for row in ids]
     built = {"input_shape": (None,), "vocabulary_size": WORDS + 4, "max_length": LENGTH}
     classes = rng.integers(0, CLASSES, count)
-    return Work(recipes.text_classification, {"max_length": LENGTH}, raw, tensors, built, classes, LENGTH)
+    return Work(recipes.text_classification, {"max_length": LENGTH}, raw, tensors, built, classes)
 
 
-def bare_seconds(name, work, options) -> float:
-    """Seconds of the fastest epoch of `model.fit` on tensors."""
+def fit_bare(name, work, options):
+    """Train by `model.fit` on tensors."""
     import keras
 
-    class Clock(keras.callbacks.Callback):
-        def on_epoch_begin(self, epoch, logs=None):
-            self.started = time.perf_counter()
-
-        def on_epoch_end(self, epoch, logs=None):
-            seconds.append(time.perf_counter() - self.started)
-
-    seconds = []
     known = {k: v for k, v in work.built.items() if k in zoo.spec(name).arguments}
     model = zoo.build(name, num_classes=CLASSES, **known)
     model.compile("adam", keras.losses.CategoricalCrossentropy(from_logits=True), metrics=["accuracy"])
-    model.fit(
-        work.tensors,
-        keras.utils.to_categorical(work.classes, CLASSES),
-        batch_size=options.batch_size,
-        epochs=options.epochs,
-        callbacks=[Clock()],
-        verbose=0,
-    )
-    return min(seconds[1:])
+    classes = keras.utils.to_categorical(work.classes, CLASSES)
+    model.fit(work.tensors, classes, batch_size=options.batch_size, epochs=options.epochs, verbose=0)
 
 
-def recipe_seconds(name, work, options) -> float:
-    """Seconds of the fastest epoch of the recipe on the same examples."""
-    return train(name, work, options, lambda run: min(run.history["seconds"][1:]))
-
-
-def train(name, work, options, figure: Callable, checkpoint_every=None):
+def train(name, work, options, figure: Callable | None = None, checkpoint_every=None):
     """Train by the recipe, and return a figure of its Run."""
     with tempfile.TemporaryDirectory() as folder:
         run = work.recipe(
@@ -221,7 +238,7 @@ def train(name, work, options, figure: Callable, checkpoint_every=None):
             verbose=False,
             **work.options,
         )
-        return figure(run)
+        return figure and figure(run)
 
 
 if __name__ == "__main__":
