@@ -8,8 +8,8 @@
 Both train the same network with the same optimizer and batch on the same pictures, or texts of 128 tokens, each in a
 process of its own. They take turns, epoch by epoch, so that whatever else the machine does meets both; while one trains
 the other waits. The first epoch of each, which traces the graph, is left out. An epoch lasts until the next begins: the
-recipe shuffles, watches the loss and keeps the best weights in that time. The ratio is the median of those of two
-epochs in turn, and between which values the middle half of these lies is told beside it.
+recipe shuffles, watches the loss and keeps the best weights in that time. The ratio is the median of those of all pairs
+of epochs; beside it stands between which values the middle half of them lies.
 
 With `--checkpoints` the recipe is compared with itself: a training with checkpoints at the default interval, of which
 it should take some minutes to have several, and one with a single checkpoint at its end. Their share of the training is
@@ -151,7 +151,7 @@ def compare_checkpoints(options):
         work, found = work_of(name, options), {None: [], "1000h": []}
         for _ in range(options.rounds):
             for every, facts in found.items():
-                facts.append(train(name, work, options, lambda run: run.facts | {"size": size(run)}, every))
+                facts.append(train(name, work, options, every))
         fastest, without = (min(facts, key=training_seconds) for facts in found.values())
         seconds, costs = training_seconds(fastest), fastest["checkpoints"]
         print(
@@ -224,8 +224,8 @@ def fit_bare(name, work, options):
     model.fit(work.tensors, classes, batch_size=options.batch_size, epochs=options.epochs, verbose=0)
 
 
-def train(name, work, options, figure: Callable | None = None, checkpoint_every=None):
-    """Train by the recipe, and return a figure of its Run."""
+def train(name, work, options, checkpoint_every=None) -> dict[str, Any]:
+    """Train by the recipe, and return the facts of its Run, with the size of its last checkpoint."""
     with tempfile.TemporaryDirectory() as folder:
         run = work.recipe(
             name,
@@ -238,7 +238,7 @@ def train(name, work, options, figure: Callable | None = None, checkpoint_every=
             verbose=False,
             **work.options,
         )
-        return figure and figure(run)
+        return run.facts | {"size": size(run)}
 
 
 if __name__ == "__main__":
