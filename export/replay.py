@@ -20,6 +20,7 @@ from export.loading import Signatures, loaded
 from recipes import arrays
 from recipes.arrays import Arrays
 from recipes.batches import all_joined, parts
+from zoo.lean_imports import uncollected
 
 ALL, AGAIN, ALONE, NONE, REFUSED = "all", "again", "alone", "none", "refused"
 EXAMPLES_OF = {ALL: golden.AT_ONCE, AGAIN: golden.AT_ONCE, ALONE: 1}
@@ -116,7 +117,8 @@ def main() -> None:
     A task is JSON, `[name, arguments]`, whose folders are strings; the reply is a `.npz`.
     """
     sys.modules |= {"keras": None, "jax": None}  # whoever imports them now fails; TensorFlow does without
-    import tensorflow  # noqa: F401 - while the publisher is still at work
+    with uncollected():
+        import tensorflow  # noqa: F401 - while the publisher is still at work
 
     connection = Connection(int(sys.argv[1]))
     with contextlib.suppress(EOFError):

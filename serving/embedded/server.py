@@ -17,11 +17,11 @@ from serving.embedded.grpc_server import UNIX, GrpcServer
 from serving.embedded.limits import limits_of
 from serving.embedded.manager import Loader, Manager
 from serving.embedded.metrics import Metrics
-from serving.embedded.quiet import without_startup_chatter
 from serving.embedded.rest import RestApi
 from serving.embedded.rest_server import RestServer
 from serving.embedded.service import Service
 from serving.embedded.status import Code, ServingError, invalid_argument
+from serving.embedded.tensorflow_import import importing_tensorflow
 from serving.embedded.warmup import warm_up
 
 log = logging.getLogger(__name__)
@@ -30,8 +30,6 @@ GRACE_SECONDS = 10.0
 DEFAULT_LOAD_THREADS = 2
 DEFAULT_THREADS = 4 * (os.cpu_count() or 1)
 DEFAULT_BATCHING_THREADS = 256  # of them those that wait for a batch do not compute
-
-_importing = threading.Lock()  # versions load in several threads, and there is one descriptor 2
 
 
 class Server:
@@ -203,7 +201,7 @@ def _load_version(
 ) -> object:
     """Loads and warms one version, from its own files or others, and counts how that went."""
     files = files or path
-    with _importing, without_startup_chatter():
+    with importing_tensorflow():
         from serving.embedded import saved_model  # TensorFlow: seconds that a wrong flag need not wait for
 
     session = saved_model.SessionOptions(
