@@ -14,8 +14,8 @@ _lock = threading.Lock()  # versions load in several threads, and there is one d
 def importing_tensorflow() -> Iterator[None]:
     """Within the block TensorFlow is imported, by one thread at a time; once it is, the block is as any other.
 
-    What is made meanwhile stays as long as the process, so it is left out of garbage collection: that makes the import
-    a seventh shorter, and no request waits until all of it has been looked through.
+    What is made meanwhile stays as long as the process, so it is left out of garbage collection: the import is shorter,
+    and no request waits until all of it has been looked through.
     """
     with _lock:
         if "tensorflow" in sys.modules:
